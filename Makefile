@@ -1,0 +1,60 @@
+# `make run` and `make test` need git, make and Python >= 3.11; everything else is set up here.
+PYTHON ?= python3
+UV_VERSION = 0.13.9
+VENV = .venv
+BIN = $(VENV)/bin
+UV = $(BIN)/uv
+READY = $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help run repro kfp-local ui test lint format lock compile clean
+
+help:  ## list the verbs
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
+
+$(UV):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Python 3.11 or newer is needed; '$(PYTHON)' is older. Try: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 2; }
+	@rm -rf $(VENV)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+
+$(READY): requirements.lock pyproject.toml | $(UV)
+	$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@touch $@
+
+run: $(READY)  ## all five steps on the sample data: fetch, preprocess, train, evaluate, register
+	$(BIN)/cyclegan run --params params.yaml
+
+repro: $(READY)  ## the same through DVC: only what changed runs again
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dvc repro --pull
+
+kfp-local: $(READY)  ## the compiled Kubeflow pipeline on this machine
+	$(BIN)/python -m pipeline run
+
+ui: $(READY)  ## the MLflow UI on http://127.0.0.1:5000
+	$(BIN)/mlflow server --host 127.0.0.1 --port 5000 --backend-store-uri sqlite:///mlflow.db
+
+test: $(READY)  ## the tests (no GPU, no Docker, no network)
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest
+
+lint: $(READY)  ## ruff, types, and whether the compiled pipelines are current
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pipeline compile --check
+
+format: $(READY)  ## rewrite the code in the house format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: $(UV)  ## resolve the dependencies anew into requirements.lock
+	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --all-extras --group dev --custom-compile-command 'make lock' pyproject.toml -o requirements.lock
+
+compile: $(READY)  ## compile the Kubeflow pipelines to YAML
+	$(BIN)/python -m pipeline compile
+
+clean:  ## remove what the runs wrote (not the data, not the virtual environment)
+	rm -rf outputs mlflow.db mlartifacts mlruns .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,1 @@
+"""Features, distances, paired metrics, and the report."""

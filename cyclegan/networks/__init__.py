@@ -1,0 +1,1 @@
+"""One architecture a file; nothing here imports more than torch."""

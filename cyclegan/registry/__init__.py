@@ -1,0 +1,1 @@
+"""Exports and the MLflow model registry."""

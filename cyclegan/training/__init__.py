@@ -1,0 +1,1 @@
+"""The objective, one update, and the loop around it."""
