@@ -1,0 +1,36 @@
+"""CycleGAN as a pipeline: fetch, preprocess, train, evaluate, register; and `load` to use a model.
+
+    from cyclegan import load
+    load("outputs/model")(picture)
+
+Names are imported when they are first used, so that `import cyclegan` costs nothing.
+"""
+
+from importlib import import_module, metadata
+from typing import Any
+
+__version__ = metadata.version("cyclegan-pipeline")
+
+_HOMES = {
+    "FetchConfig": "cyclegan.data.sources",
+    "fetch": "cyclegan.data.sources",
+    "PreprocessConfig": "cyclegan.data.prepare",
+    "preprocess": "cyclegan.data.prepare",
+    "TrainConfig": "cyclegan.training.config",
+    "train": "cyclegan.training.loop",
+    "EvaluateConfig": "cyclegan.evaluation.config",
+    "evaluate": "cyclegan.evaluation.evaluate",
+    "RegisterConfig": "cyclegan.registry.config",
+    "register": "cyclegan.registry.promote",
+    "load": "cyclegan.translate",
+    "CycleGANError": "cyclegan.errors",
+    "UsageError": "cyclegan.errors",
+}
+
+__all__ = ["__version__", *_HOMES]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'cyclegan' has no attribute '{name}'")
+    return getattr(import_module(_HOMES[name]), name)

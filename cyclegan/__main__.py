@@ -1,0 +1,7 @@
+"""`python -m cyclegan` is the `cyclegan` command (and what torchrun starts)."""
+
+import sys
+
+from cyclegan.cli import main
+
+sys.exit(main())

@@ -1,0 +1,144 @@
+"""The verbs of the `cyclegan` command: each a dataclass of paths and one config, and the step that it calls.
+
+Nothing heavy is imported until a verb runs, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+from tyro.conf import arg
+
+from cyclegan.data.prepare import PreprocessConfig
+from cyclegan.data.sources import FetchConfig
+from cyclegan.evaluation.config import EvaluateConfig
+from cyclegan.registry.config import RegisterConfig
+from cyclegan.training.config import TrainConfig
+
+RAW = Path("data")
+PREPARED = Path("outputs/prepared")
+MODEL = Path("outputs/model")
+SCORES = Path("outputs/scores")
+REGISTRATION = Path("outputs/registration.json")
+CHECKPOINTS = "outputs/checkpoints"
+
+FLAT = arg(name="")
+
+
+def section(name: str, config: type) -> Any:
+    """A config field whose defaults can come from section `name` of a parameter file."""
+    return field(default_factory=config, metadata={"section": name})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fetch:
+    """Fetch two domains of images by URI: a folder, an archive, https, s3, a DVC version, synthetic:city."""
+
+    config: Annotated[FetchConfig, FLAT] = section("fetch", FetchConfig)
+    out: Path = RAW
+    """Folder to write."""
+
+    def run(self) -> None:
+        from cyclegan.data.sources import fetch
+
+        fetch(self.out, self.config)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preprocess:
+    """Validate, orient, resize and pack the images of a raw folder."""
+
+    config: Annotated[PreprocessConfig, FLAT] = section("preprocess", PreprocessConfig)
+    raw: Path = RAW
+    """Folder with trainA trainB testA testB."""
+    out: Path = PREPARED
+    """Folder to write."""
+
+    def run(self) -> None:
+        from cyclegan.data.prepare import preprocess
+
+        preprocess(self.raw, self.out, self.config)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """Train both generators; the same command again continues after an interruption."""
+
+    config: Annotated[TrainConfig, FLAT] = section("train", TrainConfig)
+    prepared: Path = PREPARED
+    """Folder that preprocess wrote."""
+    model: Path = MODEL
+    """Folder to write the generators to."""
+    checkpoints: str = CHECKPOINTS
+    """Folder or s3:// address for checkpoints."""
+
+    def run(self) -> None:
+        from cyclegan.training.loop import train
+
+        train(self.prepared, self.model, self.config, checkpoints=self.checkpoints)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate:
+    """Score a model on the test images and write a report."""
+
+    config: Annotated[EvaluateConfig, FLAT] = section("evaluate", EvaluateConfig)
+    prepared: Path = PREPARED
+    """Folder that preprocess wrote."""
+    model: Path = MODEL
+    """Folder that train wrote."""
+    out: Path = SCORES
+    """Folder to write scores.json and report.html to."""
+
+    def run(self) -> None:
+        from cyclegan.evaluation.evaluate import evaluate
+
+        evaluate(self.prepared, self.model, self.out, self.config)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Register:
+    """Register both generators in the MLflow model registry, as champion or challenger."""
+
+    config: Annotated[RegisterConfig, FLAT] = section("register", RegisterConfig)
+    model: Path = MODEL
+    """Folder that train wrote."""
+    scores: Path = SCORES
+    """Folder that evaluate wrote."""
+    out: Path = REGISTRATION
+    """JSON file to write the decision to."""
+
+    def run(self) -> None:
+        from cyclegan.registry.promote import register
+
+        register(self.model, self.scores, self.out, self.config)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """All five steps in one go: fetch, preprocess, train, evaluate, register."""
+
+    fetch: FetchConfig = section("fetch", FetchConfig)
+    preprocess: PreprocessConfig = section("preprocess", PreprocessConfig)
+    train: TrainConfig = section("train", TrainConfig)
+    evaluate: EvaluateConfig = section("evaluate", EvaluateConfig)
+    register: RegisterConfig = section("register", RegisterConfig)
+    out: Path = Path("outputs")
+    """Folder for everything that the steps write."""
+
+    def run(self) -> None:
+        from cyclegan.run import run
+
+        run(self.out, self.fetch, self.preprocess, self.train, self.evaluate, self.register)
+
+
+VERBS: dict[str, type] = {
+    "run": Run,
+    "fetch": Fetch,
+    "preprocess": Preprocess,
+    "train": Train,
+    "evaluate": Evaluate,
+    "register": Register,
+}
