@@ -1,0 +1,56 @@
+"""What can be chosen about an evaluation; imports nothing heavy, so that the command line stays quick."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from cyclegan.errors import UsageError
+
+Features = Literal["auto", "inception2048", "inception768", "inception192", "inception64", "random"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig:
+    """How the generators are judged on the test split."""
+
+    features: Features = "auto"
+    """Feature extractor of the distribution distances. Only inception2048 gives FID and KID; any other gives
+    distances that carry its name. auto: the Inception of `weights`, or one already in torch's download cache,
+    else the fixed random network (nothing is downloaded)."""
+    weights: str = ""
+    """FID Inception weights: a file, https:// or s3:// address (.pth or .safetensors); empty: torch-fidelity's
+    own download, kept in torch's cache."""
+    weights_sha256: str = ""
+    """SHA-256 that the weights file must have; empty: only files known to be the FID Inception are taken."""
+    batch_size: int = 16
+    """Images translated, or described by features, at once."""
+    max_images: int = 0
+    """Test images used of each domain, drawn by `seed`; 0: all."""
+    resamples: int = 100
+    """Bootstrap resamples behind the 95 % intervals of the distances; 0: no intervals."""
+    map_threshold: int = 10
+    """A pixel counts for map accuracy if each channel is nearer than this to the truth (of 255)."""
+    examples: int = 12
+    """Images of each direction shown in the report."""
+    seed: int = 0
+    """Seed of the bootstrap and of the choice of `max_images`."""
+    device: str = "auto"
+    """Device to run on: auto, cpu, cuda, cuda:1, mps."""
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise UsageError(f"batch_size = {self.batch_size}: at least 1 is needed.")
+        if self.max_images < 0 or self.max_images == 1:
+            raise UsageError(f"max_images = {self.max_images}: 0 (all) or at least 2 is needed.")
+        if self.resamples < 0:
+            raise UsageError(f"resamples = {self.resamples}: 0 or more is needed.")
+        if not 1 <= self.map_threshold <= 255:
+            raise UsageError(f"map_threshold = {self.map_threshold}: 1 to 255 is needed.")
+        if self.examples < 1:
+            raise UsageError(f"examples = {self.examples}: at least 1 is needed.")
+        if self.weights_sha256 and not re.fullmatch(r"[0-9a-f]{64}", self.weights_sha256):
+            raise UsageError("weights_sha256 must be 64 lower-case hexadecimal digits.")
+        if self.features == "random" and self.weights:
+            raise UsageError("features = random takes no weights; leave weights empty.")
