@@ -1,0 +1,104 @@
+"""The model artifact: `AtoB.safetensors`, `BtoA.safetensors` and a `config.json` that describes them."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from cyclegan.errors import UsageError
+from cyclegan.files import atomic_dir, read_json, write_json
+from cyclegan.networks import build_generator
+
+Direction = Literal["AtoB", "BtoA"]
+DIRECTIONS: tuple[Direction, Direction] = ("AtoB", "BtoA")
+
+
+@dataclass(frozen=True)
+class Model:
+    """Both generators in eval mode: float32 N×3×H×W in [-1, 1] to the same; H, W multiples of `multiple`."""
+
+    AtoB: nn.Module
+    BtoA: nn.Module
+    config: dict[str, Any]
+
+    def __getitem__(self, direction: Direction) -> nn.Module:
+        return self.AtoB if direction == "AtoB" else self.BtoA
+
+    @property
+    def multiple(self) -> int:
+        """The sides of images must be multiples of this."""
+        return int(self.AtoB.multiple)  # type: ignore[arg-type]
+
+
+def save_model(folder: Path, generators: Mapping[Direction, nn.Module], config: Mapping[str, Any]) -> None:
+    """Write the model folder in one piece, replacing a former one.
+
+    `config` needs at least `generator`: {"name": …, and the arguments it was built with}.
+    """
+    from safetensors.torch import save_file
+
+    with atomic_dir(folder) as temporary:
+        for direction in DIRECTIONS:
+            state = generators[direction].state_dict()
+            tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+            save_file(tensors, temporary / f"{direction}.safetensors")
+            (temporary / f"{direction}.safetensors").chmod(0o644)
+        write_json(temporary / "config.json", dict(config))
+
+
+def load_model(folder: Path, device: str | torch.device = "cpu") -> Model:
+    """Read a model folder; no flag is needed, since the folder says what it is.
+
+    Raises UsageError where the folder holds no model, or one that is damaged.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    folder = Path(folder)
+    if not (folder / "config.json").is_file():
+        raise UsageError(f"There is no model in {folder}: it has no config.json; train one first.")
+    generators: dict[Direction, nn.Module] = {}
+    try:
+        config = read_json(folder / "config.json")
+        options = dict(config["generator"])
+        name = options.pop("name")
+        for direction in DIRECTIONS:
+            generator = build_generator(name, **options)
+            generator.load_state_dict(load_file(folder / f"{direction}.safetensors"))
+            generators[direction] = generator.to(device).eval().requires_grad_(False)
+    except (KeyError, ValueError, OSError, RuntimeError, SafetensorError) as error:
+        raise UsageError(f"The model in {folder} is damaged: {str(error).splitlines()[0]}.") from None
+    return Model(generators["AtoB"], generators["BtoA"], config)
+
+
+def library_versions() -> dict[str, str]:
+    """The versions of what decides a result: this package, torch, torchvision, numpy, Pillow."""
+    found = {}
+    for name in ("cyclegan-pipeline", "torch", "torchvision", "numpy", "pillow"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def git_commit() -> str | None:
+    """The commit of the working directory's repository, with `-dirty` after it where tracked files differ."""
+    try:
+        described = subprocess.run(
+            ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return described.stdout.strip() or None

@@ -1,0 +1,112 @@
+"""The project's generator: VGG-16 as encoder, a light decoder with skips from the pools."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from cyclegan.errors import UsageError
+from cyclegan.networks.init import glorot_
+from cyclegan.networks.norm import Norm, norm_layer
+from cyclegan.networks.recompute import Recomputable
+
+# VGG-16 (configuration D of arXiv 1409.1556): the widths of the 3×3 convolutions before each of five pools.
+STAGES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
+DECODER = (256, 128, 64, 32, 32)
+
+
+class VggUnet(Recomputable):
+    """VGG-16's convolutions down to 1/32, then five blocks up, each after a nearest-neighbour doubling.
+
+    A block of width c: [concatenate the pool of this size] → norm → Conv1×1(c), ReLU → norm → Conv3×3(c),
+    ReLU. Then Conv3×3 to 3 channels and tanh. The encoder trains with the rest; `load_vgg_` gives it weights
+    from ImageNet, without which it starts from He's normal distribution.
+    """
+
+    multiple = 32
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, norm: Norm = "instance") -> None:
+        super().__init__()
+        self.encoder = nn.ModuleList()
+        inputs = 3
+        for widths in STAGES:
+            layers: list[nn.Module] = []
+            for width in widths:
+                layers += [nn.Conv2d(inputs, width, 3, padding=1), nn.ReLU(inplace=True)]
+                inputs = width
+            self.encoder.append(nn.Sequential(*layers, nn.MaxPool2d(2)))
+
+        skips = (*(widths[-1] for widths in STAGES[-2::-1]), 0)
+        self.decoder = nn.ModuleList()
+        for width, skip in zip(DECODER, skips, strict=True):
+            self.decoder.append(
+                nn.Sequential(
+                    norm_layer(norm, inputs + skip, affine=True),
+                    nn.Conv2d(inputs + skip, width, 1),
+                    nn.ReLU(inplace=True),
+                    norm_layer(norm, width, affine=True),
+                    nn.Conv2d(width, width, 3, padding=1),
+                    nn.ReLU(inplace=True),
+                )
+            )
+            inputs = width
+        self.head = nn.Sequential(nn.Conv2d(inputs, 3, 3, padding=1), nn.Tanh())
+        # What the weights from ImageNet expect: values in [0, 1], then these moments.
+        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1), persistent=False)
+        self.register_buffer("deviation", torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1), persistent=False)
+        self._initialise()
+
+    def _initialise(self) -> None:
+        glorot_(self)
+        for layer in self.encoder.modules():
+            if isinstance(layer, nn.Conv2d):
+                nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = ((x + 1) / 2 - self.mean) / self.deviation
+        skips = []
+        for stage in self.encoder:
+            x = self.segment(stage, x)
+            skips.append(x)
+        x = skips.pop()
+        for block in self.decoder:
+            x = nn.functional.interpolate(x, scale_factor=2, mode="nearest")
+            if skips:
+                x = torch.cat([x, skips.pop()], dim=1)
+            x = self.segment(block, x)
+        return self.head(x)
+
+    def load_vgg_(self, state: Mapping[str, Tensor], *, partial: bool = False) -> list[str]:
+        """Copy VGG-16's convolutions from a state dict in torchvision's layout (`features.0.weight`, …).
+
+        Returns the names of the convolutions that the state lacks, which keep their random weights: allowed
+        only with `partial`. Raises UsageError where a layer is missing or has another shape.
+        """
+        missing = []
+        with torch.no_grad():
+            for name, convolution in self._named_convolutions():
+                weight, bias = state.get(f"{name}.weight"), state.get(f"{name}.bias")
+                if weight is None or bias is None:
+                    missing.append(name)
+                elif weight.shape != convolution.weight.shape:
+                    raise UsageError(f"The weights of {name} have shape {tuple(weight.shape)}: not VGG-16's.")
+                else:
+                    convolution.weight.copy_(weight)
+                    assert convolution.bias is not None
+                    convolution.bias.copy_(bias)
+        if missing and (not partial or len(missing) == 13):
+            raise UsageError(
+                f"The weights lack {len(missing)} of VGG-16's 13 convolutions ({missing[0]}, …)."
+            )
+        return missing
+
+    def _named_convolutions(self) -> Iterable[tuple[str, nn.Conv2d]]:
+        """The encoder's convolutions by their names in torchvision's `vgg16`."""
+        layers = (layer for stage in self.encoder if isinstance(stage, nn.Sequential) for layer in stage)
+        for index, layer in enumerate(layers):
+            if isinstance(layer, nn.Conv2d):
+                yield f"features.{index}", layer

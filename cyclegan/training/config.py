@@ -1,0 +1,152 @@
+"""What training can be told, as one flat dataclass; it goes no further than `loop.py`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from cyclegan.errors import UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """Parameters of training. The defaults are the project's own model on whole 256×256 images."""
+
+    # --- networks
+    generator: Literal["vgg_unet", "resnet", "unet"] = "vgg_unet"
+    """Architecture of both generators."""
+    blocks: int = 9
+    """Residual blocks of `resnet`: the paper takes 6 at 128×128, 9 from 256×256 on."""
+    depth: int = 7
+    """Halvings of `unet`; image sides must be multiples of 2^depth."""
+    width: int = 64
+    """Channels of the first layer of `resnet` and `unet`."""
+    upsample: Literal["transposed", "resize"] = "transposed"
+    """Upsampling of `resnet`: the paper's, or resizing and a convolution against checkerboards."""
+    norm: Literal["instance", "layer"] = "instance"
+    """Normalise each channel of an image by itself, or all its channels together with one scale and shift."""
+    weights: str = "imagenet"
+    """Initial weights of the encoder of `vgg_unet`: imagenet (by torchvision), none, or a file or URI."""
+    weights_partial: bool = False
+    """Accept `weights` that lack some of the encoder's layers; those start at random."""
+    discriminator: Literal["patchgan", "author"] = "author"
+    """The paper's PatchGAN, or the author's: norm after the activation, four strides."""
+    discriminator_layers: int = 3
+    """Strided layers of `patchgan`: 3 give patches of 70×70 pixels."""
+    discriminator_width: int = 64
+    """Channels of the discriminators' first layer."""
+
+    # --- objective
+    objective: Literal["least_squares", "vanilla"] = "least_squares"
+    """Adversarial loss: least squares (LSGAN) or cross entropy."""
+    lambda_cycle: float = 10.0
+    """Weight of the cycle loss (L1)."""
+    lambda_identity: float = 1.0
+    """Weight of the identity loss (L1); 0 leaves it out and makes an update a third cheaper."""
+    order: Literal["generators_first", "discriminators_first"] = "generators_first"
+    """Which pair of networks an update changes first."""
+    discriminator_updates: Literal["joint", "separate"] = "joint"
+    """One step on half the sum of real and fake loss, or a step on each at full weight."""
+    buffer_size: int = 50
+    """Former translations kept to train the discriminators on; 0 shows them the newest only."""
+
+    # --- data
+    crop_size: int = 0
+    """Side of random square crops; 0 takes whole images."""
+    flip: bool = True
+    """Mirror images left to right at random."""
+    epoch_size: Literal["larger", "smaller"] = "larger"
+    """An epoch passes once through the larger or the smaller domain."""
+
+    # --- optimisation
+    batch_size: int = 1
+    """Images of each domain in an update, over all processes together."""
+    accumulate: int = 1
+    """Compute an update's batch in this many parts, to save memory."""
+    epochs: int = 100
+    """Epochs at the full learning rate."""
+    decay_epochs: int = 100
+    """Epochs after them, over which the learning rate falls to 0."""
+    decay: Literal["linear", "cosine"] = "linear"
+    """How the learning rate falls."""
+    lr: float = 2e-4
+    """Learning rate of Adam."""
+    beta1: float = 0.5
+    """Decay of Adam's first moment."""
+    beta2: float = 0.999
+    """Decay of Adam's second moment."""
+    ema: float = 0.0
+    """Decay per update of an average of the generators' weights, used for samples and export; 0 is off."""
+    seed: int = 0
+    """Decides initial weights, order of images, augmentation and buffer."""
+
+    # --- machine
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, mps."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Arithmetic of the networks; auto is bf16 on GPUs that have it and fp32 elsewhere; losses are fp32."""
+    compile: Literal["auto", "off", "on"] = "auto"
+    """Compile the networks; auto does so on CUDA where the run is long enough to pay for it."""
+    deterministic: bool = False
+    """On GPUs, only algorithms that give the same bits again (CPU runs always do)."""
+    threads: int = 0
+    """CPU threads; 0 takes OMP_NUM_THREADS, or else what the container may use."""
+    recompute: bool = False
+    """Recompute the generators' activations in the backward pass: less memory, a third more time."""
+
+    # --- watching
+    log_every: int = 50
+    """Updates between two log lines."""
+    sample_every: int = 1
+    """Epochs between two grids of sample translations; 0 logs the last one only."""
+    samples: int = 4
+    """Test images of each domain in a grid."""
+    checkpoint_minutes: float = 10.0
+    """Minutes between two checkpoints within an epoch."""
+    checkpoint_every: int = 1
+    """Epochs between two checkpoints; the last epoch always ends with one."""
+    evaluate_every: int = 0
+    """Epochs between two evaluations of the kernel distance on the test images; 0 is off."""
+    patience: int = 0
+    """Stop after this many evaluations without a better score; 0 never stops early."""
+
+    def __post_init__(self) -> None:
+        positive = ("blocks", "depth", "width", "discriminator_layers", "discriminator_width", "batch_size")
+        for name in (*positive, "accumulate", "log_every", "checkpoint_every", "lr"):
+            _require(getattr(self, name) > 0, name, getattr(self, name), "must be positive")
+        natural = ("lambda_cycle", "lambda_identity", "buffer_size", "crop_size", "epochs", "decay_epochs")
+        for name in (*natural, "sample_every", "samples", "evaluate_every", "patience", "threads", "seed"):
+            _require(getattr(self, name) >= 0, name, getattr(self, name), "must not be negative")
+        for name in ("beta1", "beta2", "ema"):
+            _require(0 <= getattr(self, name) < 1, name, getattr(self, name), "must lie in [0, 1)")
+        _require(self.epochs + self.decay_epochs > 0, "epochs", 0, "and decay_epochs cannot both be 0")
+        _require(
+            self.checkpoint_minutes > 0, "checkpoint_minutes", self.checkpoint_minutes, "must be positive"
+        )
+        _require(
+            self.batch_size % self.accumulate == 0, "accumulate", self.accumulate, "must divide batch_size"
+        )
+        if self.patience and not self.evaluate_every:
+            raise UsageError("patience needs evaluate_every: without evaluations nothing tells when to stop.")
+
+    def generator_options(self) -> dict[str, Any]:
+        """Name and arguments of the generator, as they stand in a model's config.json."""
+        options: dict[str, Any] = {"name": self.generator, "norm": self.norm}
+        if self.generator == "resnet":
+            options |= {"blocks": self.blocks, "width": self.width, "upsample": self.upsample}
+        elif self.generator == "unet":
+            options |= {"depth": self.depth, "width": self.width}
+        return options
+
+    def discriminator_options(self) -> dict[str, Any]:
+        """Name and arguments of the discriminator."""
+        options: dict[str, Any] = {"name": self.discriminator, "norm": self.norm}
+        options["width"] = self.discriminator_width
+        if self.discriminator == "patchgan":
+            options["layers"] = self.discriminator_layers
+        return options
+
+
+def _require(holds: bool, name: str, value: object, condition: str) -> None:
+    if not holds:
+        raise UsageError(f"train: {name} = {value} {condition}.")
