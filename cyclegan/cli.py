@@ -69,7 +69,9 @@ def parse(verb: str, args: Sequence[str]) -> Any:
     command = VERBS[verb]
     params, rest = _take_params_file(list(args))
     default = _defaults(command, params) if params else None
-    parsed = tyro.cli(command, args=rest, default=default, prog=f"cyclegan {verb}", description=command.__doc__)
+    parsed = tyro.cli(
+        command, args=rest, default=default, prog=f"cyclegan {verb}", description=command.__doc__
+    )
     assert is_dataclass(parsed)
     return parsed
 

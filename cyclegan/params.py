@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,13 +18,15 @@ def read_params(path: Path) -> dict[str, dict[str, Any]]:
 
     Raises UsageError if the file is missing, is no YAML, or is not a mapping of sections.
     """
-    import yaml
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
 
     try:
-        sections = yaml.safe_load(path.read_text(encoding="utf-8"))
+        # YAML 1.2, as DVC reads it: `2e-4` is a number and `off` is a word
+        sections = YAML(typ="safe", pure=True).load(path)
     except OSError as error:
         raise UsageError(f"Cannot read the parameter file {path}: {error.strerror}.") from None
-    except yaml.YAMLError as error:
+    except (YAMLError, UnicodeDecodeError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f" at line {mark.line + 1}" if mark else ""
         raise UsageError(f"The parameter file {path} is not valid YAML{where}.") from None
@@ -34,18 +38,21 @@ def read_params(path: Path) -> dict[str, dict[str, Any]]:
 def config_from(cls: type[Config], values: Mapping[str, Any], where: str) -> Config:
     """Build the config dataclass `cls` from plain values, checking names and types.
 
-    `where` names the values' origin in the message. Strings that spell a number are taken as one, since
-    YAML 1.1 reads `2e-4` as a string. Raises UsageError for an unknown name or a wrong type or value.
+    `where` names the values' origin in the message. Strings that spell a number are taken as one. Raises
+    UsageError for an unknown name or a wrong type or value.
     """
     from pydantic import TypeAdapter, ValidationError
 
+    known = {field.name for field in fields(cls)}  # type: ignore[arg-type]
+    for name in values.keys() - known:
+        close = get_close_matches(str(name), known, n=1)
+        hint = f"; did you mean '{close[0]}'?" if close else "."
+        raise UsageError(f"{where} has no parameter '{name}'{hint}")
     try:
         return TypeAdapter(cls).validate_python(dict(values))
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
-        if first["type"] in {"unexpected_keyword_argument", "unexpected_positional_argument"}:
-            raise UsageError(f"{where} has no parameter '{name}'.") from None
         raise UsageError(f"{where}: {name} = {first['input']!r}: {first['msg']}.") from None
 
 
