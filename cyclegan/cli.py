@@ -24,12 +24,12 @@ def _overview(verbs: dict[str, type]) -> str:
         [
             "usage: cyclegan VERB [options]",
             "",
-            "Unpaired image-to-image translation: train on two folders of pictures, trust the numbers, use the model.",
+            "Unpaired image-to-image translation: train on two folders of pictures, use the model.",
             "",
             *lines,
             "",
-            "`cyclegan VERB --help` lists a verb's options; `--params FILE` takes their defaults from a file such as",
-            "params.yaml or presets/maps.yaml. CYCLEGAN_TRACKING=off runs without MLflow.",
+            "`cyclegan VERB --help` lists a verb's options; `--params FILE` takes defaults from a file,",
+            "such as params.yaml or presets/maps.yaml. CYCLEGAN_TRACKING=off runs without MLflow.",
         ]
     )
 
@@ -48,12 +48,13 @@ def _take_params_file(args: list[str]) -> tuple[Path | None, list[str]]:
 
 def _defaults(command: type, params: Path) -> Any:
     """An instance of `command` whose configs come from the sections of a parameter file."""
+    from cyclegan.commands import SECTIONS
     from cyclegan.params import load_section
 
     configs = {
-        field.name: load_section(params, field.metadata["section"], field.default_factory)  # type: ignore[arg-type]
+        field.name: load_section(params, SECTIONS[config], config)
         for field in fields(command)
-        if "section" in field.metadata
+        if isinstance(config := field.default_factory, type) and config in SECTIONS
     }
     if not configs:
         raise UsageError("This verb has no section in a parameter file: leave --params out.")

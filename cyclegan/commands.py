@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from tyro.conf import arg
 
@@ -27,16 +27,21 @@ CHECKPOINTS = "outputs/checkpoints"
 FLAT = arg(name="")
 
 
-def section(name: str, config: type) -> Any:
-    """A config field whose defaults can come from section `name` of a parameter file."""
-    return field(default_factory=config, metadata={"section": name})
+# which section of a parameter file gives a config its values
+SECTIONS: dict[type, str] = {
+    FetchConfig: "fetch",
+    PreprocessConfig: "preprocess",
+    TrainConfig: "train",
+    EvaluateConfig: "evaluate",
+    RegisterConfig: "register",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fetch:
     """Fetch two domains of images by URI: a folder, an archive, https, s3, a DVC version, synthetic:city."""
 
-    config: Annotated[FetchConfig, FLAT] = section("fetch", FetchConfig)
+    config: Annotated[FetchConfig, FLAT] = field(default_factory=FetchConfig)
     out: Path = RAW
     """Folder to write."""
 
@@ -50,7 +55,7 @@ class Fetch:
 class Preprocess:
     """Validate, orient, resize and pack the images of a raw folder."""
 
-    config: Annotated[PreprocessConfig, FLAT] = section("preprocess", PreprocessConfig)
+    config: Annotated[PreprocessConfig, FLAT] = field(default_factory=PreprocessConfig)
     raw: Path = RAW
     """Folder with trainA trainB testA testB."""
     out: Path = PREPARED
@@ -66,7 +71,7 @@ class Preprocess:
 class Train:
     """Train both generators; the same command again continues after an interruption."""
 
-    config: Annotated[TrainConfig, FLAT] = section("train", TrainConfig)
+    config: Annotated[TrainConfig, FLAT] = field(default_factory=TrainConfig)
     prepared: Path = PREPARED
     """Folder that preprocess wrote."""
     model: Path = MODEL
@@ -84,7 +89,7 @@ class Train:
 class Evaluate:
     """Score a model on the test images and write a report."""
 
-    config: Annotated[EvaluateConfig, FLAT] = section("evaluate", EvaluateConfig)
+    config: Annotated[EvaluateConfig, FLAT] = field(default_factory=EvaluateConfig)
     prepared: Path = PREPARED
     """Folder that preprocess wrote."""
     model: Path = MODEL
@@ -102,7 +107,7 @@ class Evaluate:
 class Register:
     """Register both generators in the MLflow model registry, as champion or challenger."""
 
-    config: Annotated[RegisterConfig, FLAT] = section("register", RegisterConfig)
+    config: Annotated[RegisterConfig, FLAT] = field(default_factory=RegisterConfig)
     model: Path = MODEL
     """Folder that train wrote."""
     scores: Path = SCORES
@@ -120,11 +125,11 @@ class Register:
 class Run:
     """All five steps in one go: fetch, preprocess, train, evaluate, register."""
 
-    fetch: FetchConfig = section("fetch", FetchConfig)
-    preprocess: PreprocessConfig = section("preprocess", PreprocessConfig)
-    train: TrainConfig = section("train", TrainConfig)
-    evaluate: EvaluateConfig = section("evaluate", EvaluateConfig)
-    register: RegisterConfig = section("register", RegisterConfig)
+    fetch: FetchConfig = field(default_factory=FetchConfig)
+    preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+    register: RegisterConfig = field(default_factory=RegisterConfig)
     out: Path = Path("outputs")
     """Folder for everything that the steps write."""
 
