@@ -107,6 +107,29 @@ def open_run(step: str, *, run_id: str | None = None, name: str | None = None) -
         tracker.close(status)
 
 
+def fail_runs(tag: str, value: str, reason: str = "") -> list[str]:
+    """Mark every run that carries tag `tag` = `value` as FAILED, with `reason` as tag `failure`.
+
+    For a process that outlives the steps, such as a pipeline's exit handler: a step that was killed without a
+    word has left its run RUNNING. Searches the experiment that the environment names. Returns the run ids.
+    """
+    if not enabled() or not value:
+        return []
+    check_server()
+    import mlflow
+    from mlflow import MlflowClient
+
+    client = MlflowClient()
+    name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or "Default"
+    known = client.get_experiment_by_name(name)
+    experiment = os.environ.get("MLFLOW_EXPERIMENT_ID") or (known.experiment_id if known else "0")
+    found = mlflow.search_runs([experiment], f"tags.`{tag}` = '{value}'", output_format="list")
+    for run in found:
+        client.set_tag(run.info.run_id, "failure", reason[:5000] or "a step failed")
+        client.set_terminated(run.info.run_id, "FAILED")
+    return [run.info.run_id for run in found]
+
+
 def redact(uri: str) -> str:
     """The URI without user, password and query, fit for messages and tags."""
     parts = urlsplit(uri)

@@ -1,0 +1,10 @@
+"""One Kubeflow component a file. Each calls the step of the same name in `cyclegan` and adds nothing of its own.
+
+KFP ships only the source of the decorated function, so everything it needs is imported in its body, from the
+package in the image.
+"""
+
+import os
+
+IMAGE = os.environ.get("CYCLEGAN_IMAGE", "cyclegan-pipeline:0.1.0")
+"""The image that every component runs in; CYCLEGAN_IMAGE, read when a pipeline is compiled, names another."""

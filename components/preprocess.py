@@ -1,0 +1,49 @@
+"""Component: raw images into packed arrays."""
+
+from kfp import dsl
+
+from components import IMAGE
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def preprocess(
+    raw: dsl.Input[dsl.Dataset],
+    version: str,
+    load_size: int,
+    options: str,
+    prepared: dsl.Output[dsl.Dataset],
+    metrics: dsl.Output[dsl.Metrics],
+) -> str:
+    """Validate, orient, resize and pack the images.
+
+    Args:
+        raw: Zip that fetch wrote.
+        version: Data version that fetch found; part of the cache key, which does not see into artifacts.
+        load_size: Side in pixels to which images are resized.
+        options: Further fields of PreprocessConfig as a JSON object.
+        prepared: Arrays trainA trainB testA testB and manifest.json.
+        metrics: Images taken of each domain, and images rejected.
+
+    Returns:
+        SHA-256 of the manifest, which decides the content.
+    """
+    import json
+    import tempfile
+    from pathlib import Path
+
+    from cyclegan.data.archives import unpack
+    from cyclegan.data.prepare import PreprocessConfig
+    from cyclegan.data.prepare import preprocess as step
+    from cyclegan.files import sha256
+    from cyclegan.params import config_from
+
+    fields = {"load_size": load_size} | json.loads(options)
+    config = config_from(PreprocessConfig, fields, "preprocess")
+    with tempfile.TemporaryDirectory() as folder:
+        unpack(Path(raw.path), Path(folder) / "raw")
+        manifest = step(Path(folder) / "raw", Path(prepared.path), config)
+    for domain, facts in manifest.domains.items():
+        metrics.log_metric(domain, facts["count"])
+    metrics.log_metric("rejected", len(manifest.rejected))
+    prepared.metadata.update(uri=manifest.uri, version=manifest.version)
+    return sha256(Path(prepared.path) / "manifest.json")
