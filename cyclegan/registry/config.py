@@ -1,0 +1,33 @@
+"""What can be chosen about registering; imports nothing heavy, so that the command line stays quick."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from cyclegan.errors import UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegisterConfig:
+    """When a pair of generators enters the model registry, and when it becomes the champion."""
+
+    name: str = "cyclegan"
+    """The registered models are called <name>-AtoB and <name>-BtoA."""
+    max_score: float = 0.0
+    """Gate: a model whose score is above this is not registered; 0: every model is."""
+    rule: Literal["better", "certain"] = "better"
+    """Against the champion: a better score is enough, or the two 95 % intervals must not overlap."""
+    force: bool = False
+    """Make it the champion whatever the comparison says, for instance after a change of data; the gate
+    still holds."""
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_. -]*", self.name):
+            raise UsageError(
+                f"register: name = {self.name!r}: letters, digits, spaces and . _ - are allowed, a letter or "
+                "digit first."
+            )
+        if not 0 <= self.max_score < float("inf"):
+            raise UsageError(f"register: max_score = {self.max_score}: 0 (no gate) or more is needed.")
