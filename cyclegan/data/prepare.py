@@ -1,0 +1,311 @@
+"""Preprocess: validate, orient, resize and pack the images of a raw folder into arrays on the disk."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
+
+from cyclegan.data.layout import DOMAINS, are_pairs, is_image, list_files, stem_key
+from cyclegan.data.version import SOURCE_FILE, directory_md5
+from cyclegan.errors import CycleGANError, UsageError
+from cyclegan.files import atomic_dir, read_json, write_json
+
+if TYPE_CHECKING:
+    from cyclegan.data.packing import Outcome
+
+logger = logging.getLogger(__name__)
+
+MANIFEST_FILE = "manifest.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreprocessConfig:
+    """How raw images become arrays of one size."""
+
+    load_size: int = 286
+    """Side of the packed images in pixels; training crops its own size out of it."""
+    aspect: Literal["squash", "crop"] = "squash"
+    """What becomes of an oblong image: squash both sides (as the papers do), or fit the short side and crop."""
+    min_size: int = 16
+    """Images with a side shorter than this, in pixels, are refused."""
+    max_pixels: int = 100_000_000
+    """Images with more pixels than this are refused before they are decoded."""
+    max_bad_share: float = 0.1
+    """Fail when more than this share of the images, in [0, 1], is refused."""
+    drop_test_duplicates: bool = False
+    """Drop from the train sets what is, exactly or nearly, in the test set of the same domain as well."""
+    pairs: Literal["auto", "no"] = "auto"
+    """Whether test images of the same name in A and B show the same; 'no' for names that only happen to agree."""
+    workers: int = 0
+    """Processes; 0 takes every core that the machine or the container grants."""
+    version: str = ""
+    """Data version to record instead of the one computed from the files."""
+
+    def __post_init__(self) -> None:
+        for name in ("load_size", "min_size", "max_pixels"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name} = {getattr(self, name)}: it must be at least 1.")
+        if self.load_size > 8192:
+            raise UsageError(f"load_size = {self.load_size}: it must be at most 8192.")
+        if self.max_pixels > 178_000_000:
+            raise UsageError(f"max_pixels = {self.max_pixels}: Pillow decodes at most 178000000.")
+        if not 0 <= self.max_bad_share <= 1:
+            raise UsageError(f"max_bad_share = {self.max_bad_share}: it must be between 0 and 1.")
+        if self.workers < 0:
+            raise UsageError(f"workers = {self.workers}: it must be 0 (all cores) or more.")
+
+
+class Domain(TypedDict):
+    """One packed array: number of images and their file names, in the order of the rows."""
+
+    count: int
+    names: list[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """What a prepared folder holds; the fields of its manifest.json."""
+
+    uri: str
+    """Where the raw images came from; empty if unknown."""
+    version: str
+    """DVC's MD5 of the raw folder, '<32 hex>.dir'."""
+    paired: bool
+    """Whether row i of testA and row i of testB show the same."""
+    height: int
+    width: int
+    domains: dict[str, Domain]
+    rejected: list[dict[str, str]] = field(default_factory=list)
+    """{"file", "reason"} of every image left out."""
+    duplicates: list[dict[str, str]] = field(default_factory=list)
+    """{"train", "test", "kind": "exact" | "near"}: pictures of a train set that its test set holds too."""
+    config: dict[str, Any] = field(default_factory=dict)
+    filter: str = ""
+
+
+def read_manifest(prepared: Path) -> Manifest:
+    """Read a prepared folder's manifest.
+
+    Raises UsageError if `prepared` is not a folder that preprocess wrote, or one of its arrays is missing.
+    """
+    path = prepared / MANIFEST_FILE
+    if not path.is_file():
+        raise UsageError(
+            f"{prepared} is no prepared folder (no {MANIFEST_FILE}): run `cyclegan preprocess` first."
+        )
+    names = {f.name for f in dataclasses.fields(Manifest)}
+    try:
+        manifest = Manifest(**{key: value for key, value in read_json(path).items() if key in names})
+        for domain in DOMAINS:
+            _check_array(prepared / f"{domain}.npy", manifest, domain)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise UsageError(f"{path} is damaged: run `cyclegan preprocess` again.") from None
+    return manifest
+
+
+def _check_array(path: Path, manifest: Manifest, domain: str) -> None:
+    pixels = manifest.domains[domain]["count"] * manifest.height * manifest.width * 3
+    if not path.is_file() or path.stat().st_size < pixels:
+        raise UsageError(f"{path} is missing or too short: run `cyclegan preprocess` again.")
+
+
+def preprocess(raw: Path, out: Path, config: PreprocessConfig) -> Manifest:
+    """Pack the images of `raw` (trainA trainB testA testB) into `out`.
+
+    Writes trainA.npy … testB.npy, uint8 N×H×W×3, and manifest.json; the same input gives the same bytes, whatever
+    the number of workers. Rows are ordered by file stem; where test A and B are pairs, row i of one is the truth
+    of row i of the other. Does nothing when `out` already holds this very result. Raises UsageError for a raw
+    folder without the four domains and CycleGANError when too many images are bad or the disk is full.
+    """
+    from cyclegan.data.images import FILTER
+
+    files = _find_images(raw)
+    _guard(out)
+    version = config.version or directory_md5(raw)
+    settings = {key: value for key, value in asdict(config).items() if key != "workers"}  # decides no byte
+    uri = _uri_of(raw)
+    if (former := _former_result(out, uri, version, settings, FILTER)) is not None:
+        logger.info("%s already holds this version with these settings", out)
+        return former
+    paired = config.pairs == "auto" and are_pairs(files["testA"], files["testB"])
+    with atomic_dir(out) as folder:
+        outcomes = {domain: _pack_domain(raw, folder, domain, files[domain], config) for domain in DOMAINS}
+        refused = {
+            f"{domain}/{name}": outcome.reason
+            for domain in DOMAINS
+            for name, outcome in zip(files[domain], outcomes[domain], strict=True)
+            if outcome.reason
+        }
+        _check_share(refused, sum(map(len, files.values())), config.max_bad_share, raw)
+        if paired:
+            refused |= _orphans(files, refused)
+        duplicates = _across_train_and_test(files, outcomes, refused)
+        if config.drop_test_duplicates:
+            refused |= {d["train"]: f"{d['kind']} duplicate of {d['test']}" for d in duplicates}
+        _report(refused, duplicates, dropped=config.drop_test_duplicates)
+        domains: dict[str, Domain] = {}
+        for domain in DOMAINS:
+            domains[domain] = _keep(folder, domain, files[domain], refused, config.load_size)
+        manifest = Manifest(
+            uri=uri,
+            version=version,
+            paired=paired,
+            height=config.load_size,
+            width=config.load_size,
+            domains=domains,
+            rejected=[{"file": _readable(name), "reason": refused[name]} for name in sorted(refused)],
+            duplicates=[{key: _readable(value) for key, value in pair.items()} for pair in duplicates],
+            config=settings,
+            filter=FILTER,
+        )
+        write_json(folder / MANIFEST_FILE, asdict(manifest))
+    logger.info("%s: %s", out, ", ".join(f"{domain} {domains[domain]['count']}" for domain in DOMAINS))
+    return manifest
+
+
+def _find_images(raw: Path) -> dict[str, list[str]]:
+    """The image files of each domain, ordered by stem."""
+    if not raw.is_dir():
+        raise UsageError(f"There is no folder {raw}: `cyclegan fetch` makes one.")
+    files = {}
+    for domain in DOMAINS:
+        if not (raw / domain).is_dir():
+            hint = f"`cyclegan fetch {raw} --out …` arranges other layouts and divides train from test"
+            raise UsageError(f"{raw} has no folder {domain}; {hint}.")
+        names = list_files(raw / domain)
+        files[domain] = sorted(filter(is_image, names), key=lambda name: (stem_key(name), name))
+        if not files[domain]:
+            raise UsageError(f"{raw / domain} holds no images ({len(names)} other files).")
+        if len(files[domain]) < len(names):
+            logger.info("%s: %d files that are no images", raw / domain, len(names) - len(files[domain]))
+    return files
+
+
+def _guard(out: Path) -> None:
+    """Refuse to replace a folder that preprocess did not write."""
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{out} is a file: give a folder to write to.")
+    if out.is_dir() and any(out.iterdir()) and not (out / MANIFEST_FILE).is_file():
+        raise UsageError(f"{out} holds other files and would be replaced: give an empty or a new folder.")
+
+
+def _former_result(
+    out: Path, uri: str, version: str, settings: Mapping[str, Any], method: str
+) -> Manifest | None:
+    try:
+        former = read_manifest(out)
+    except UsageError:
+        return None
+    found = (former.uri, former.version, former.config, former.filter)
+    return former if found == (uri, version, settings, method) else None
+
+
+def _pack_domain(
+    raw: Path, folder: Path, domain: str, names: Sequence[str], config: PreprocessConfig
+) -> list[Outcome]:
+    from cyclegan.cores import available_cores
+    from cyclegan.data.packing import Job, create, pack
+
+    npy = folder / f"{domain}.npy"
+    create(npy, len(names), config.load_size)
+    jobs = [
+        Job(
+            path=str(raw / domain / name),
+            npy=str(npy),
+            row=row,
+            size=config.load_size,
+            aspect=config.aspect,
+            min_size=config.min_size,
+            max_pixels=config.max_pixels,
+        )
+        for row, name in enumerate(names)
+    ]
+    return list(pack(jobs, config.workers or available_cores(), domain))
+
+
+def _check_share(refused: Mapping[str, str], total: int, limit: float, raw: Path) -> None:
+    if len(refused) > limit * total:
+        first = "; ".join(f"{_readable(name)}: {reason}" for name, reason in list(refused.items())[:3])
+        raise CycleGANError(
+            f"{len(refused)} of {total} images in {raw} cannot be used, more than max_bad_share = {limit:g} allows: "
+            f"{first}{' …' if len(refused) > 3 else ''}."
+        )
+
+
+def _orphans(files: Mapping[str, Sequence[str]], refused: Mapping[str, str]) -> dict[str, str]:
+    """Test images whose other half was refused: without them row i would no longer meet row i."""
+    orphans = {}
+    for name_a, name_b in zip(files["testA"], files["testB"], strict=True):
+        a, b = f"testA/{name_a}", f"testB/{name_b}"
+        if (a in refused) != (b in refused):
+            orphans[b if a in refused else a] = f"its pair {_readable(a if a in refused else b)} was left out"
+    return orphans
+
+
+def _across_train_and_test(
+    files: Mapping[str, Sequence[str]], outcomes: Mapping[str, Sequence[Outcome]], refused: Mapping[str, str]
+) -> list[dict[str, str]]:
+    import numpy as np
+
+    from cyclegan.data.duplicates import SIDE, find_pairs
+
+    found = []
+    for side in "AB":
+        sets = []
+        for domain in (f"train{side}", f"test{side}"):
+            kept = [
+                (f"{domain}/{name}", outcome)
+                for name, outcome in zip(files[domain], outcomes[domain], strict=True)
+                if f"{domain}/{name}" not in refused
+            ]
+            small = np.frombuffer(b"".join(outcome.thumbnail for _, outcome in kept), np.uint8)
+            sets.append(
+                ([name for name, _ in kept], [o.digest for _, o in kept], small.reshape(-1, SIDE, SIDE, 3))
+            )
+        (train, train_digests, train_small), (test, test_digests, test_small) = sets
+        for pair in find_pairs(train_small, train_digests, test_small, test_digests):
+            kind = "exact" if pair.exact else "near"
+            found.append({"train": train[pair.first], "test": test[pair.second], "kind": kind})
+    return found
+
+
+def _report(refused: Mapping[str, str], duplicates: Sequence[Mapping[str, str]], *, dropped: bool) -> None:
+    for name, reason in list(refused.items())[:20]:
+        logger.info("left out: %s: %s", _readable(name), reason)
+    if len(refused) > 20:
+        logger.info("left out: %d more, all in %s", len(refused) - 20, MANIFEST_FILE)
+    if duplicates and not dropped:
+        first = ", ".join(f"{_readable(d['train'])} = {_readable(d['test'])}" for d in duplicates[:3])
+        logger.warning(
+            "%d train images are in the test set too (%s%s), which flatters the scores; drop_test_duplicates drops them",
+            len({d["train"] for d in duplicates}),
+            first,
+            " …" if len(duplicates) > 3 else "",
+        )
+
+
+def _keep(folder: Path, domain: str, names: Sequence[str], refused: Mapping[str, str], size: int) -> Domain:
+    from cyclegan.data.packing import keep_rows
+
+    rows = [row for row, name in enumerate(names) if f"{domain}/{name}" not in refused]
+    if not rows:
+        raise CycleGANError(f"No usable image is left in {domain}: see the reasons above.")
+    if len(rows) < len(names):
+        keep_rows(folder / f"{domain}.npy", rows, size)
+    return {"count": len(rows), "names": [_readable(names[row]) for row in rows]}
+
+
+def _uri_of(raw: Path) -> str:
+    try:
+        return str(read_json(raw / SOURCE_FILE)["uri"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
+def _readable(name: str) -> str:
+    """A file name as text that can be written as UTF-8."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -1,0 +1,44 @@
+"""The version of a data folder: the hash under which DVC knows it, computed without DVC."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from cyclegan.data.layout import list_files
+from cyclegan.errors import UsageError
+
+SOURCE_FILE = "source.json"
+
+
+def version_of(md5s: Mapping[str, str]) -> str:
+    """The version of a folder whose files (POSIX paths relative to it) have these MD5 sums.
+
+    DVC's own definition: the MD5 of the JSON list of {md5, relpath}, sorted by relpath, and the ending `.dir`.
+    """
+    listing = [{"md5": md5s[name], "relpath": name} for name in sorted(md5s)]
+    text = json.dumps(listing, sort_keys=True)
+    return hashlib.md5(text.encode("utf-8"), usedforsecurity=False).hexdigest() + ".dir"
+
+
+def versioned_files(folder: Path) -> list[str]:
+    """The files that the version counts, as sorted relative POSIX paths: all but `source.json` on the top."""
+    return [name for name in list_files(folder) if name != SOURCE_FILE]
+
+
+def file_md5(path: Path) -> str:
+    """The file's MD5 as 32 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def directory_md5(folder: Path) -> str:
+    """DVC's MD5 of a folder, '<32 hex>.dir', of all files below it except `source.json` on its top.
+
+    Raises UsageError if `folder` is no folder.
+    """
+    if not folder.is_dir():
+        raise UsageError(f"There is no folder {folder}.")
+    return version_of({name: file_md5(folder / name) for name in versioned_files(folder)})
