@@ -167,16 +167,41 @@ def check_server(seconds: float = CONNECT_SECONDS) -> None:
 
 
 def git_commit() -> str | None:
-    """The commit of the code: GIT_COMMIT if set (as in the image), else that of the package's checkout."""
+    """The commit of the code: GIT_COMMIT if set (as in the image), else that of the package's checkout.
+
+    `-dirty` stands after it where files differ from the commit.
+    """
     if commit := os.environ.get("GIT_COMMIT"):
         return commit
     root = Path(__file__).resolve().parents[1]
     if not (root / ".git").exists():
         return None
     with suppress(OSError, subprocess.SubprocessError):
-        command = ["git", "-C", str(root), "rev-parse", "HEAD"]
+        command = ["git", "-C", str(root), "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
         return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
     return None
+
+
+def fail_runs(tag: str, value: str, reason: str = "") -> list[str]:
+    """Mark as FAILED the runs with this tag that did not end well by themselves, and return their ids.
+
+    For an execution whose step was killed without a word: such a run would stay RUNNING for ever.
+    """
+    if not enabled() or not value:
+        return []
+    check_server()
+    import mlflow
+
+    client = mlflow.MlflowClient()
+    quoted = value.replace("'", "")
+    runs = mlflow.search_runs(
+        search_all_experiments=True, filter_string=f"tags.{tag} = '{quoted}'", output_format="list"
+    )
+    for run in runs:
+        client.set_terminated(run.info.run_id, "FAILED")
+        if reason:
+            client.set_tag(run.info.run_id, "failure", reason[:5000])
+    return [run.info.run_id for run in runs]
 
 
 def flatten(values: Any, prefix: str) -> dict[str, str]:
@@ -336,10 +361,12 @@ class _MlflowTracker(Tracker):
         import mlflow
 
         system = step == "train"
+        kfp_run = os.environ.get("KFP_RUN_ID")
         if run_id:
             try:
                 if mlflow.get_run(run_id).info.lifecycle_stage == "active":
-                    return mlflow.start_run(run_id=run_id, log_system_metrics=system)
+                    tags = {"kfp_run_id": kfp_run} if kfp_run else None
+                    return mlflow.start_run(run_id=run_id, tags=tags, log_system_metrics=system)
                 reason = "was deleted"
             except mlflow.MlflowException as error:
                 if error.error_code not in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
@@ -350,11 +377,11 @@ class _MlflowTracker(Tracker):
         commit = git_commit()
         tags = {
             "git_commit": commit,
-            "mlflow.source.git.commit": commit,
+            "mlflow.source.git.commit": commit and commit.removesuffix("-dirty"),
             "mlflow.source.name": f"cyclegan {step}",
-            "kfp_run_id": os.environ.get("KFP_RUN_ID"),
+            "kfp_run_id": kfp_run,
         }
-        given = {key: value for key, value in tags.items() if value}
+        given: dict[str, Any] = {key: value for key, value in tags.items() if value}
         if os.environ.get("MLFLOW_RUN_ID"):
             name = None  # whoever opened that run has named it
         return mlflow.start_run(run_name=name, tags=given, log_system_metrics=system)

@@ -24,9 +24,9 @@ class RegisterConfig:
     still holds."""
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_. -]*", self.name):
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_ -]*", self.name):
             raise UsageError(
-                f"register: name = {self.name!r}: letters, digits, spaces and . _ - are allowed, a letter or "
+                f"register: name = {self.name!r}: letters, digits, spaces, _ and - are allowed, a letter or "
                 "digit first."
             )
         if not 0 <= self.max_score < float("inf"):

@@ -1,0 +1,143 @@
+"""Whether a model is registered and whether it becomes the champion: plain values in, a verdict out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from cyclegan.errors import UsageError
+from cyclegan.files import read_json
+from cyclegan.registry.config import RegisterConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """What is known about how good a model is, and by which measure."""
+
+    score: float
+    metric: str
+    """What the score is, by name: two scores compare only where it is the same."""
+    data_version: str
+    extractor: str = ""
+    """Name and hash of the feature extractor behind the score."""
+    protocol: str = ""
+    """Which images, how many, how they were read: whatever else decides the number."""
+    lower_is_better: bool = True
+    interval: tuple[float, float] | None = None
+    """95 % interval of the score."""
+    fingerprint: str = ""
+    """Hash of the weights: tells whether two pieces of evidence are about the same model."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """The verdict on a candidate."""
+
+    passed: bool
+    """Whether it is registered at all."""
+    alias: Literal["champion", "challenger", ""]
+    reason: str
+    champion_score: float | None = None
+    """Score of the champion it was compared with, where there is one and the scores compare."""
+
+
+def decide(candidate: Evidence, champion: Evidence | None, config: RegisterConfig) -> Decision:
+    """Judge a candidate against the gate, and against the present champion where there is one."""
+    score = f"{candidate.metric} {candidate.score:.4g}"
+    if config.max_score:
+        beyond = candidate.score > config.max_score
+        if not candidate.lower_is_better:
+            beyond = candidate.score < config.max_score
+        if beyond:
+            side = "above" if candidate.lower_is_better else "below"
+            reason = f"not registered: {score} is {side} the gate {config.max_score:.4g}"
+            return Decision(passed=False, alias="", reason=reason)
+    if champion is None:
+        return Decision(passed=True, alias="champion", reason=f"{score}, and there is no champion yet")
+    if candidate.fingerprint and candidate.fingerprint == champion.fingerprint:
+        reason = f"{score}; this model is the champion already"
+        return Decision(passed=True, alias="champion", reason=reason, champion_score=champion.score)
+    if obstacle := _incomparable(candidate, champion):
+        if config.force:
+            reason = f"{score}, made champion by force though the scores do not compare: {obstacle}"
+            return Decision(passed=True, alias="champion", reason=reason)
+        reason = f"{score} does not compare with the champion's: {obstacle}"
+        return Decision(passed=True, alias="challenger", reason=reason)
+    better, comparison = _compare(candidate, champion, config)
+    if config.force and not better:
+        better, comparison = True, f"{comparison}; made champion by force"
+    return Decision(
+        passed=True,
+        alias="champion" if better else "challenger",
+        reason=f"{score} {comparison}",
+        champion_score=champion.score,
+    )
+
+
+def _incomparable(a: Evidence, b: Evidence) -> str:
+    """Why two scores cannot be compared; empty where they can."""
+    if a.data_version != b.data_version:
+        return f"data version {a.data_version} against {b.data_version}"
+    if a.metric != b.metric:
+        return f"{a.metric} against {b.metric}"
+    if a.extractor != b.extractor:
+        return f"features of {a.extractor or 'no extractor'} against {b.extractor or 'no extractor'}"
+    if a.protocol != b.protocol:
+        return f"protocol {a.protocol} against {b.protocol}"
+    return ""
+
+
+def _compare(candidate: Evidence, champion: Evidence, config: RegisterConfig) -> tuple[bool, str]:
+    sign = 1.0 if candidate.lower_is_better else -1.0
+    better = sign * candidate.score < sign * champion.score
+    against = f"the champion's {champion.score:.4g}"
+    if not better:
+        return False, f"is not better than {against}"
+    if config.rule == "better":
+        return True, f"is better than {against}"
+    if candidate.interval is None or champion.interval is None:
+        return False, f"is better than {against}, but without intervals that is not certain"
+    worst = max(sign * end for end in candidate.interval)
+    best = min(sign * end for end in champion.interval)
+    if worst < best:
+        return True, f"is better than {against}, and the intervals do not overlap"
+    return False, f"is better than {against}, but the intervals overlap"
+
+
+def read_evidence(scores: Path, fingerprint: str = "") -> Evidence:
+    """The evidence that `evaluate` wrote: the headline of evaluation.json and its value in scores.json.
+
+    Raises UsageError where the folder holds no scores.
+    """
+    try:
+        values: dict[str, float] = read_json(scores / "scores.json")
+        facts: dict[str, Any] = read_json(scores / "evaluation.json")
+    except FileNotFoundError as error:
+        missing = Path(error.filename).name
+        raise UsageError(f"There are no scores in {scores}: {missing} is missing; evaluate first.") from None
+    except ValueError:
+        raise UsageError(f"The scores in {scores} are damaged: no valid JSON; evaluate again.") from None
+    try:
+        metric = str(facts["headline"])
+        score = float(values[metric] if metric in values else values["score"])
+        extractor = facts.get("extractor") or {}
+        interval = (facts.get("intervals") or {}).get(metric if metric in values else "score")
+        return Evidence(
+            score=score,
+            metric=metric,
+            data_version=str(facts["data_version"]),
+            extractor=" ".join(str(extractor[key]) for key in ("name", "sha256") if extractor.get(key)),
+            protocol=_spell(facts.get("protocol") or {}),
+            lower_is_better=bool(facts.get("lower_is_better", True)),
+            interval=(float(interval[0]), float(interval[1])) if interval else None,
+            fingerprint=fingerprint,
+        )
+    except (KeyError, TypeError) as error:
+        raise UsageError(f"The scores in {scores} lack {error}; evaluate again.") from None
+
+
+def _spell(protocol: Any) -> str:
+    if isinstance(protocol, dict):
+        return ", ".join(f"{key} {protocol[key]}" for key in sorted(protocol))
+    return str(protocol)
