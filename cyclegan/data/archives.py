@@ -64,9 +64,10 @@ def safe_name(name: str) -> str | None:
 def unpack(archive: Path, folder: Path, *, limits: Limits | None = None) -> list[str]:
     """Unpack the regular files of an archive that are images by name into `folder`, an existing empty one.
 
-    Returns the names of all regular members. Nothing is ever written outside `folder`, and links are not made.
-    Raises CycleGANError, naming the archive and the member, for names that lead outside, two different files of
-    one name, more than `limits` allows or than the archive's size makes credible, an encrypted or damaged archive.
+    Returns the names of all regular members. Nothing is ever written outside `folder`, and links are not
+    made. Raises CycleGANError, naming the archive and the member, for names that lead outside, two different
+    files of one name, more than `limits` allows or than the archive's size makes credible, an encrypted or
+    damaged archive.
     """
     limits = limits or Limits()
     names: list[str] = []
@@ -79,9 +80,7 @@ def unpack(archive: Path, folder: Path, *, limits: Limits | None = None) -> list
                 budget.member()
                 safe = safe_name(name)
                 if safe is None:
-                    raise CycleGANError(
-                        f"{archive}: the member {name!r} would be written outside its folder."
-                    )
+                    raise CycleGANError(f"{archive}: the member {name!r} leads outside its folder.")
                 if content is None:
                     logger.info("%s: %r is a link or device and left aside", archive.name, name)
                     continue
@@ -132,9 +131,7 @@ class _Budget:
         if size > self.limits.max_bytes:
             raise CycleGANError(f"{self.archive} unpacks to more than {self.limits.max_bytes} bytes.")
         if size > self.credible:
-            raise CycleGANError(
-                f"{self.archive} unpacks to over {MAX_RATIO} times its size: it looks like a bomb."
-            )
+            raise CycleGANError(f"{self.archive} unpacks to over {MAX_RATIO} times its size: a bomb?")
 
 
 Member = tuple[str, int, "IO[bytes] | None"]
@@ -153,9 +150,7 @@ def _members(archive: Path) -> Iterator[Iterator[Member]]:
         with tarfile.open(archive, "r:*", errors="surrogateescape") as opened_tar:
             yield _tar_members(opened_tar)
     except tarfile.ReadError as error:
-        raise CycleGANError(
-            f"{archive} is neither a whole zip nor a whole tar archive: {_short(error)}."
-        ) from None
+        raise CycleGANError(f"{archive} is no whole zip or tar archive: {_short(error)}.") from None
 
 
 def _zip_members(opened: zipfile.ZipFile) -> Iterator[Member]:
@@ -176,7 +171,6 @@ def _tar_members(opened: tarfile.TarFile) -> Iterator[Member]:
             continue
         content = opened.extractfile(member) if member.isreg() else None
         yield member.name, member.size, content
-        opened.members = []  # a million members need no memory
 
 
 def _write(content: IO[bytes], path: Path, what: str, budget: _Budget) -> None:

@@ -1,9 +1,9 @@
 """Pictures that are there twice, byte for byte or nearly.
 
 An image's thumbnail is 16×16 RGB. Two images are near duplicates when their thumbnails, less their mean, are
-correlated above `CORRELATION` and differ by less than `DIFFERENCE` on average: this survives another encoding,
-size, or slight retouching, and holds apart neighbouring tiles of one map. The comparison is a matrix product in
-blocks, about 0.2 s for 10,000 images a core.
+correlated above `CORRELATION` and differ by less than `DIFFERENCE` on average: this survives another
+encoding, size, or slight retouching, and holds apart neighbouring tiles of one map. The comparison is a
+matrix product in blocks.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def thumbnail(image: Image.Image) -> NDArray[np.uint8]:
 
 
 def flatness(thumbnails: Thumbnails) -> NDArray[np.float32]:
-    """Standard deviation of each thumbnail's grey values, in [0, 127.5]; below `FLAT` a picture shows nothing."""
+    """Standard deviation of each thumbnail's grey values, in [0, 127.5]; below `FLAT` it shows nothing."""
     return thumbnails.astype(np.float32).mean(axis=3).std(axis=(1, 2))
 
 
@@ -57,8 +57,8 @@ def find_pairs(
 ) -> list[Pair]:
     """All duplicate pairs between two sets of images, or within one; sorted by index.
 
-    Thumbnails are uint8 N×16×16×3; equal digests mean exact duplicates. Flat pictures are compared exactly only,
-    since any two of them look alike.
+    Thumbnails are uint8 N×16×16×3; equal digests mean exact duplicates. Flat pictures are compared exactly
+    only, since any two of them look alike.
     """
     within = thumbs_b is None
     other, others = (thumbs_a, digests_a) if thumbs_b is None else (thumbs_b, digests_b or [])

@@ -7,7 +7,7 @@ import logging
 import os
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path, PurePosixPath
 
 from cyclegan.errors import UsageError
@@ -42,7 +42,7 @@ def is_image(name: str) -> bool:
 
 
 def list_files(folder: Path) -> list[str]:
-    """All files below `folder` as sorted relative POSIX paths; linked folders are followed, but not in circles."""
+    """All files below `folder` as sorted relative POSIX paths; linked folders are followed, once."""
     names: list[str] = []
     seen = {folder.resolve()}
     for parent, folders, files in os.walk(folder, followlinks=True):
@@ -89,7 +89,7 @@ def _role(name: str) -> str | None:
 
 
 def _domain_of(parts: tuple[str, ...]) -> tuple[str, int] | None:
-    """The domain that a path's first folders name, and how many of them do: ('trainA', 1), ('testB', 2), ('A', 1)."""
+    """The domain that a path's first folders name, and how many of them: ('trainA', 1), ('testB', 2), …"""
     first = _role(parts[0]) if parts else None
     if first in {"train", "test"}:
         second = _role(parts[1]) if len(parts) > 1 else None
@@ -97,62 +97,63 @@ def _domain_of(parts: tuple[str, ...]) -> tuple[str, int] | None:
     return (first, 1) if first else None
 
 
+def _kinds(names: Collection[str]) -> str:
+    kinds = Counter(PurePosixPath(name).suffix.lower() or "without suffix" for name in names)
+    return ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(5))
+
+
 def _complete(domains: Collection[str]) -> bool:
     return {"trainA", "trainB"} <= set(domains) or {"A", "B"} <= set(domains)
 
 
-def arrange(names: Iterable[str], *, test_share: float, seed: int, where: str) -> dict[str, str]:
-    """Find the domains in a tree of relative POSIX paths and give every image its place.
+Domains = dict[str, dict[str, str]]
 
-    Recognised, at any depth and in any case: `trainA trainB [testA testB]`, `train/A train/B [test/A test/B]`
-    and `A B`. Where there are no test folders, `test_share` of each domain becomes its test set.
-    Returns {place: name}, places like 'trainA/sub/1.jpg'. Raises UsageError, naming `where`, when there is no such
-    layout or more than one.
-    """
-    names = list(names)
-    images = sorted(filter(is_image, names))
-    found: dict[tuple[str, ...], dict[str, dict[str, str]]] = {}
+
+def _find(images: Sequence[str], where: str) -> Domains:
+    """The images of each domain as {domain: {path below it: name}}, from the topmost folder that has both."""
     for depth in range(MAX_DEPTH):
-        found = {}
+        found: dict[tuple[str, ...], Domains] = {}
         for name in images:
             parts = PurePosixPath(name).parts
             if len(parts) <= depth + 1 or not (domain := _domain_of(parts[depth:-1])):
                 continue
-            place = "/".join(parts[depth + domain[1] :])
-            former = found.setdefault(parts[:depth], {}).setdefault(domain[0], {}).setdefault(place, name)
+            below = "/".join(parts[depth + domain[1] :])
+            former = found.setdefault(parts[:depth], {}).setdefault(domain[0], {}).setdefault(below, name)
             if former != name:
-                raise UsageError(f"{where}: '{former}' and '{name}' would both become {domain[0]}/{place}.")
-        found = {base: domains for base, domains in found.items() if _complete(domains)}
-        if found:
-            break
-    if not found:
-        kinds = Counter(PurePosixPath(name).suffix.lower() or "no suffix" for name in names)
-        what = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(4)) or "no files"
-        raise UsageError(
-            f"{where} has no folders trainA and trainB (or A and B) with images in them; it has {what}."
-        )
-    if len(found) > 1:
-        both = " and ".join(f"'{'/'.join(base)}'" for base in sorted(found)[:2])
-        raise UsageError(f"{where} holds more than one dataset, {both}: give the folder of one of them.")
-    domains = next(iter(found.values()))
+                raise UsageError(f"{where}: '{former}' and '{name}' would both become {domain[0]}/{below}.")
+        complete = [base for base, domains in found.items() if _complete(domains)]
+        if len(complete) > 1:
+            both = " and ".join(f"'{'/'.join(base)}'" for base in sorted(complete)[:2])
+            raise UsageError(f"{where} holds more than one dataset, {both}: give the folder of one of them.")
+        if complete:
+            return found[complete[0]]
+    return {}
+
+
+def arrange(names: Collection[str], *, test_share: float, seed: int, where: str) -> dict[str, str]:
+    """Find the domains in a tree of relative POSIX paths and give every image its place.
+
+    Recognised, at any depth and in any case: `trainA trainB [testA testB]`, `train/A train/B [test/A test/B]`
+    and `A B`. Where there are no test folders, `test_share` of each domain becomes its test set.
+    Returns {place: name}, places like 'trainA/sub/1.jpg'. Raises UsageError, naming `where`, when there is no
+    such layout or more than one.
+    """
+    domains = _find(sorted(filter(is_image, names)), where)
+    if not domains:
+        what = _kinds(names) or "no files"
+        raise UsageError(f"{where} has no folders trainA and trainB (or A and B) of images; it has {what}.")
     places: dict[str, str] = {}
     for side in "AB":
         train = domains.get(f"train{side}", domains.get(side, {}))
         test = domains.get(f"test{side}", {})
-        if f"train{side}" not in domains or not test:
+        if not test:
             if len(train) < 2:
-                raise UsageError(f"{where}: domain {side} has {len(train)} image(s); at least 2 are needed.")
-            chosen, left = split(sorted(train), test_share, seed)
-            logger.info(
-                "%s: no test%s given; %d of its %d images become it", where, side, len(left), len(train)
-            )
-            train, test = {k: train[k] for k in chosen}, {k: train[k] for k in left}
-        places |= {f"train{side}/{place}": name for place, name in train.items()}
-        places |= {f"test{side}/{place}": name for place, name in test.items()}
-    left_aside = Counter(
-        PurePosixPath(n).suffix.lower() or "no suffix" for n in set(names) - set(places.values())
-    )
-    if left_aside:
-        what = ", ".join(f"{count} {kind}" for kind, count in left_aside.most_common(6))
-        logger.info("%s: files left aside: %s", where, what)
+                raise UsageError(f"{where}: domain {side} has only {len(train)} image; give at least 2.")
+            kept, taken = split(sorted(train), test_share, seed)
+            logger.info("%s has no test%s: %d of %d images become it", where, side, len(taken), len(train))
+            train, test = {below: train[below] for below in kept}, {below: train[below] for below in taken}
+        places |= {f"train{side}/{below}": name for below, name in train.items()}
+        places |= {f"test{side}/{below}": name for below, name in test.items()}
+    if left_aside := set(names) - set(places.values()):
+        logger.info("%s: files left aside: %s", where, _kinds(left_aside))
     return places

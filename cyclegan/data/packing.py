@@ -76,12 +76,12 @@ def create(path: Path, count: int, size: int) -> None:
         _write_header(path, count, size)
     except OSError as error:
         path.unlink(missing_ok=True)
-        need = f"{total / 1e6:.0f} MB are needed for {count} images of {size}x{size}, {free / 1e6:.0f} MB are free"
+        need = f"{count} images of {size}x{size} take {total / 1e6:.0f} MB, {free / 1e6:.0f} MB are free"
         raise CycleGANError(f"Cannot write {path.parent}: {error.strerror}; {need}.") from None
 
 
 def keep_rows(path: Path, rows: Sequence[int], size: int) -> None:
-    """Keep only these rows (ascending) of a `.npy` file, in place; the same bytes as if written so at once."""
+    """Keep only these rows (ascending) of a `.npy` file, in place: the bytes as if written so at once."""
     row_bytes = size * size * 3
     with path.open("r+b") as file:
         for target, row in enumerate(rows):
@@ -97,7 +97,7 @@ def keep_rows(path: Path, rows: Sequence[int], size: int) -> None:
 def pack_image(job: Job) -> Outcome:
     """Decode, resize and write one image into its row."""
     try:
-        with open(job.path, "rb") as file:
+        with Path(job.path).open("rb") as file:
             data = file.read()
     except OSError as error:
         return Outcome(reason=f"cannot be read: {error.strerror}")
@@ -109,7 +109,7 @@ def pack_image(job: Job) -> Outcome:
         return Outcome(reason=str(error))
     raw = pixels.tobytes()
     try:
-        with open(job.npy, "r+b") as file:
+        with Path(job.npy).open("r+b") as file:
             file.seek(HEADER + job.row * len(raw))
             file.write(raw)
     except OSError as error:

@@ -29,7 +29,7 @@ class PreprocessConfig:
     load_size: int = 286
     """Side of the packed images in pixels; training crops its own size out of it."""
     aspect: Literal["squash", "crop"] = "squash"
-    """What becomes of an oblong image: squash both sides (as the papers do), or fit the short side and crop."""
+    """What becomes of an oblong image: squash both sides (as the papers do), or crop to the middle."""
     min_size: int = 16
     """Images with a side shorter than this, in pixels, are refused."""
     max_pixels: int = 100_000_000
@@ -39,7 +39,7 @@ class PreprocessConfig:
     drop_test_duplicates: bool = False
     """Drop from the train sets what is, exactly or nearly, in the test set of the same domain as well."""
     pairs: Literal["auto", "no"] = "auto"
-    """Whether test images of the same name in A and B show the same; 'no' for names that only happen to agree."""
+    """Whether test images of one name in A and B show the same; 'no' if names only happen to agree."""
     workers: int = 0
     """Processes; 0 takes every core that the machine or the container grants."""
     version: str = ""
@@ -116,10 +116,11 @@ def _check_array(path: Path, manifest: Manifest, domain: str) -> None:
 def preprocess(raw: Path, out: Path, config: PreprocessConfig) -> Manifest:
     """Pack the images of `raw` (trainA trainB testA testB) into `out`.
 
-    Writes trainA.npy … testB.npy, uint8 N×H×W×3, and manifest.json; the same input gives the same bytes, whatever
-    the number of workers. Rows are ordered by file stem; where test A and B are pairs, row i of one is the truth
-    of row i of the other. Does nothing when `out` already holds this very result. Raises UsageError for a raw
-    folder without the four domains and CycleGANError when too many images are bad or the disk is full.
+    Writes trainA.npy … testB.npy, uint8 N×H×W×3, and manifest.json; the same input gives the same bytes,
+    whatever the number of workers. Rows are ordered by file stem; where test A and B are pairs, row i of one
+    is the truth of row i of the other. Does nothing when `out` already holds this very result. Raises
+    UsageError for a raw folder without the four domains, and CycleGANError when too many images are bad or
+    the disk is full.
     """
     from cyclegan.data.images import FILTER
 
@@ -231,7 +232,7 @@ def _check_share(refused: Mapping[str, str], total: int, limit: float, raw: Path
     if len(refused) > limit * total:
         first = "; ".join(f"{_readable(name)}: {reason}" for name, reason in list(refused.items())[:3])
         raise CycleGANError(
-            f"{len(refused)} of {total} images in {raw} cannot be used, more than max_bad_share = {limit:g} allows: "
+            f"{len(refused)} of {total} images in {raw} are bad, more than max_bad_share = {limit:g}: "
             f"{first}{' …' if len(refused) > 3 else ''}."
         )
 
@@ -281,7 +282,7 @@ def _report(refused: Mapping[str, str], duplicates: Sequence[Mapping[str, str]],
     if duplicates and not dropped:
         first = ", ".join(f"{_readable(d['train'])} = {_readable(d['test'])}" for d in duplicates[:3])
         logger.warning(
-            "%d train images are in the test set too (%s%s), which flatters the scores; drop_test_duplicates drops them",
+            "%d train images are in the test set too (%s%s) and flatter the scores: see drop_test_duplicates",
             len({d["train"] for d in duplicates}),
             first,
             " …" if len(duplicates) > 3 else "",

@@ -1,4 +1,4 @@
-"""Fetch: two domains of images by one URI, laid out as trainA trainB testA testB, with a record of their origin."""
+"""Fetch: two domains of images by one URI, laid out as trainA trainB testA testB."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class FetchConfig:
     """Where images come from."""
 
     source: Positional[str] = "synthetic:city"
-    """A folder, an archive, https://…zip, s3://bucket/prefix/, a dataset's name such as maps, a DVC remote (with
-    version), or synthetic:city?train=100&test=32&size=128&seed=0."""
+    """A folder, an archive, https://…zip, s3://bucket/prefix/, a dataset's name such as maps, a DVC remote
+    (with version), or synthetic:city?train=100&test=32&size=128&seed=0."""
     version: str = ""
-    """The data version to get, '<32 hex>.dir' as in data.dvc: source is then a DVC remote, or must have it."""
+    """The data version to get, '<32 hex>.dir' as in data.dvc: source is a DVC remote, or must have it."""
     sha256: str = ""
     """Expected SHA-256 of the archive."""
     a: str = ""
@@ -74,8 +74,8 @@ def redact(uri: str) -> str:
 def fetch(out: Path, config: FetchConfig) -> Source:
     """Write trainA trainB testA testB and source.json into the folder `out`.
 
-    A failed fetch leaves a former `out` as it was. Raises UsageError for a source that is none, and CycleGANError
-    when it cannot be had whole.
+    A failed fetch leaves a former `out` as it was. Raises UsageError for a source that is none, and
+    CycleGANError when it cannot be had whole.
     """
     _guard(out)
     with atomic_dir(out) as folder:
@@ -104,12 +104,12 @@ def _guard(out: Path) -> None:
         others = [p.name for p in out.iterdir() if p.name not in {*DOMAINS, SOURCE_FILE}]
         if others:
             raise UsageError(
-                f"{out} holds other files ('{sorted(others)[0]}') and would be replaced: give an empty or a new folder."
+                f"{out} holds other files ('{sorted(others)[0]}') and would be replaced: give a new folder."
             )
 
 
 def _fill(folder: Path, config: FetchConfig) -> tuple[str, str]:
-    """Write the four domains into `folder`; returns the URI for the record and the archive's SHA-256, if any."""
+    """Write the four domains into `folder`; returns the URI to record and the archive's SHA-256, if any."""
     if config.a:
         a, b = Path(config.a), Path(config.b)
         _from_two_folders(a, b, folder, config)
@@ -136,9 +136,7 @@ def _draw(uri: str, folder: Path) -> None:
     options = {}
     for name, value in parse_qsl(parts.query, keep_blank_values=True):
         if name not in {"train", "test", "size", "seed"} or not value.isdecimal():
-            raise UsageError(
-                f"{uri}: '{name}={value}' is none of train, test, size and seed with a whole number."
-            )
+            raise UsageError(f"{uri}: '{name}={value}' is none of train, test, size, seed with a number.")
         options[name] = int(value)
     draw_city(folder, **options)
 

@@ -16,7 +16,7 @@ SOURCE_FILE = "source.json"
 def version_of(md5s: Mapping[str, str]) -> str:
     """The version of a folder whose files (POSIX paths relative to it) have these MD5 sums.
 
-    DVC's own definition: the MD5 of the JSON list of {md5, relpath}, sorted by relpath, and the ending `.dir`.
+    As DVC defines it: the MD5 of the JSON list of {md5, relpath}, sorted by relpath, with the ending `.dir`.
     """
     listing = [{"md5": md5s[name], "relpath": name} for name in sorted(md5s)]
     text = json.dumps(listing, sort_keys=True)

@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from cyclegan import storage
+from cyclegan.errors import CycleGANError, UsageError
+from cyclegan.storage import Entry, NotFound, Store, open_store
+
+
+@pytest.fixture(params=["folder", "s3"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    if request.param == "folder":
+        return open_store(str(tmp_path / "store"))
+    return open_store(f"s3://{request.getfixturevalue('s3_bucket')}/some/prefix/")
+
+
+def test_what_is_put_comes_back(store: Store, tmp_path: Path) -> None:
+    source, target = tmp_path / "source.bin", tmp_path / "new" / "target.bin"
+    source.write_bytes(bytes(range(256)) * 1000)
+    store.put(source, "deep/name with space ä.bin")
+    store.get("deep/name with space ä.bin", target)
+    assert target.read_bytes() == source.read_bytes()
+    store.write("note.json", b"{}")
+    assert store.read("note.json") == b"{}"
+    store.write("note.json", b"")
+    assert store.read("note.json") == b""
+
+
+def test_listing_and_deleting(store: Store) -> None:
+    assert store.list() == []
+    for key in ("b/2", "a/1", "a/10"):
+        store.write(key, key.encode())
+    assert store.list() == [Entry("a/1", 3), Entry("a/10", 4), Entry("b/2", 3)]
+    assert [entry.key for entry in store.list("a/")] == ["a/1", "a/10"]
+    store.delete("a/1")
+    store.delete("a/1")
+    assert [entry.key for entry in store.list("a/")] == ["a/10"]
+
+
+def test_a_missing_object_leaves_the_former_file(store: Store, tmp_path: Path) -> None:
+    former = tmp_path / "former"
+    former.write_text("kept")
+    with pytest.raises(NotFound, match="no/such"):
+        store.get("no/such", former)
+    with pytest.raises(NotFound):
+        store.read("no/such")
+    assert former.read_text() == "kept"
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["former"]
+
+
+@pytest.mark.parametrize("key", ["", "/etc/passwd", "../outside", "a/../../b", "nul\0"])
+def test_keys_stay_below_the_store(store: Store, key: str) -> None:
+    with pytest.raises(UsageError):
+        store.write(key, b"x")
+
+
+def test_addresses(tmp_path: Path) -> None:
+    open_store(f"file://{tmp_path}/with%20space").write("k", b"v")
+    assert (tmp_path / "with space" / "k").read_bytes() == b"v"
+    for wrong in ("gs://bucket/x", "s3://", ""):
+        with pytest.raises(UsageError):
+            open_store(wrong)
+
+
+def test_a_file_in_parts(s3_bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage, "ONE_PUT", 1 << 20)
+    source, target = tmp_path / "source.bin", tmp_path / "target.bin"
+    source.write_bytes(b"0123456789abcdef" * (9 << 16))
+    store = open_store(f"s3://{s3_bucket}/x")
+    store.put(source, "large.bin")
+    store.get("large.bin", target)
+    assert target.read_bytes() == source.read_bytes()
+
+
+def test_ten_thousand_objects_are_all_listed(s3_bucket: str) -> None:
+    from moto.core import DEFAULT_ACCOUNT_ID
+    from moto.s3.models import s3_backends
+
+    # into the server's memory: 10,000 requests would take a minute
+    backend = s3_backends[DEFAULT_ACCOUNT_ID]["aws"]
+    for i in range(10_000):
+        backend.put_object(s3_bucket, f"many/{i:05d}.jpg", b"x")
+    store = open_store(f"s3://{s3_bucket}/many")
+    entries = store.list()
+    assert len(entries) == 10_000
+    assert entries[0] == Entry("00000.jpg", 1)
+    assert entries[-1].key == "09999.jpg"
+
+
+def test_an_object_that_changed_under_its_checksum_is_refused(
+    s3_bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import boto3
+
+    monkeypatch.setattr(storage, "ATTEMPTS", 2)
+    boto3.client("s3").put_object(Bucket=s3_bucket, Key="k", Body=b"evil", Metadata={"sha256": "0" * 64})
+    with pytest.raises(CycleGANError, match="damaged"):
+        open_store(f"s3://{s3_bucket}").get("k", tmp_path / "k")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_bucket_is_named(s3_server: str) -> None:
+    with pytest.raises(CycleGANError, match="no bucket 'absent-bucket'"):
+        open_store("s3://absent-bucket/x").list()
+    with pytest.raises(CycleGANError, match="no bucket 'absent-bucket'"):
+        open_store("s3://absent-bucket/x").read("k")
+
+
+def test_no_credentials_is_one_sentence(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    with pytest.raises(CycleGANError, match="credentials"):
+        open_store("s3://bucket/x").read("k")
+
+
+class _Unsteady(BaseHTTPRequestHandler):
+    """Serves one object; the first requests fail in the way that `faults` says."""
+
+    faults: list[str]
+
+    def do_GET(self) -> None:
+        fault = self.faults.pop(0) if self.faults else ""
+        if fault.isdecimal():
+            self.send_response(int(fault))
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        body = b"0123456789" * 100_000
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("ETag", '"b0b8e1a3e2b9a7d9c94bd14f38ce3b1d-2"')
+        self.end_headers()
+        self.wfile.write(body[:500_000] if fault == "cut" else body)
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+def test_reading_survives_cuts_and_server_errors(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Handler(_Unsteady):
+        faults = ["503", "cut", "500", "cut"]  # noqa: RUF012
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
+        assert open_store("s3://bucket").read("k") == b"0123456789" * 100_000
+        assert Handler.faults == []
+        server.shutdown()
+
+
+def test_an_endless_fault_ends_in_one_sentence(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Handler(_Unsteady):
+        faults = ["cut"] * 100
+
+    monkeypatch.setattr(storage, "ATTEMPTS", 2)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
+        with pytest.raises(CycleGANError, match="s3://bucket/k broke off in 2 attempts"):
+            open_store("s3://bucket").read("k")
+        server.shutdown()
