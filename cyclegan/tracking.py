@@ -182,28 +182,6 @@ def git_commit() -> str | None:
     return None
 
 
-def fail_runs(tag: str, value: str, reason: str = "") -> list[str]:
-    """Mark as FAILED the runs with this tag that did not end well by themselves, and return their ids.
-
-    For an execution whose step was killed without a word: such a run would stay RUNNING for ever.
-    """
-    if not enabled() or not value:
-        return []
-    check_server()
-    import mlflow
-
-    client = mlflow.MlflowClient()
-    quoted = value.replace("'", "")
-    runs = mlflow.search_runs(
-        search_all_experiments=True, filter_string=f"tags.{tag} = '{quoted}'", output_format="list"
-    )
-    for run in runs:
-        client.set_terminated(run.info.run_id, "FAILED")
-        if reason:
-            client.set_tag(run.info.run_id, "failure", reason[:5000])
-    return [run.info.run_id for run in runs]
-
-
 def flatten(values: Any, prefix: str) -> dict[str, str]:
     """A dataclass or nested mapping as `{"prefix.name": "value"}`; None becomes an empty string."""
     if dataclasses.is_dataclass(values) and not isinstance(values, type):
@@ -226,8 +204,11 @@ class _MlflowTracker(Tracker):
     def __init__(self, step: str, run_id: str | None, name: str | None) -> None:
         import mlflow
 
+        # MLflow's own chatter: a line for each end of a run, a bar for each file, the start of its monitors
         os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-        logging.getLogger("mlflow.system_metrics").setLevel(logging.WARNING)
+        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+        for chatty in ("mlflow.system_metrics", "mlflow.store.model_registry"):
+            logging.getLogger(chatty).setLevel(logging.WARNING)
         database = mlflow.get_tracking_uri().removeprefix("sqlite:///")
         if database != mlflow.get_tracking_uri() and not Path(database).exists():
             logger.info("Creating the MLflow database %s; this takes some 20 seconds, once.", database)
@@ -361,12 +342,12 @@ class _MlflowTracker(Tracker):
         import mlflow
 
         system = step == "train"
-        kfp_run = os.environ.get("KFP_RUN_ID")
+        kfp_run = os.environ.get("KFP_RUN_ID", "")
         if run_id:
             try:
                 if mlflow.get_run(run_id).info.lifecycle_stage == "active":
-                    tags = {"kfp_run_id": kfp_run} if kfp_run else None
-                    return mlflow.start_run(run_id=run_id, tags=tags, log_system_metrics=system)
+                    again = {"kfp_run_id": kfp_run} if kfp_run else None
+                    return mlflow.start_run(run_id=run_id, tags=again, log_system_metrics=system)
                 reason = "was deleted"
             except mlflow.MlflowException as error:
                 if error.error_code not in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
@@ -374,10 +355,10 @@ class _MlflowTracker(Tracker):
                 reason = "is unknown"
             uri = redact(mlflow.get_tracking_uri())
             logger.warning("Run %s %s at %s; a new run is opened.", run_id, reason, uri)
-        commit = git_commit()
+        commit = git_commit() or ""
         tags = {
             "git_commit": commit,
-            "mlflow.source.git.commit": commit and commit.removesuffix("-dirty"),
+            "mlflow.source.git.commit": commit.removesuffix("-dirty"),
             "mlflow.source.name": f"cyclegan {step}",
             "kfp_run_id": kfp_run,
         }

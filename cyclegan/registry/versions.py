@@ -218,5 +218,6 @@ def _describe(model: Model, tags: dict[str, str], scores: dict[str, float]) -> s
     epochs, size = (model.config.get(key, "?") for key in ("epochs", "image_size"))
     return (
         f"`{generator.get('name', '')}` trained for {epochs} epochs on `{tracking.redact(data)}`, version "
-        f"`{tags['data_version']}`, at {size} pixels.\n\nVerdict: {tags['verdict']}.\n\n| score | value |\n|---|---|\n{rows}\n"
+        f"`{tags['data_version']}`, at {size} pixels.\n\n"
+        f"Verdict: {tags['verdict']}.\n\n| score | value |\n|---|---|\n{rows}\n"
     )
