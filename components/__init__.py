@@ -1,4 +1,4 @@
-"""One Kubeflow component a file. Each calls the step of the same name in `cyclegan` and adds nothing of its own.
+"""One Kubeflow component a file. Each calls the step of the same name in `cyclegan` and adds nothing.
 
 KFP ships only the source of the decorated function, so everything it needs is imported in its body, from the
 package in the image.

@@ -22,7 +22,7 @@ def evaluate(
     Args:
         prepared: Arrays that preprocess wrote.
         model: Generators that train wrote.
-        model_digest: SHA-256 of the model's config.json; part of the cache key, which does not see into artifacts.
+        model_digest: SHA-256 of its config.json; part of the cache key, which does not see into artifacts.
         features: Feature extractor of the distribution distances.
         weights: File or address of Inception weights; empty takes torch-fidelity's own.
         options: Further fields of EvaluateConfig as a JSON object.

@@ -31,7 +31,7 @@ def preprocess(
     import tempfile
     from pathlib import Path
 
-    from cyclegan.data.archives import unpack
+    from cyclegan.data.archives import unpack_zip
     from cyclegan.data.prepare import PreprocessConfig
     from cyclegan.data.prepare import preprocess as step
     from cyclegan.files import sha256
@@ -40,7 +40,7 @@ def preprocess(
     fields = {"load_size": load_size} | json.loads(options)
     config = config_from(PreprocessConfig, fields, "preprocess")
     with tempfile.TemporaryDirectory() as folder:
-        unpack(Path(raw.path), Path(folder) / "raw")
+        unpack_zip(Path(raw.path), Path(folder) / "raw")
         manifest = step(Path(folder) / "raw", Path(prepared.path), config)
     for domain, facts in manifest.domains.items():
         metrics.log_metric(domain, facts["count"])

@@ -20,7 +20,7 @@ def register(
         model: Generators that train wrote.
         scores: Folder that evaluate wrote.
         name: Registered models are called <name>-AtoB and <name>-BtoA.
-        max_score: Nothing is registered above this headline score.
+        max_score: Nothing is registered above this headline score; 0 is no gate.
         options: Further fields of RegisterConfig as a JSON object.
         registration: The decision as JSON.
 

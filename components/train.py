@@ -53,8 +53,9 @@ def train(
     from cyclegan.training.config import TrainConfig
     from cyclegan.training.loop import train as step
 
-    fields = dict(generator=generator, epochs=epochs, decay_epochs=decay_epochs, batch_size=batch_size, lr=lr)
-    fields |= dict(lambda_cycle=lambda_cycle, lambda_identity=lambda_identity, crop_size=crop_size, seed=seed)
+    fields = {"generator": generator, "epochs": epochs, "decay_epochs": decay_epochs, "lr": lr, "seed": seed}
+    fields |= {"batch_size": batch_size, "crop_size": crop_size}
+    fields |= {"lambda_cycle": lambda_cycle, "lambda_identity": lambda_identity}
     config = config_from(TrainConfig, fields | json.loads(options), "train")
     for name, value in step(Path(prepared.path), Path(model.path), config, checkpoints=checkpoints).items():
         metrics.log_metric(name, float(value))

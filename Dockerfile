@@ -1,0 +1,75 @@
+# The image in which every step runs: the package, its locked dependencies, and of kfp only the executor.
+#
+#   make image                                            CUDA through the wheels
+#   make image TORCH_INDEX=<index with CPU builds>        no CUDA libraries, about a fifth of the size
+#   make image WEIGHTS=deploy/weights                     pretrained weights baked in (see docs/cluster.md)
+#
+# A private package index or certificate authority comes in as build secrets, never as layers:
+#   --secret id=uv,src=uv.toml --secret id=pip,src=pip.conf --secret id=ca,src=ca.pem
+ARG BASE=docker.io/library/python:3.11-slim-bookworm
+
+FROM ${BASE} AS dependencies
+ARG UV_VERSION=0.13.9
+ENV UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never
+RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
+    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+    python3 -m venv /opt/uv && /opt/uv/bin/pip install --no-cache-dir --quiet uv==${UV_VERSION} \
+ && /opt/uv/bin/uv venv --python "$(command -v python3)" /opt/venv
+WORKDIR /src
+COPY pyproject.toml requirements.lock ./
+# `requirements.lock` pins everything for every extra with hashes; as a constraint it gives the image's smaller
+# set the very same versions, and uv verifies the hashes of what it installs.
+ARG EXTRAS="fid mlflow dvc s3"
+ARG TORCH_INDEX=""
+RUN --mount=type=secret,id=uv,target=/etc/uv/uv.toml \
+    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+    --mount=type=cache,target=/root/.cache/uv \
+    set -eu; extras=""; for extra in ${EXTRAS}; do extras="$extras --extra $extra"; done; \
+    if [ -n "${TORCH_INDEX}" ]; then \
+      # The CPU builds carry other hashes and want none of the CUDA wheels: same versions, from that index.
+      torch="$(sed -nE 's/^(torch|torchvision)==([^ ;]+).*/\1==\2/p' requirements.lock)"; \
+      awk '/^[a-z0-9]/ {drop = /^(torch|torchvision|triton|nvidia-|cuda-)/ && !/^nvidia-ml-py/} !drop' \
+        requirements.lock > constraints.txt; \
+      /opt/uv/bin/uv pip install --python /opt/venv/bin/python --index "${TORCH_INDEX}" $torch; \
+    else cp requirements.lock constraints.txt; fi; \
+    /opt/uv/bin/uv pip install --python /opt/venv/bin/python --constraint constraints.txt $extras -r pyproject.toml; \
+    /opt/uv/bin/uv pip install --python /opt/venv/bin/python --constraint constraints.txt --no-deps kfp
+
+FROM dependencies AS wheel
+COPY README.md LICENSE ./
+COPY cyclegan cyclegan
+RUN --mount=type=secret,id=uv,target=/etc/uv/uv.toml \
+    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+    --mount=type=cache,target=/root/.cache/uv \
+    /opt/uv/bin/uv build --quiet --wheel --out-dir /dist
+
+FROM ${BASE} AS final
+COPY --from=dependencies /opt/venv /opt/venv
+# Any user id must be able to run it (OpenShift picks one): HOME, caches and working folder are open to all.
+ENV PATH=/opt/venv/bin:/usr/local/bin:/usr/bin:/bin \
+    HOME=/tmp \
+    XDG_CACHE_HOME=/tmp/.cache \
+    TORCH_HOME=/opt/weights \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1
+# Files as torch.hub lays them out: hub/checkpoints/NAME. Steps that find a file there download nothing.
+ARG WEIGHTS=deploy/weights
+COPY ${WEIGHTS} /opt/weights/
+RUN mkdir -p -m 1777 /workspace && mkdir -p /opt/weights/hub/checkpoints && chmod -R a+rX /opt/weights \
+ && chmod 1777 /opt/weights/hub/checkpoints
+# Last, since it changes with every commit: the package alone, a layer of some hundred kilobytes.
+RUN --mount=type=bind,from=dependencies,source=/opt/uv,target=/opt/uv \
+    --mount=type=bind,from=wheel,source=/dist,target=/dist \
+    /opt/uv/bin/uv pip install --quiet --no-cache --no-index --no-deps --python /opt/venv/bin/python /dist/*.whl
+WORKDIR /workspace
+USER 1000:0
+ARG VERSION=0.1.0
+ARG REVISION=""
+LABEL org.opencontainers.image.title="cyclegan-pipeline" \
+      org.opencontainers.image.description="Unpaired image-to-image translation (CycleGAN): the steps of the pipeline" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
+# The revision also reaches MLflow's tags: the image carries no git.
+ENV GIT_COMMIT=${REVISION}
+CMD ["cyclegan", "--help"]

@@ -1,0 +1,101 @@
+"""Send a compiled pipeline to a cluster."""
+
+from __future__ import annotations
+
+import configparser
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cyclegan.errors import CycleGANError, UsageError
+from pipeline.defaults import ROOT, tracked_version
+
+REMOTE = "storage"
+
+
+def storage(root: Path = ROOT) -> str:
+    """Address of the DVC remote `storage`; empty where none is configured. Credentials are never read."""
+    url = ""
+    for name in ("config", "config.local"):
+        config = configparser.ConfigParser(interpolation=None)
+        config.read(root / ".dvc" / name, encoding="utf-8")
+        for section in config.sections():
+            if section.strip("'") == f'remote "{REMOTE}"':
+                url = config[section].get("url", url)
+    return url.rstrip("/")
+
+
+def from_storage(root: Path = ROOT) -> dict[str, str]:
+    """Arguments that follow from the remote: the tracked data, and checkpoints that outlive a pod."""
+    url = storage(root)
+    if not url.startswith("s3://"):
+        return {}
+    version = tracked_version(root / "data.dvc")
+    data = {"source": url, "version": version} if version else {}
+    return data | {"checkpoints": f"{url}/checkpoints"}
+
+
+def with_image(file: Path, image: str, target: Path) -> None:
+    """Write the compiled pipeline to `target` with another image for every task."""
+    documents = list(yaml.safe_load_all(file.read_text(encoding="utf-8")))
+    for executor in documents[0]["deploymentSpec"]["executors"].values():
+        executor["container"]["image"] = image
+    target.write_text(yaml.safe_dump_all(documents, sort_keys=False), encoding="utf-8")
+
+
+def submit(
+    file: Path,
+    arguments: dict[str, Any],
+    *,
+    experiment: str,
+    run_name: str | None = None,
+    image: str = "",
+    caching: bool | None = None,
+) -> str:
+    """Create a run on the cluster that KFP_ENDPOINT, or else the kubectl context, names; returns its id.
+
+    Raises CycleGANError where the server can't be reached or refuses.
+    """
+    import kfp
+    from kfp_server_api import ApiException
+    from urllib3.exceptions import HTTPError
+
+    endpoint = os.environ.get("KFP_ENDPOINT")
+    try:
+        client = kfp.Client(
+            host=endpoint,
+            namespace=os.environ.get("KFP_NAMESPACE", "kubeflow"),
+            existing_token=os.environ.get("KFP_EXISTING_TOKEN"),
+        )
+        with tempfile.TemporaryDirectory() as folder:
+            if image:
+                with_image(file, image, Path(folder) / file.name)
+                file = Path(folder) / file.name
+            run = client.create_run_from_pipeline_package(
+                str(file),
+                arguments=arguments,
+                run_name=run_name,
+                experiment_name=experiment,
+                enable_caching=caching,
+            )
+    except ApiException as error:
+        raise CycleGANError(f"Kubeflow Pipelines refused: {error.status} {error.reason}.") from None
+    except (HTTPError, OSError, RuntimeError) as error:
+        where = endpoint or "the cluster of the current kubectl context"
+        raise CycleGANError(
+            f"Cannot reach Kubeflow Pipelines at {where} ({type(error).__name__}): "
+            "set KFP_ENDPOINT to its address."
+        ) from None
+    return str(run.run_id)
+
+
+def check_version(arguments: dict[str, Any]) -> None:
+    """Refuse a source without a version where KFP would answer from its cache, not knowing what changed."""
+    if "source" in arguments and not arguments.get("version"):
+        raise UsageError(
+            f"source={arguments['source']} needs version=<md5>.dir, since the cache knows data by version "
+            "alone; or pass --no-cache, or version= with it."
+        )
