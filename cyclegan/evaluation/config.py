@@ -20,8 +20,8 @@ class EvaluateConfig:
     distances that carry its name. auto: the Inception of `weights`, or one already in torch's download cache,
     else the fixed random network (nothing is downloaded)."""
     weights: str = ""
-    """FID Inception weights: a file, https:// or s3:// address (.pth or .safetensors); empty: torch-fidelity's
-    own download, kept in torch's cache."""
+    """FID Inception weights: a file, https:// or s3:// address (.pth or .safetensors); empty:
+    torch-fidelity's own download, kept in torch's cache."""
     weights_sha256: str = ""
     """SHA-256 that the weights file must have; empty: only files known to be the FID Inception are taken."""
     batch_size: int = 16
@@ -34,6 +34,8 @@ class EvaluateConfig:
     """A pixel counts for map accuracy if each channel is nearer than this to the truth (of 255)."""
     examples: int = 12
     """Images of each direction shown in the report."""
+    champion: str = ""
+    """Scores folder of the present champion, shown beside in the report; empty: none."""
     seed: int = 0
     """Seed of the bootstrap and of the choice of `max_images`."""
     device: str = "auto"

@@ -1,0 +1,104 @@
+"""The evaluate step: judge a model on the test images; write scores.json, evaluation.json and report.html."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from cyclegan.data.prepare import read_manifest
+from cyclegan.errors import UsageError
+from cyclegan.evaluation.config import EvaluateConfig
+from cyclegan.evaluation.measure import Evaluation, measure
+from cyclegan.files import atomic_dir, read_json, write_json
+from cyclegan.model import library_versions, load_model
+
+logger = logging.getLogger(__name__)
+
+
+def evaluate(prepared: Path, model: Path, out: Path, config: EvaluateConfig) -> dict[str, float]:
+    """Score the generators in folder `model` on the test images in folder `prepared`; returns the scores.
+
+    Writes into folder `out`: scores.json (name to finite float), evaluation.json (headline, intervals,
+    extractor, protocol, data version), per_image.csv and report.html. All are logged to the model's MLflow
+    run. The headline, lower is better, is the mean of both directions' Fréchet distance; it stands in
+    scores.json under its name (`fid`, `frechet_random`, …) and as `score`.
+    Raises UsageError or CycleGANError for folders, weights or devices that cannot be used.
+    """
+    from cyclegan.evaluation.report import write_per_image, write_report
+    from cyclegan.tracking import open_run
+    from cyclegan.training.device import machine, resolve_device, resolve_threads
+
+    manifest = read_manifest(prepared)
+    device = resolve_device(config.device)
+    champion = read_champion(Path(config.champion)) if config.champion else {}
+    loaded = load_model(model, device)
+    with (
+        machine(device, threads=resolve_threads(0), deterministic=False),
+        open_run("evaluate", run_id=loaded.config.get("mlflow_run_id")) as tracker,
+    ):
+        tracker.params("evaluate", config)
+        evaluation = measure(prepared, manifest, loaded, config, device)
+        details = describe(evaluation, run_id=tracker.run_id)
+        with atomic_dir(out) as folder:
+            write_json(folder / "scores.json", evaluation.scores)
+            write_json(folder / "evaluation.json", details)
+            write_per_image(folder / "per_image.csv", evaluation)
+            write_report(folder / "report.html", evaluation, details, champion, prepared, model)
+        tracker.metrics(evaluation.scores)
+        tracker.artifact(out, "evaluation")
+        tracker.tags(
+            {"evaluate.extractor": f"{evaluation.extractor.name} {evaluation.extractor.sha256[:16]}"}
+        )
+    for name, value in evaluation.scores.items():
+        low_high = evaluation.intervals.get(name)
+        logger.info("%-28s %10.4f%s", name, value, " [{:.4f}, {:.4f}]".format(*low_high) if low_high else "")
+    return evaluation.scores
+
+
+def read_champion(scores: Path) -> dict[str, Any]:
+    """The scores folder of a former evaluation as {"scores": …, "evaluation": …}.
+
+    Raises UsageError where there is none.
+    """
+    try:
+        return {name: read_json(scores / f"{name}.json") for name in ("scores", "evaluation")}
+    except (OSError, ValueError):
+        message = f"champion = {scores}: there is no scores folder with scores.json and evaluation.json."
+        raise UsageError(message) from None
+
+
+def describe(e: Evaluation, run_id: str | None) -> dict[str, Any]:
+    """What evaluation.json holds: how the scores came about, and how certain they are."""
+    height, width = e.sets["A"].images.shape[1:3]
+    return {
+        "headline": e.extractor.frechet,
+        "headline_is": f"mean of {e.extractor.frechet}_AtoB and {e.extractor.frechet}_BtoA",
+        "lower_is_better": True,
+        "intervals": {name: list(bounds) for name, bounds in e.intervals.items()},
+        "interval_method": f"95 %: {e.config.resamples} bootstrap resamples; ±1.96 standard errors of means",
+        "extractor": {
+            "name": e.extractor.name,
+            "features": e.extractor.dimensions,
+            "sha256": e.extractor.sha256,
+        },
+        "data_version": e.manifest.version,
+        "data_uri": e.manifest.uri,
+        # what decides the headline, and nothing else: scores compare where this is the same
+        "protocol": {
+            "compared": "translations of test images with the test images of the target domain",
+            "testA": len(e.sets["A"].images),
+            "testB": len(e.sets["B"].images),
+            "chosen_by": f"seed {e.config.seed}" if e.config.max_images else "all",
+            "prepared": f"{e.manifest.height}x{e.manifest.width}, {e.manifest.filter}",
+            "image_size": f"{height}x{width}, resized where that differs by antialiased bicubic (torch)",
+            "rounding": "uint8, as if saved without loss",
+        },
+        "notes": e.notes,
+        "config": asdict(e.config),
+        "seconds": {name: round(value, 3) for name, value in e.seconds.items()},
+        "versions": library_versions(),
+        "git_commit": e.model.config.get("git_commit"),
+        "mlflow_run_id": run_id or e.model.config.get("mlflow_run_id"),
+    }

@@ -1,0 +1,47 @@
+"""Between the packed uint8 images and what generators take: one place for rounding and resizing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+Images = NDArray[np.uint8]
+"""N×H×W×3, 0 to 255."""
+
+
+def to_float(images: Images, device: torch.device | str = "cpu") -> Tensor:
+    """uint8 N×H×W×3 → float32 N×3×H×W in [−1, 1]."""
+    pixels = torch.from_numpy(np.ascontiguousarray(images)).to(device)
+    return pixels.permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
+
+
+def to_uint8(images: Tensor) -> Images:
+    """float N×3×H×W in [−1, 1] → uint8 N×H×W×3, rounded to nearest as in a saved file, and clamped."""
+    pixels = images.float().add(1).mul(127.5).round_().clamp_(0, 255).to(torch.uint8)
+    return pixels.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+
+
+def resize(images: Images, height: int, width: int) -> Images:
+    """Resize by antialiased bicubic interpolation and round; the same array where nothing changes."""
+    if images.shape[1:3] == (height, width):
+        return images
+    resized = F.interpolate(to_float(images), (height, width), mode="bicubic", antialias=True)
+    return to_uint8(resized)
+
+
+def batches(images: Images, size: int) -> Iterator[Images]:
+    """The images, `size` at a time, in order."""
+    for start in range(0, len(images), size):
+        yield images[start : start + size]
+
+
+def choose(n: int, most: int, seed: int) -> NDArray[np.int64]:
+    """Sorted indices of `most` of `n` items drawn by `seed`; all when most is 0 or not less than n."""
+    if most == 0 or most >= n:
+        return np.arange(n)
+    return np.sort(np.random.default_rng(seed).permutation(n)[:most])

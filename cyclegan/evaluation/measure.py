@@ -1,0 +1,204 @@
+"""Everything measured about a model on the test images: distances, pixels, nearest training images."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from cyclegan.data.prepare import Manifest
+from cyclegan.errors import UsageError
+from cyclegan.evaluation import memorised, paired
+from cyclegan.evaluation.cache import cached_features
+from cyclegan.evaluation.config import EvaluateConfig
+from cyclegan.evaluation.distances import (
+    frechet_distance,
+    frechet_replicates,
+    interval,
+    kernel_distance,
+    precision_recall,
+    resample_counts,
+)
+from cyclegan.evaluation.features import Extractor, load_extractor
+from cyclegan.evaluation.paired import Values
+from cyclegan.evaluation.test_set import ENDS, Domain, TestSet, Translations, load_test_sets, translate
+from cyclegan.model import DIRECTIONS, Direction, Model
+
+logger = logging.getLogger(__name__)
+
+Interval = tuple[float, float]
+
+
+@dataclass
+class Evaluation:
+    """Everything found out about a model; what the report is drawn from."""
+
+    config: EvaluateConfig
+    manifest: Manifest
+    model: Model
+    extractor: Extractor
+    sets: dict[Domain, TestSet]
+    translations: dict[Direction, Translations]
+    scores: dict[str, float] = field(default_factory=dict)
+    """Name to value: all finite."""
+    intervals: dict[str, Interval] = field(default_factory=dict)
+    """95 % intervals of some of the scores."""
+    per_image: dict[Direction, dict[str, Values]] = field(default_factory=dict)
+    """Values of single images, in the order of the source domain's test set."""
+    nearest: dict[Direction, memorised.Nearest] = field(default_factory=dict)
+    """The training image of the target domain nearest to each translation."""
+    notes: list[str] = field(default_factory=list)
+    """What a reader must know before trusting the numbers."""
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def measure(
+    prepared: Path, manifest: Manifest, model: Model, config: EvaluateConfig, device: torch.device
+) -> Evaluation:
+    """All measurements, nothing written."""
+    seconds: dict[str, float] = {}
+    size = int(model.config.get("image_size") or manifest.height)
+    if size % model.multiple:
+        raise UsageError(f"The model takes sides that are multiples of {model.multiple}, not {size}.")
+    extractor = load_extractor(config.features, config.weights, config.weights_sha256, device)
+    sets = load_test_sets(prepared, manifest, size, max_images=config.max_images, seed=config.seed)
+    with _timed("translate", seconds):
+        translations = {d: translate(model, d, sets, config.batch_size, device) for d in DIRECTIONS}
+    result = Evaluation(config, manifest, model, extractor, sets, translations, seconds=seconds)
+    _add_distances(result)
+    with _timed("pixels", seconds):
+        _add_pixels(result)
+    with _timed("nearest training images", seconds):
+        _add_nearest(result, prepared)
+    result.notes += _notes(result)
+    for note in result.notes:
+        logger.warning("%s", note)
+    return result
+
+
+@contextmanager
+def _timed(what: str, seconds: dict[str, float]) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    seconds[what] = seconds.get(what, 0.0) + time.perf_counter() - start
+
+
+def _add_distances(e: Evaluation) -> None:
+    size, scores = e.config.batch_size, e.scores
+    with _timed("features of real images", e.seconds):
+        real = {
+            end: cached_features(test.images, e.extractor, size, f"real {end}")
+            for end, test in e.sets.items()
+        }
+    with _timed("features of translations", e.seconds):
+        fake = {d: e.extractor(t.images, size, f"translated {d}") for d, t in e.translations.items()}
+    with _timed("distances", e.seconds):
+        frechet, kernel = e.extractor.frechet, e.extractor.kernel
+        distances = {d: frechet_distance(fake[d], real[ENDS[d][1]]) for d in DIRECTIONS}
+        scores["score"] = scores[frechet] = sum(distances.values()) / 2
+        scores |= {f"{frechet}_{d}": distances[d] for d in DIRECTIONS}
+        scores[f"{frechet}_input"] = frechet_distance(real["A"], real["B"])
+        if min(len(features) for features in real.values()) >= 4:
+            for d in DIRECTIONS:
+                target = real[ENDS[d][1]]
+                value, error = kernel_distance(fake[d], target)
+                scores |= {f"{kernel}_{d}": value, f"{kernel}_{d}_se": error}
+                e.intervals[f"{kernel}_{d}"] = (value - 1.96 * error, value + 1.96 * error)
+                precision, recall = precision_recall(target, fake[d])
+                scores |= {f"precision{e.extractor.suffix}_{d}": precision}
+                scores |= {f"recall{e.extractor.suffix}_{d}": recall}
+    if e.config.resamples:
+        with _timed("intervals", e.seconds):
+            _add_intervals(e, real, fake)
+
+
+def _add_intervals(
+    e: Evaluation, real: dict[Domain, torch.Tensor], fake: dict[Direction, torch.Tensor]
+) -> None:
+    """Bootstrap both directions on the same resampled images, and pairs as pairs: they are dependent."""
+    generator = torch.Generator().manual_seed(e.config.seed)
+    counts = {"A": resample_counts(len(real["A"]), e.config.resamples, generator)}
+    counts["B"] = (
+        counts["A"] if e.manifest.paired else resample_counts(len(real["B"]), e.config.resamples, generator)
+    )
+    total = torch.zeros(e.config.resamples, dtype=torch.float64)
+    for d in DIRECTIONS:
+        source, target = ENDS[d]
+        replicates = frechet_replicates(fake[d], real[target], counts[source], counts[target])
+        name = f"{e.extractor.frechet}_{d}"
+        e.intervals[name] = interval(e.scores[name], replicates)
+        total += replicates / 2
+    both = interval(e.scores["score"], total)
+    e.intervals |= {"score": both, e.extractor.frechet: both}
+
+
+def _add_pixels(e: Evaluation) -> None:
+    for d, t in e.translations.items():
+        source, target = ENDS[d]
+        values: dict[str, Values] = {"cycle_l1": t.cycle}
+        _add_mean(e, f"cycle_l1_{source}", t.cycle)
+        _add_mean(e, f"identity_l1_{target}", t.identity)
+        if e.manifest.paired:
+            truth, given = e.sets[target].images, e.sets[source].images
+            values["l1"] = paired.l1(t.images, truth)
+            values["psnr"] = paired.psnr(t.images, truth)
+            values["map_accuracy"] = paired.map_accuracy(t.images, truth, e.config.map_threshold)
+            if min(truth.shape[1:3]) >= 11:
+                values["ssim"] = paired.ssim(t.images, truth)
+            for name in values.keys() - {"cycle_l1"}:
+                _add_mean(e, f"{name}_{d}", values[name])
+            mean = truth.mean(axis=(0, 1, 2), dtype=np.float64).round().astype(np.uint8)
+            e.scores[f"l1_{d}_input"] = float(paired.l1(given, truth).mean())
+            e.scores[f"l1_{d}_mean"] = float(paired.l1(np.broadcast_to(mean, truth.shape), truth).mean())
+        e.per_image[d] = values
+
+
+def _add_mean(e: Evaluation, name: str, values: Values) -> None:
+    mean, error = float(values.mean()), float(values.std(ddof=1)) / len(values) ** 0.5
+    e.scores[name] = mean
+    e.intervals[name] = (mean - 1.96 * error, mean + 1.96 * error)
+
+
+def _add_nearest(e: Evaluation, prepared: Path) -> None:
+    """`nearest_train_AtoB` far below `nearest_train_B` (real test images) means repeated training images."""
+    for d, t in e.translations.items():
+        target = ENDS[d][1]
+        train = memorised.coarse(np.load(prepared / f"train{target}.npy", mmap_mode="r"))
+        e.nearest[d] = memorised.nearest(memorised.coarse(t.images), train)
+        real = memorised.nearest(memorised.coarse(e.sets[target].images), train)
+        e.scores[f"nearest_train_{d}"] = float(np.median(e.nearest[d].distance))
+        e.scores[f"nearest_train_{target}"] = float(np.median(real.distance))
+
+
+def _notes(e: Evaluation) -> list[str]:
+    notes = []
+    fewest = min(len(test.images) for test in e.sets.values())
+    if fewest < e.extractor.dimensions:
+        notes.append(
+            f"Only {fewest} test images for {e.extractor.dimensions} feature dimensions: "
+            f"{e.extractor.frechet} is biased upwards, so compare it only with values from the same images; "
+            f"{e.extractor.kernel} is unbiased."
+        )
+    if e.extractor.name == "random":
+        notes.append(
+            "Distances come from a fixed random network, not from Inception: they order models on the same "
+            "data and are no FID or KID."
+        )
+    trained_on = (e.model.config.get("data") or {}).get("version")
+    if trained_on and trained_on != e.manifest.version:
+        notes.append(f"The model was trained on data version {trained_on}, judged on {e.manifest.version}.")
+    for d in DIRECTIONS:
+        target = ENDS[d][1]
+        ours, real = e.scores[f"nearest_train_{d}"], e.scores[f"nearest_train_{target}"]
+        if ours < 0.5 * real:
+            notes.append(
+                f"Translations {d} lie much nearer to training images ({ours:.3f}) than real test images do "
+                f"({real:.3f}): look whether they repeat them."
+            )
+    return notes
