@@ -1,0 +1,72 @@
+"""From an address in MLflow (`models:/…`, `runs:/…`) to the files of a generator."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from cyclegan import tracking
+from cyclegan.errors import CycleGANError, UsageError
+from cyclegan.model import DIRECTIONS, Direction
+
+ADDRESS = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d+))?/?")
+
+
+def download(uri: str, direction: Direction | None, folder: Path) -> Direction:
+    """Download the generator's safetensors and config.json into `folder` and return its direction.
+
+    `models:/cyclegan-AtoB@champion`, `models:/cyclegan-AtoB/3`, or without direction and alias:
+    `models:/cyclegan` is the champion, from A to B unless `direction` says otherwise. `runs:/<run id>` is the
+    pair that the run registered. Raises UsageError for an address that names nothing, CycleGANError when the
+    server can't be reached.
+    """
+    if not tracking.enabled():
+        raise UsageError(f"{uri} needs MLflow: install it, and do not set CYCLEGAN_TRACKING=off.")
+    tracking.check_server()
+    import mlflow
+
+    try:
+        if uri.startswith("runs:/"):
+            source = _of_run(uri, direction or "AtoB")
+        else:
+            source = _of_registry(uri, direction)
+        wanted = _direction_of(source[0]) or direction or "AtoB"
+        if direction and wanted != direction:
+            raise UsageError(f"{uri} is a generator {wanted}, not {direction}.")
+        for file in ("config.json", f"{wanted}.safetensors"):
+            mlflow.artifacts.download_artifacts(f"{source[1]}/extra_files/{file}", dst_path=str(folder))
+    except mlflow.MlflowException as error:
+        where = tracking.redact(mlflow.get_registry_uri())
+        raise CycleGANError(f"Cannot get {uri} from {where}: {tracking.first_line(error)}.") from None
+    for path in (folder / "extra_files").glob("*"):
+        path.rename(folder / path.name)
+    return wanted
+
+
+def _direction_of(name: str) -> Direction | None:
+    return next((direction for direction in DIRECTIONS if name.endswith(f"-{direction}")), None)
+
+
+def _of_registry(uri: str, direction: Direction | None) -> tuple[str, str]:
+    """Name and artifact address of a registered version."""
+    match = ADDRESS.fullmatch(uri)
+    if match is None:
+        raise UsageError(f"{uri} is no model address: write models:/NAME@champion or models:/NAME/VERSION.")
+    name, version = match["name"], match["version"]
+    if _direction_of(name) is None:
+        name = f"{name}-{direction or 'AtoB'}"
+    return name, f"models:/{name}/{version}" if version else f"models:/{name}@{match['alias'] or 'champion'}"
+
+
+def _of_run(uri: str, direction: Direction) -> tuple[str, str]:
+    """Name and artifact address of the generator that a run logged last."""
+    import mlflow
+
+    run = mlflow.get_run(uri.removeprefix("runs:/").strip("/"))
+    outputs = run.outputs.model_outputs if run.outputs else []
+    models = [mlflow.get_logged_model(output.model_id) for output in outputs]
+    mine = [model for model in models if model.name.endswith(f"-{direction}")]
+    if not mine:
+        raise UsageError(f"{uri} has registered no generator {direction}.")
+    newest = max(mine, key=lambda model: model.creation_timestamp)
+    return newest.name, f"models:/{newest.model_id}"
