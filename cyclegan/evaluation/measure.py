@@ -160,9 +160,10 @@ def _add_pixels(e: Evaluation) -> None:
 
 
 def _add_mean(e: Evaluation, name: str, values: Values) -> None:
+    """The mean of values that are never negative, with its interval."""
     mean, error = float(values.mean()), float(values.std(ddof=1)) / len(values) ** 0.5
     e.scores[name] = mean
-    e.intervals[name] = (mean - 1.96 * error, mean + 1.96 * error)
+    e.intervals[name] = (max(0.0, mean - 1.96 * error), mean + 1.96 * error)
 
 
 def _add_nearest(e: Evaluation, prepared: Path) -> None:

@@ -58,11 +58,11 @@ def picture(image: np.ndarray, quality: int = 85) -> str:
 
 
 def number(value: float) -> str:
-    """Four significant digits, never in exponential notation for what people compare."""
+    """Four significant digits, at most five decimals, never an exponent: for people who compare."""
     if value == 0:
         return "0"
     digits = max(0, 3 - math.floor(math.log10(abs(value))))
-    return f"{value:.{min(digits, 6)}f}"
+    return f"{value:.{min(digits, 5)}f}"
 
 
 def pick_examples(errors: Sequence[float], most: int) -> list[tuple[str, int]]:
@@ -138,7 +138,7 @@ def _title(details: dict[str, Any]) -> str:
     name = str(details["data_uri"]).rstrip("/").rsplit("/", 1)[-1].removeprefix("synthetic:")
     for ending in (".zip", ".tar", ".tar.gz", ".tgz"):
         name = name.removesuffix(ending)
-    return name or "CycleGAN"
+    return name or "a model"
 
 
 def _headline_names(e: Evaluation) -> list[tuple[str, str]]:

@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+from torch import nn
 from tqdm import tqdm
 
 from cyclegan.data.prepare import Manifest
@@ -92,6 +93,19 @@ def translate(
             identity.append(_l1(there(y), y))
             progress.update(len(batch))
     return Translations(np.concatenate(images), np.concatenate(cycle), np.concatenate(identity))
+
+
+def translate_images(
+    generator: nn.Module, images: Images, batch_size: int, device: torch.device, what: str = "translate"
+) -> Images:
+    """The generator's output for uint8 images N×H×W×3, rounded to uint8."""
+    progress = tqdm(total=len(images), desc=what, unit="image", disable=None, leave=False)
+    parts = []
+    with torch.inference_mode(), full_precision(), progress:
+        for batch in batches(images, batch_size):
+            parts.append(to_uint8(generator(to_float(batch, device))))
+            progress.update(len(batch))
+    return np.concatenate(parts)
 
 
 def _l1(x: torch.Tensor, y: torch.Tensor) -> Values:
