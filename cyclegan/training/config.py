@@ -10,7 +10,7 @@ from cyclegan.errors import UsageError
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """Parameters of training. The defaults are the project's own model on whole 256×256 images."""
+    """Parameters of training. The defaults are the project's own model on 256×256 crops."""
 
     # --- networks
     generator: Literal["vgg_unet", "resnet", "unet"] = "vgg_unet"
@@ -51,7 +51,7 @@ class TrainConfig:
     """Former translations kept to train the discriminators on; 0 shows them the newest only."""
 
     # --- data
-    crop_size: int = 0
+    crop_size: int = 256
     """Side of random square crops; 0 takes whole images."""
     flip: bool = True
     """Mirror images left to right at random."""

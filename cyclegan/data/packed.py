@@ -1,0 +1,187 @@
+"""From packed arrays to batches: unpaired sampling, cropping and mirroring on the training device.
+
+All chance of an epoch is drawn beforehand, as integers, from (seed, epoch) alone. So nothing has to be
+remembered to go on in the middle of an epoch, every process of a distributed run knows the whole plan, and a
+GPU never waits for the host.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cyclegan.errors import UsageError
+
+EpochSize = Literal["larger", "smaller"]
+
+# What a random stream is for; streams of different purposes never share numbers.
+_ORDER, _AUGMENT, _BUFFER = range(3)
+
+
+def steps_per_epoch(count_a: int, count_b: int, batch_size: int, size: EpochSize) -> int:
+    """Batches in a pass through the larger or smaller domain; what fills no batch waits for the next pass."""
+    images = max(count_a, count_b) if size == "larger" else min(count_a, count_b)
+    return max(1, images // batch_size)
+
+
+def generator_for(*key: int) -> torch.Generator:
+    """A random generator decided by non-negative integers alone, independent for different keys."""
+    seed = np.random.SeedSequence(key).generate_state(2, np.uint32)
+    return torch.Generator().manual_seed(int(seed[0]) << 31 ^ int(seed[1]))
+
+
+def shuffled(count: int, start: int, length: int, seed: int, domain: int) -> Tensor:
+    """Positions start … start+length of an endless stream of shuffled passes through `count` images.
+
+    Every image comes once in each pass, whatever the sizes of epochs and batches.
+    """
+    first, last = start // count, (start + length - 1) // count
+    passes = [
+        torch.randperm(count, generator=generator_for(seed, _ORDER, domain, i))
+        for i in range(first, last + 1)
+    ]
+    return torch.cat(passes)[start - first * count :][:length]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An epoch's choices as int64 tables.
+
+    `a`, `b`: steps × batch × (image, top, left, mirrored). `buffer_a`, `buffer_b`: steps × batch × (slot,
+    keep, show old), one row for each translation that enters the image buffer.
+    """
+
+    a: Tensor
+    b: Tensor
+    buffer_a: Tensor
+    buffer_b: Tensor
+
+    @property
+    def steps(self) -> int:
+        return self.a.shape[0]
+
+    def part(self, rank: int, world: int) -> Plan:
+        """What the process `rank` of `world` works on: an equal run of places in every batch."""
+        tables = (self.a, self.b, self.buffer_a, self.buffer_b)
+        return Plan(*(table.chunk(world, dim=1)[rank] for table in tables))
+
+    def to(self, device: torch.device) -> Plan:
+        """The plan on `device`, in one transfer a table."""
+        return Plan(
+            *(t.to(device, non_blocking=True) for t in (self.a, self.b, self.buffer_a, self.buffer_b))
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """How batches are drawn: sizes of the domains and of their H×W images, crops (0: whole), mirroring."""
+
+    count_a: int
+    count_b: int
+    image_height: int
+    image_width: int
+    batch_size: int
+    crop_size: int
+    flip: bool
+    epoch_size: EpochSize
+    seed: int
+    lane_slots: int
+    """Slots of the image buffer for each place in the batch; 0 without buffer."""
+
+    def __post_init__(self) -> None:
+        if self.crop_size > min(self.image_height, self.image_width):
+            raise UsageError(
+                f"crop_size = {self.crop_size} is larger than the prepared images of "
+                f"{self.image_height}×{self.image_width}: prepare larger ones or take a smaller crop."
+            )
+
+    @property
+    def height(self) -> int:
+        """Height of the batches' images."""
+        return self.crop_size or self.image_height
+
+    @property
+    def width(self) -> int:
+        """Width of the batches' images."""
+        return self.crop_size or self.image_width
+
+    @property
+    def steps(self) -> int:
+        return steps_per_epoch(self.count_a, self.count_b, self.batch_size, self.epoch_size)
+
+    def plan(self, epoch: int) -> Plan:
+        """The choices of an epoch, counted from 0."""
+        return Plan(
+            self._images(epoch, self.count_a, domain=0),
+            self._images(epoch, self.count_b, domain=1),
+            self._buffer(epoch, domain=0),
+            self._buffer(epoch, domain=1),
+        )
+
+    def _images(self, epoch: int, count: int, domain: int) -> Tensor:
+        length = self.steps * self.batch_size
+        index = shuffled(count, epoch * length, length, self.seed, domain)
+        chance = generator_for(self.seed, _AUGMENT, domain, epoch)
+        top, left, mirrored = torch.zeros(3, length, dtype=torch.int64)
+        if self.crop_size:
+            top = torch.randint(self.image_height - self.crop_size + 1, (length,), generator=chance)
+            left = torch.randint(self.image_width - self.crop_size + 1, (length,), generator=chance)
+        if self.flip:
+            mirrored = torch.randint(2, (length,), generator=chance)
+        return torch.stack([index, top, left, mirrored], dim=1).view(self.steps, self.batch_size, 4)
+
+    def _buffer(self, epoch: int, domain: int) -> Tensor:
+        """Fill the slots in turn; then, with even chance, show a random old image and keep the new one."""
+        shape = (self.steps, self.batch_size)
+        if not self.lane_slots:
+            return torch.zeros(*shape, 3, dtype=torch.int64)
+        chance = generator_for(self.seed, _BUFFER, domain, epoch)
+        slot = torch.randint(self.lane_slots, shape, generator=chance)
+        swap = torch.randint(2, shape, generator=chance)
+        step = (epoch * self.steps + torch.arange(self.steps))[:, None].expand(shape)
+        filling = step < self.lane_slots
+        slot = torch.where(filling, step, slot)
+        return torch.stack([slot, swap | filling.long(), swap * ~filling], dim=2)
+
+
+class PackedImages:
+    """One domain, uint8 N×H×W×3, on the training device where it fits there and else in host memory."""
+
+    def __init__(self, file: Path, device: torch.device, *, crop_size: int = 0) -> None:
+        """Raises UsageError if `file` is no packed array."""
+        try:
+            array = np.load(file, mmap_mode="c")
+        except (OSError, ValueError):
+            raise UsageError(f"{file} is no packed array: run `cyclegan preprocess` first.") from None
+        images = torch.from_numpy(array)
+        if device.type == "cuda" and images.nbytes < torch.cuda.mem_get_info(device)[0] // 5:
+            images = images.to(device)
+        self.images = images
+        self.device = device
+        self.height, self.width = (crop_size, crop_size) if crop_size else images.shape[1:3]
+
+    def __len__(self) -> int:
+        return self.images.shape[0]
+
+    def batch(self, rows: Tensor) -> Tensor:
+        """Cut, mirror and scale: rows B×(image, top, left, mirrored) → float32 B×3×H×W in [-1, 1].
+
+        The memory order is channels last, as the arrays are.
+        """
+        rows = rows.to(self.images.device)
+        image, top, left, mirrored = (column[:, None, None] for column in rows.unbind(1))
+        y = torch.arange(self.height, device=rows.device)[None, :, None]
+        x = torch.arange(self.width, device=rows.device)[None, None, :]
+        x = torch.where(mirrored.bool(), self.width - 1 - x, x)
+        pixels = self.images[image, top + y, left + x].to(self.device, non_blocking=True)
+        return scale(pixels)
+
+
+def scale(pixels: Tensor) -> Tensor:
+    """uint8 N×H×W×3 in [0, 255] → float32 N×3×H×W in [-1, 1], stored channels last."""
+    return pixels.permute(0, 3, 1, 2).to(torch.float32).div(127.5).sub(1)

@@ -1,0 +1,72 @@
+"""Which device, which arithmetic, how many threads."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from cyclegan.cores import available_cores
+from cyclegan.errors import UsageError
+
+
+def resolve_device(wanted: str) -> torch.device:
+    """`auto` is CUDA where there is one, else Apple's MPS, else the CPU; in a distributed run the local GPU.
+
+    Raises UsageError for a device that is not there.
+    """
+    cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+    if wanted == "auto":
+        wanted = "cuda" if cuda else "mps" if mps else "cpu"
+    try:
+        device = torch.device(wanted)
+    except RuntimeError:
+        raise UsageError(f"device = {wanted} is unknown: give auto, cpu, cuda, cuda:N or mps.") from None
+    if device.type not in {"cpu", "cuda", "mps"}:
+        raise UsageError(f"device = {wanted} is not supported: give auto, cpu, cuda, cuda:N or mps.")
+    if device.type == "cuda":
+        if not cuda:
+            raise UsageError(f"device = {wanted}, but torch finds no CUDA device: give auto or cpu.")
+        index = int(os.environ.get("LOCAL_RANK", 0)) if device.index is None else device.index
+        if index >= torch.cuda.device_count():
+            raise UsageError(f"There is no GPU {index}: this machine has {torch.cuda.device_count()}.")
+        return torch.device("cuda", index)
+    if device.type == "mps" and not mps:
+        raise UsageError("device = mps, but torch finds none here: give auto or cpu.")
+    return device
+
+
+def resolve_precision(wanted: str, device: torch.device) -> torch.dtype:
+    """The dtype of the networks' arithmetic: bfloat16 by itself only on GPUs that have it in hardware."""
+    if wanted == "auto":
+        fast = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+        return torch.bfloat16 if fast else torch.float32
+    return torch.bfloat16 if wanted == "bf16" else torch.float32
+
+
+def resolve_threads(wanted: int) -> int:
+    """CPU threads: as asked, else OMP_NUM_THREADS, else what affinity and the container's limit leave."""
+    asked = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
+    return wanted or (int(asked) if asked.isdecimal() and int(asked) else available_cores())
+
+
+@contextmanager
+def machine(device: torch.device, *, threads: int, deterministic: bool) -> Iterator[None]:
+    """Set the process-wide switches of torch for a training run and put the former ones back."""
+    former = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    cudnn, tf32 = torch.backends.cudnn.benchmark, torch.backends.cuda.matmul.allow_tf32
+    torch.set_num_threads(threads)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+        torch.backends.cudnn.benchmark = not deterministic
+        if deterministic:
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+            torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(former[0])
+        torch.use_deterministic_algorithms(former[1])
+        torch.backends.cudnn.benchmark, torch.backends.cuda.matmul.allow_tf32 = cudnn, tf32

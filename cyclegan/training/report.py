@@ -1,0 +1,100 @@
+"""What the outside sees of a run: the progress bar, metrics, sample grids, warnings."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from cyclegan.errors import CycleGANError
+from cyclegan.training.samples import grid, translate_and_back
+from cyclegan.training.step import TERMS
+from cyclegan.training.watch import complaints, correlation, diversity, first_non_finite, inversions
+
+if TYPE_CHECKING:
+    from cyclegan.tracking import Tracker
+
+logger = logging.getLogger(__name__)
+
+
+class Reporter:
+    """Turns losses and generators into numbers and pictures; the only place that waits for the device."""
+
+    def __init__(
+        self, tracker: Tracker, *, batch_size: int, total: int, step: int, samples: list[Tensor]
+    ) -> None:
+        """`samples`: test images of A and of B, each N×3×H×W; `total` and `step` count updates."""
+        self.tracker, self.batch_size, self.samples = tracker, batch_size, samples
+        self.bar = tqdm(total=total, initial=step, unit="update", disable=None, smoothing=0.05)
+        self.steps, self.seconds = 0, 0.0
+        self._since, self._mark = step, time.perf_counter()
+        self._seen: Counter[str] = Counter()
+
+    def losses(self, rows: Tensor, step: int, lr: float) -> dict[str, float]:
+        """Report the losses of the updates that led to `step`, rows × TERMS; returns their means.
+
+        Raises CycleGANError, naming the update, where one of them is nan or infinite.
+        """
+        rows = rows.cpu()  # waits for the device, so the clock below is right
+        now = time.perf_counter()
+        took, done = now - self._mark, step - self._since
+        self.steps, self.seconds = self.steps + done, self.seconds + took
+        bad = first_non_finite(rows)
+        if bad is not None:
+            raise CycleGANError(_not_finite(step - len(rows) + bad + 1))
+        means = dict(zip(TERMS, rows.double().mean(0).tolist(), strict=True))
+        numbers = {
+            f"loss/{name}" if not name.startswith(("real", "fake")) else f"score/{name}": value
+            for name, value in means.items()
+        }
+        numbers |= {"lr": lr, "images_per_second": done * self.batch_size / took if took else 0.0}
+        if torch.cuda.is_available():
+            numbers["device_memory_gb"] = torch.cuda.max_memory_allocated() / 1e9
+        self.tracker.metrics(numbers, step)
+        self.bar.update(step - self.bar.n)
+        self.bar.set_postfix(cycle=f"{means['cycle_A']:.3f} {means['cycle_B']:.3f}", refresh=False)
+        self._warn(complaints(means))
+        self.resume_clock(step)
+        return means
+
+    def resume_clock(self, step: int) -> None:
+        """Leave what was done since the last report (samples, checkpoints) out of the images per second."""
+        self._since, self._mark = step, time.perf_counter()
+
+    def translations(self, AtoB: nn.Module, BtoA: nn.Module, epoch: int) -> None:
+        """Log a grid for each direction: input, translation, reconstruction."""
+        a, b = self.samples
+        for direction, there, back, images in (("AtoB", AtoB, BtoA, a), ("BtoA", BtoA, AtoB, b)):
+            translated, reconstructed = translate_and_back(there, back, images)
+            self.tracker.image(f"samples_{direction}", grid(images, translated, reconstructed), epoch)
+            alike, varied = correlation(images, translated), diversity(translated, images)
+            self.tracker.metrics({f"input_correlation_{direction}": alike}, epoch)
+            self._warn(inversions(direction, alike, varied))
+
+    def close(self) -> None:
+        """End the progress bar."""
+        self.bar.close()
+
+    def images_per_second(self) -> float:
+        """Pairs trained on per second since this process began."""
+        return self.steps * self.batch_size / self.seconds if self.seconds else 0.0
+
+    def _warn(self, messages: list[str]) -> None:
+        """Each warning once, at the third report that gives reason for it; one alone may be chance."""
+        for message in messages:
+            kind = message.split("(")[0]  # its numbers change with every report, its first words don't
+            self._seen[kind] += 1
+            if self._seen[kind] == 3:
+                logger.warning("%s", message)
+
+
+def _not_finite(step: int) -> str:
+    return (
+        f"At update {step} the losses are not finite numbers any more; the checkpoint before it is good. "
+        "Start again with another seed, a smaller lr, or precision fp32."
+    )

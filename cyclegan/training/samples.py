@@ -1,0 +1,34 @@
+"""Pictures of what the generators do: a grid for each direction."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from cyclegan.data.packed import PackedImages, scale
+
+Grid = np.ndarray
+
+
+def sample_images(images: PackedImages, count: int, size: tuple[int, int]) -> Tensor:
+    """`count` images spread evenly over a test set, N×3×H×W in [-1, 1], resized to `size` if need be."""
+    index = torch.linspace(0, len(images) - 1, min(count, len(images))).long()
+    chosen = scale(images.images[index.to(images.images.device)].to(images.device))
+    if chosen.shape[2:] != size:
+        chosen = nn.functional.interpolate(chosen, size, mode="bilinear", antialias=True).clamp(-1, 1)
+    return chosen
+
+
+@torch.no_grad()
+def translate_and_back(there: nn.Module, back: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
+    """Translations and reconstructions, one image at a time so that memory stays what training needs."""
+    translated = torch.cat([there(image[None]).float() for image in images])
+    reconstructed = torch.cat([back(image[None]).float() for image in translated])
+    return translated, reconstructed
+
+
+def grid(*columns: Tensor) -> Grid:
+    """Columns of N×3×H×W in [-1, 1] side by side, a row an image, as uint8 (N·H)×(columns·W)×3."""
+    picture = torch.cat(columns, dim=3).permute(0, 2, 3, 1).flatten(0, 1)
+    return ((picture.cpu() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).numpy()

@@ -1,0 +1,111 @@
+"""Everything that changes during training, and its way into a checkpoint and back.
+
+Random numbers are not in it: they follow from the seed and the epoch (see `cyclegan.data.packed`).
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from cyclegan.training.distributed import Processes, gathered
+from cyclegan.training.history import ImageBuffer
+from cyclegan.training.step import Networks
+
+
+class Average(nn.Module):
+    """Exponential moving average of both generators' weights: w̄ ← βw̄ + (1 − β)w after every update."""
+
+    def __init__(self, networks: Networks, decay: float) -> None:
+        super().__init__()
+        self.AtoB = copy.deepcopy(networks.AtoB).requires_grad_(False)
+        self.BtoA = copy.deepcopy(networks.BtoA).requires_grad_(False)
+        self.decay = decay
+
+    @torch.no_grad()
+    def update(self, networks: Networks, step: int) -> None:
+        """Take in the weights after update `step`; β grows to `decay`, so that the start is forgotten."""
+        decay = min(self.decay, step / (step + 9))
+        averages: list[Tensor] = list(self.parameters())
+        weights: list[Tensor] = list(networks.generators())
+        torch._foreach_lerp_(averages, weights, 1 - decay)
+
+
+@dataclass
+class State:
+    """The training run at the end of update number `step`."""
+
+    networks: Networks
+    generators: torch.optim.Optimizer
+    discriminators: torch.optim.Optimizer
+    buffer_a: ImageBuffer
+    buffer_b: ImageBuffer
+    average: Average | None
+    step: int = 0
+    pending: list[Tensor] = field(default_factory=list)
+    """Losses of the updates since the last log line."""
+    facts: dict[str, Any] = field(default_factory=dict)
+    """Small things to remember that fit JSON, such as the MLflow run."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All tensors by name, the buffers of all processes joined; every process must call it."""
+        found = {f"networks.{name}": tensor for name, tensor in self.networks.state_dict().items()}
+        if self.average:
+            found |= {f"average.{name}": tensor for name, tensor in self.average.state_dict().items()}
+        for kind, optimiser in self._optimisers().items():
+            for index, moments in optimiser.state_dict()["state"].items():
+                found |= {f"{kind}.{index}.{name}": torch.as_tensor(m) for name, m in moments.items()}
+        found["buffer_a"] = gathered(self.buffer_a.images)
+        found["buffer_b"] = gathered(self.buffer_b.images)
+        if self.pending:
+            found["losses"] = torch.stack(self.pending)
+        return found
+
+    def load(self, tensors: dict[str, Tensor], facts: dict[str, Any], processes: Processes) -> None:
+        """Take over the content of a checkpoint."""
+        self.networks.load_state_dict(_below(tensors, "networks"))
+        if self.average:
+            self.average.load_state_dict(_below(tensors, "average"))
+        for kind, optimiser in self._optimisers().items():
+            moments: dict[int, dict[str, Tensor]] = {}
+            for name, tensor in _below(tensors, kind).items():
+                index, moment = name.split(".")
+                moments.setdefault(int(index), {})[moment] = tensor
+            optimiser.load_state_dict({**optimiser.state_dict(), "state": moments})
+        for name, buffer in (("buffer_a", self.buffer_a), ("buffer_b", self.buffer_b)):
+            buffer.images.copy_(tensors[name].chunk(processes.world)[processes.rank])
+        pending = tensors.get("losses")
+        self.pending = [] if pending is None else list(pending.to(self.buffer_a.images.device))
+        self.step, self.facts = facts["step"], facts
+
+    def _optimisers(self) -> dict[str, torch.optim.Optimizer]:
+        return {"generators": self.generators, "discriminators": self.discriminators}
+
+    def exported(self) -> tuple[nn.Module, nn.Module]:
+        """The generators AtoB and BtoA that count: the averages where there are any."""
+        source = self.average or self.networks
+        return source.AtoB, source.BtoA
+
+    def advance(self) -> None:
+        """Note that an update was done."""
+        self.step += 1
+        if self.average:
+            self.average.update(self.networks, self.step)
+
+    def set_lr(self, lr: float) -> None:
+        """Set the learning rate of both optimisers; in place where it is a tensor of a captured update."""
+        for optimiser in self._optimisers().values():
+            for group in optimiser.param_groups:
+                if isinstance(group["lr"], Tensor):
+                    group["lr"].fill_(lr)
+                else:
+                    group["lr"] = lr
+
+
+def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    start = len(prefix) + 1
+    return {name[start:]: tensor for name, tensor in tensors.items() if name.startswith(prefix + ".")}
