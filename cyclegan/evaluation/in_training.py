@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from cyclegan.data.prepare import read_manifest
+from cyclegan.errors import UsageError
 from cyclegan.evaluation.cache import cached_features
 from cyclegan.evaluation.config import Features
 from cyclegan.evaluation.distances import kernel_distance
@@ -43,7 +44,7 @@ class Monitor:
     ) -> None:
         """`size` is the side of the images that the generators are trained on; 0 the prepared one.
 
-        Raises UsageError or CycleGANError for folders or weights that cannot be used.
+        Raises UsageError or CycleGANError for folders or weights that cannot be used, or too few test images.
         """
         manifest = read_manifest(prepared)
         self.device, self.batch_size = torch.device(device), batch_size
@@ -51,6 +52,8 @@ class Monitor:
         self.sets = load_test_sets(
             prepared, manifest, size or manifest.height, max_images=max_images, seed=seed
         )
+        if (fewest := min(len(test.images) for test in self.sets.values())) < 4:
+            raise UsageError(f"Scores during training need 4 test images of each domain, not {fewest}.")
         self.real = {
             end: cached_features(test.images, self.extractor, batch_size, f"real {end}")
             for end, test in self.sets.items()

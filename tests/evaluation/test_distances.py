@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cyclegan.evaluation.distances import (
+    frechet_distance,
+    frechet_replicates,
+    interval,
+    kernel_distance,
+    precision_recall,
+    resample_counts,
+)
+
+
+def normal(n: int, d: int, seed: int) -> torch.Tensor:
+    return torch.randn(n, d, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def with_moments(n: int, mean: torch.Tensor, covariance: torch.Tensor, seed: int) -> torch.Tensor:
+    """A sample whose mean and unbiased covariance are exactly these."""
+    x = normal(n, len(mean), seed)
+    x = x - x.mean(0)
+    white = x @ torch.linalg.inv(torch.linalg.cholesky(x.T @ x / (n - 1))).T
+    return white @ torch.linalg.cholesky(covariance).T + mean
+
+
+def by_sqrtm(x: torch.Tensor, y: torch.Tensor) -> float:
+    from scipy.linalg import sqrtm
+
+    a, b = x.numpy(), y.numpy()
+    s, t = np.cov(a, rowvar=False), np.cov(b, rowvar=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        root = sqrtm(s @ t)
+    return float(np.square(a.mean(0) - b.mean(0)).sum() + np.trace(s) + np.trace(t) - 2 * np.trace(root).real)
+
+
+@pytest.mark.parametrize("n", [40, 500])
+def test_gaussians_with_known_distance(n: int) -> None:
+    d = 16
+    a, b = torch.linspace(1, 3, d, dtype=torch.float64), torch.linspace(2, 5, d, dtype=torch.float64)
+    mean = torch.full((d,), 0.5, dtype=torch.float64)
+    rotation = torch.linalg.qr(normal(d, d, 9)).Q  # commuting covariances that are not diagonal
+    x = with_moments(n, mean, rotation @ a.square().diag() @ rotation.T, 1)
+    y = with_moments(n + 7, -mean, rotation @ b.square().diag() @ rotation.T, 2)
+    expected = 0.5**2 * 4 * d + float((a - b).square().sum())
+    assert frechet_distance(x, y) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize(("n", "m", "d"), [(150, 180, 20), (20, 30, 48), (20, 80, 48)])
+def test_frechet_distance_agrees_with_the_matrix_square_root(n: int, m: int, d: int) -> None:
+    x, y = normal(n, d, 3), 1.3 * normal(m, d, 4) + 0.2
+    assert frechet_distance(x, y) == pytest.approx(by_sqrtm(x, y), rel=1e-4)
+
+
+def test_distances_agree_with_torch_fidelity_and_pytorch_fid() -> None:
+    pytest.importorskip("torch_fidelity")
+    pytorch_fid = pytest.importorskip("pytorch_fid.fid_score")
+    from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
+    from torch_fidelity.metric_kid import kid_features_to_metric
+    from torch_fidelity.metric_prc import prc_features_to_metric
+
+    x, y = normal(90, 32, 5).float(), (1.2 * normal(90, 32, 6) + 0.3).float()
+    ours = frechet_distance(x, y)
+    stats = [fid_features_to_statistics(t.double()) for t in (x, y)]
+    theirs = fid_statistics_to_metric(*stats, verbose=False)["frechet_inception_distance"]
+    assert ours == pytest.approx(theirs, rel=1e-6)
+    moments = [stats[0]["mu"], stats[0]["sigma"], stats[1]["mu"], stats[1]["sigma"]]
+    assert ours == pytest.approx(pytorch_fid.calculate_frechet_distance(*moments), rel=1e-6)
+
+    kid = kid_features_to_metric(x.double(), y.double(), kid_subsets=1, kid_subset_size=90, verbose=False)
+    assert kernel_distance(x, y)[0] == pytest.approx(kid["kernel_inception_distance_mean"], rel=1e-9)
+
+    prc = prc_features_to_metric(y, x, verbose=False)  # theirs takes the generated features first
+    assert precision_recall(x, y) == pytest.approx((prc["precision"], prc["recall"]), abs=1e-6)
+
+
+def test_kernel_distance_is_the_mean_over_torch_fidelitys_subsets() -> None:
+    pytest.importorskip("torch_fidelity")
+    from torch_fidelity.metric_kid import kid_features_to_metric
+
+    x, y = normal(120, 16, 7), normal(150, 16, 8) + 0.25
+    value, error = kernel_distance(x, y)
+    many = kid_features_to_metric(x, y, kid_subsets=400, kid_subset_size=60, verbose=False)
+    assert abs(value - many["kernel_inception_distance_mean"]) < error
+
+
+def test_standard_error_is_the_spread_over_fresh_samples() -> None:
+    draws = [kernel_distance(normal(60, 8, 2 * i), normal(80, 8, 2 * i + 1) + 0.5) for i in range(120)]
+    values, errors = np.array(draws).T
+    assert np.median(errors) == pytest.approx(values.std(ddof=1), rel=0.25)
+
+
+@pytest.mark.parametrize("d", [6, 70])
+def test_replicates_are_the_distances_of_the_resampled_sets(d: int) -> None:
+    x, y = normal(25, d, 10), normal(30, d, 11) + 0.5
+    generator = torch.Generator().manual_seed(0)
+    cx, cy = resample_counts(25, 4, generator), resample_counts(30, 4, generator)
+    assert cx.sum(1).tolist() == [25] * 4
+    direct = [
+        frechet_distance(x.repeat_interleave(c, 0), y.repeat_interleave(e, 0))
+        for c, e in zip(cx, cy, strict=True)
+    ]
+    assert frechet_replicates(x, y, cx, cy).tolist() == pytest.approx(direct, rel=1e-8)
+
+
+@pytest.mark.parametrize("d", [8, 96])
+def test_interval_is_as_wide_as_the_spread_over_fresh_samples(d: int) -> None:
+    n = 60
+    fresh = [frechet_distance(normal(n, d, 2 * i), 1.2 * normal(n, d, 2 * i + 1) + 0.3) for i in range(80)]
+    x, y = normal(n, d, 1000), 1.2 * normal(n, d, 1001) + 0.3
+    generator = torch.Generator().manual_seed(0)
+    replicates = frechet_replicates(
+        x, y, resample_counts(n, 200, generator), resample_counts(n, 200, generator)
+    )
+    low, high = interval(frechet_distance(x, y), replicates)
+    assert low < frechet_distance(x, y) < high
+    assert 0.6 < (high - low) / (2 * 1.96 * np.std(fresh)) < 1.7
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(4, 30), st.integers(4, 30), st.integers(1, 40), st.integers(0, 10**6))
+def test_distances_are_symmetric_and_blind_to_order_and_origin(n: int, m: int, d: int, seed: int) -> None:
+    x, y = normal(n, d, seed), normal(m, d, seed + 1) * 2
+    value = frechet_distance(x, y)
+    assert value > -1e-9
+    assert frechet_distance(y, x) == pytest.approx(value, rel=1e-7, abs=1e-7)
+    assert frechet_distance(x.flip(0) + 3, y + 3) == pytest.approx(value, rel=1e-7, abs=1e-7)
+    assert frechet_distance(x, x) == pytest.approx(0, abs=1e-6)
+    assert kernel_distance(y, x)[0] == pytest.approx(kernel_distance(x, y)[0], rel=1e-7, abs=1e-9)
+
+
+def test_precision_and_recall_tell_quality_from_variety() -> None:
+    real = normal(200, 2, 12)
+    few_modes = real[real[:, 0] > 0.5] + 0.01
+    precision, recall = precision_recall(real, few_modes)
+    assert precision > 0.9
+    assert recall < 0.6
+    assert precision_recall(real, real + 100) == (0.0, 0.0)
