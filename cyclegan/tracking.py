@@ -166,6 +166,14 @@ def check_server(seconds: float = CONNECT_SECONDS) -> None:
         raise CycleGANError(f"Cannot use {where}, it answers {answer.status_code}: {advice}.")
 
 
+def quiet() -> None:
+    """Silence MLflow's own chatter: a line for each run's end, a bar for each file, the start of monitors."""
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    for chatty in ("mlflow.system_metrics", "mlflow.store.model_registry"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
 def git_commit() -> str | None:
     """The commit of the code: GIT_COMMIT if set (as in the image), else that of the package's checkout.
 
@@ -204,11 +212,7 @@ class _MlflowTracker(Tracker):
     def __init__(self, step: str, run_id: str | None, name: str | None) -> None:
         import mlflow
 
-        # MLflow's own chatter: a line for each end of a run, a bar for each file, the start of its monitors
-        os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-        for chatty in ("mlflow.system_metrics", "mlflow.store.model_registry"):
-            logging.getLogger(chatty).setLevel(logging.WARNING)
+        quiet()
         database = mlflow.get_tracking_uri().removeprefix("sqlite:///")
         if database != mlflow.get_tracking_uri() and not Path(database).exists():
             logger.info("Creating the MLflow database %s; this takes some 20 seconds, once.", database)
@@ -312,7 +316,7 @@ class _MlflowTracker(Tracker):
         try:
             run = self._open(step, run_id, name)
             self._known = dict(run.data.params)
-            self.url = _run_url(run)
+            self.url = run_url(run)
             self.run_id = run.info.run_id
             opened.set_result(run.info.run_id)
         except CycleGANError as error:
@@ -441,7 +445,8 @@ def _reachable() -> bool:
     return True
 
 
-def _run_url(run: Any) -> str | None:
+def run_url(run: Any) -> str | None:
+    """The address of a run's page, where the tracking server is one that has pages."""
     import mlflow
 
     uri = mlflow.get_tracking_uri()

@@ -23,6 +23,7 @@ def download(uri: str, direction: Direction | None, folder: Path) -> Direction:
     if not tracking.enabled():
         raise UsageError(f"{uri} needs MLflow: install it, and do not set CYCLEGAN_TRACKING=off.")
     tracking.check_server()
+    tracking.quiet()
     import mlflow
 
     try:
