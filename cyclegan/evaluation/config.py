@@ -35,7 +35,8 @@ class EvaluateConfig:
     examples: int = 12
     """Images of each direction shown in the report."""
     champion: str = ""
-    """Scores folder of the present champion, shown beside in the report; empty: none."""
+    """Model to compare with in the report: a scores folder, or models:/NAME for the champion registered under
+    that name; empty: none."""
     seed: int = 0
     """Seed of the bootstrap and of the choice of `max_images`."""
     device: str = "auto"

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from cyclegan.data.prepare import read_manifest
-from cyclegan.errors import UsageError
+from cyclegan.evaluation.champion import find_champion
 from cyclegan.evaluation.config import EvaluateConfig
 from cyclegan.evaluation.measure import Evaluation, measure
-from cyclegan.files import atomic_dir, read_json, write_json
+from cyclegan.files import atomic_dir, write_json
 from cyclegan.model import library_versions, load_model
 
 logger = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ def evaluate(prepared: Path, model: Path, out: Path, config: EvaluateConfig) -> 
 
     manifest = read_manifest(prepared)
     device = resolve_device(config.device)
-    champion = read_champion(Path(config.champion)) if config.champion else {}
+    champion = find_champion(config.champion)
     loaded = load_model(model, device)
     with (
         machine(device, threads=resolve_threads(0), deterministic=False),
@@ -55,18 +55,6 @@ def evaluate(prepared: Path, model: Path, out: Path, config: EvaluateConfig) -> 
         low_high = evaluation.intervals.get(name)
         logger.info("%-28s %10.4f%s", name, value, " [{:.4f}, {:.4f}]".format(*low_high) if low_high else "")
     return evaluation.scores
-
-
-def read_champion(scores: Path) -> dict[str, Any]:
-    """The scores folder of a former evaluation as {"scores": …, "evaluation": …}.
-
-    Raises UsageError where there is none.
-    """
-    try:
-        return {name: read_json(scores / f"{name}.json") for name in ("scores", "evaluation")}
-    except (OSError, ValueError):
-        message = f"champion = {scores}: there is no scores folder with scores.json and evaluation.json."
-        raise UsageError(message) from None
 
 
 def describe(e: Evaluation, run_id: str | None) -> dict[str, Any]:

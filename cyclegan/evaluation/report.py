@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from cyclegan.evaluation import charts
+from cyclegan.evaluation.champion import Champion
 from cyclegan.evaluation.measure import Evaluation
 from cyclegan.evaluation.test_set import ENDS, reconstruct
 from cyclegan.files import atomic_file
@@ -79,9 +80,9 @@ def pick_examples(errors: Sequence[float], most: int) -> list[tuple[str, int]]:
 
 
 def write_report(
-    path: Path, e: Evaluation, details: dict[str, Any], champion: dict[str, Any], prepared: Path, model: Path
+    path: Path, e: Evaluation, details: dict[str, Any], champion: Champion | None, prepared: Path, model: Path
 ) -> None:
-    """Render report.html. `champion` is {} or {"scores", "evaluation"} of the model to compare with."""
+    """Render report.html; a champion judged by other means is mentioned, not compared."""
     import jinja2
 
     environment = jinja2.Environment(
@@ -91,11 +92,11 @@ def write_report(
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    comparable = bool(champion) and all(
-        champion["evaluation"].get(key) == details[key] for key in ("extractor", "data_version")
-    )
-    old_scores = champion.get("scores", {}) if comparable else {}
-    old_intervals = champion["evaluation"].get("intervals", {}) if comparable else {}
+    extractor = f"{e.extractor.name} {e.extractor.sha256}"
+    given = champion is not None
+    if champion is None or not champion.comparable(extractor, e.manifest.version):
+        champion = Champion(extractor, e.manifest.version)
+    old_scores, old_intervals = champion.scores, champion.intervals
     curves = charts.read_losses(model / "losses.csv")
     page = environment.get_template("report.html.j2").render(
         title=_title(details),
@@ -108,8 +109,9 @@ def write_report(
                 for name, label in _headline_names(e)
             ]
         ),
-        champion_given=bool(champion),
-        champion_comparable=comparable,
+        champion_given=given,
+        champion_comparable=bool(old_scores),
+        champion_column=len(old_scores) > 1,  # the registry knows the headline alone
         verdict=_verdict(e, old_scores, old_intervals.get("score", [old_scores.get("score", 0.0)] * 2)),
         directions=[_direction(e, d, old_scores) for d in DIRECTIONS],
         examples={d: _examples(e, d) for d in DIRECTIONS},

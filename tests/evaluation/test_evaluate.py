@@ -1,0 +1,356 @@
+from __future__ import annotations
+
+import csv
+import json
+import math
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from cyclegan.data.prepare import read_manifest
+from cyclegan.errors import CycleGANError, UsageError
+from cyclegan.evaluation.config import EvaluateConfig
+from cyclegan.evaluation.evaluate import evaluate
+from cyclegan.evaluation.in_training import Monitor
+from cyclegan.evaluation.measure import Evaluation, measure
+from cyclegan.evaluation.report import number, pick_examples
+from cyclegan.files import read_json, write_json
+from cyclegan.model import Model
+
+Make = Callable[..., Path]
+
+
+def fast(**fields: Any) -> EvaluateConfig:
+    return EvaluateConfig(
+        **({"features": "random", "resamples": 20, "examples": 6, "device": "cpu"} | fields)
+    )
+
+
+class Same(nn.Module):
+    """Gives back what it gets."""
+
+    multiple = 1
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x
+
+
+class Constant(Same):
+    """Gives the same picture for everything: uint8 H×W×3."""
+
+    def __init__(self, image: np.ndarray) -> None:
+        super().__init__()
+        self.image = torch.tensor(image).permute(2, 0, 1).float() / 127.5 - 1
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.image.expand(len(x), -1, -1, -1)
+
+
+def judge(prepared: Path, AtoB: nn.Module, BtoA: nn.Module, **fields: Any) -> Evaluation:
+    model = Model(AtoB, BtoA, {"image_size": read_manifest(prepared).height})
+    return measure(prepared, read_manifest(prepared), model, fast(**fields), torch.device("cpu"))
+
+
+def test_writes_scores_that_other_steps_can_use(
+    make_prepared: Make, make_model: Make, tmp_path: Path
+) -> None:
+    out = tmp_path / "scores"
+    scores = evaluate(make_prepared(), make_model(), out, fast())
+    assert {file.name for file in out.iterdir()} == {
+        "scores.json",
+        "evaluation.json",
+        "per_image.csv",
+        "report.html",
+    }
+    assert read_json(out / "scores.json") == scores
+    assert all(isinstance(v, float) and math.isfinite(v) for v in scores.values())
+    details = read_json(out / "evaluation.json")
+    assert scores["score"] == scores[details["headline"]]
+    assert scores["score"] == pytest.approx(
+        (scores["frechet_random_AtoB"] + scores["frechet_random_BtoA"]) / 2
+    )
+    assert details["lower_is_better"] is True
+    assert details["data_version"] == read_manifest(tmp_path / "prepared").version
+    assert details["extractor"]["name"] == "random"
+    assert set(details["intervals"]) <= set(scores)
+    for name, (low, high) in details["intervals"].items():
+        assert low <= scores[name] <= high, name
+    for name in ("l1_AtoB", "psnr_BtoA", "ssim_AtoB", "map_accuracy_AtoB", "l1_AtoB_input", "l1_AtoB_mean"):
+        assert name in scores
+    for name in ("cycle_l1_A", "cycle_l1_B", "identity_l1_A", "identity_l1_B", "kernel_random_AtoB_se"):
+        assert name in scores
+    with (out / "per_image.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 24
+    mean = np.mean([float(row["l1"]) for row in rows if row["direction"] == "AtoB"])
+    assert mean == pytest.approx(scores["l1_AtoB"], rel=1e-4)
+
+
+def test_random_features_are_called_fid_nowhere(
+    make_prepared: Make, make_model: Make, tmp_path: Path
+) -> None:
+    out = tmp_path / "scores"
+    evaluate(make_prepared(), make_model(), out, fast())
+    assert not [n for n in read_json(out / "scores.json") if re.search("fid|kid|inception", n)]
+    prose = re.sub(r"data:image[^\"]*", "", (out / "report.html").read_text())
+    prose = prose.replace("are no FID or KID", "")
+    assert not re.search(r"\b(fid|kid)\b", prose, re.IGNORECASE)
+
+
+def test_the_same_again_gives_the_same_scores(make_prepared: Make, make_model: Make, tmp_path: Path) -> None:
+    prepared, model = make_prepared(), make_model()
+    first = evaluate(prepared, model, tmp_path / "a", fast())
+    second = evaluate(prepared, model, tmp_path / "b", fast())  # with the real features from the cache
+    assert first == second
+    intervals = [read_json(tmp_path / name / "evaluation.json")["intervals"] for name in "ab"]
+    assert intervals[0] == intervals[1]
+
+
+def test_generators_that_do_nothing_score_as_the_baseline(make_prepared: Make) -> None:
+    e = judge(make_prepared(), Same(), Same())
+    for direction in ("AtoB", "BtoA"):
+        assert e.scores[f"frechet_random_{direction}"] == pytest.approx(e.scores["frechet_random_input"])
+        assert e.scores[f"l1_{direction}"] == pytest.approx(e.scores[f"l1_{direction}_input"])
+    for end in "AB":
+        assert e.scores[f"cycle_l1_{end}"] == 0
+        assert e.scores[f"identity_l1_{end}"] == 0
+        assert e.scores[f"nearest_train_{end}"] > 0
+
+
+def test_a_perfect_translation_scores_perfectly(make_prepared: Make) -> None:
+    prepared = make_prepared()
+    np.save(prepared / "testB.npy", np.load(prepared / "testA.npy"))  # now the truth is the input itself
+    e = judge(prepared, Same(), Same())
+    assert e.scores["score"] == pytest.approx(0, abs=1e-6)
+    assert e.scores["l1_AtoB"] == 0
+    assert e.scores["psnr_AtoB"] == 100
+    assert e.scores["map_accuracy_AtoB"] == 1
+    assert e.scores["ssim_AtoB"] == pytest.approx(1)
+    assert e.scores["precision_random_AtoB"] == 1
+    assert e.scores["kernel_random_AtoB"] < e.scores["kernel_random_AtoB_se"]
+
+
+def test_repeated_training_images_are_noticed(make_prepared: Make) -> None:
+    prepared = make_prepared()
+    train = np.load(prepared / "trainB.npy")
+    e = judge(prepared, Constant(train[3]), Same())
+    assert e.scores["nearest_train_AtoB"] == pytest.approx(0, abs=1e-4)
+    assert set(e.nearest["AtoB"].row.tolist()) == {3}
+    assert any("AtoB" in note and "repeat" in note for note in e.notes)
+    assert not any("BtoA" in note and "repeat" in note for note in e.notes)
+
+
+def test_mean_colour_baseline_is_what_a_constant_picture_reaches(make_prepared: Make) -> None:
+    prepared = make_prepared()
+    truth = np.load(prepared / "testB.npy")
+    mean = truth.mean((0, 1, 2)).round().astype(np.uint8)
+    e = judge(prepared, Constant(np.broadcast_to(mean, truth.shape[1:]).copy()), Same())
+    assert e.scores["l1_AtoB"] == pytest.approx(e.scores["l1_AtoB_mean"])
+
+
+def test_without_pairs_there_is_no_ground_truth(make_prepared: Make) -> None:
+    e = judge(make_prepared(test_a=9, test_b=13, paired=False), Same(), Same())
+    assert not [n for n in e.scores if n.startswith(("l1_", "psnr", "ssim", "map_accuracy"))]
+    assert "cycle_l1_A" in e.scores
+    assert len(e.per_image["AtoB"]["cycle_l1"]) == 9
+
+
+def test_few_images_are_told_in_the_notes(make_prepared: Make) -> None:
+    few = judge(make_prepared(test_a=12, test_b=12), Same(), Same())
+    assert any("12 test images for 24 feature dimensions" in note for note in few.notes)
+    enough = judge(make_prepared(test_a=30, test_b=30, name="enough"), Same(), Same())
+    assert not any("feature dimensions" in note for note in enough.notes)
+
+
+def test_two_images_suffice_and_one_does_not(make_prepared: Make) -> None:
+    two = judge(make_prepared(test_a=2, test_b=2), Same(), Same())
+    assert all(math.isfinite(value) for value in two.scores.values())
+    assert "kernel_random_AtoB" not in two.scores
+    with pytest.raises(UsageError, match=r"testA .* gives 1 images"):
+        judge(make_prepared(test_a=1, test_b=3, paired=False, name="one"), Same(), Same())
+
+
+def test_a_subset_keeps_pairs_together(make_prepared: Make) -> None:
+    prepared = make_prepared(test_a=20, test_b=20)
+    np.save(prepared / "testB.npy", np.load(prepared / "testA.npy"))
+    e = judge(prepared, Same(), Same(), max_images=7, seed=5)
+    assert len(e.translations["AtoB"].images) == 7
+    assert e.scores["l1_AtoB"] == 0
+
+
+def test_images_are_judged_at_the_models_size(make_prepared: Make, make_model: Make, tmp_path: Path) -> None:
+    prepared = make_prepared(side=36)
+    evaluate(prepared, make_model(side=32), tmp_path / "scores", fast())
+    assert read_json(tmp_path / "scores" / "evaluation.json")["protocol"]["image_size"].startswith("32x32")
+    with pytest.raises(UsageError, match="multiples of 4"):
+        evaluate(prepared, make_model(side=34, name="odd"), tmp_path / "other", fast())
+
+
+def test_a_diverged_model_is_one_sentence_and_leaves_former_scores(
+    make_prepared: Make, make_model: Make, tmp_path: Path
+) -> None:
+    from safetensors.torch import load_file, save_file
+
+    prepared, model = make_prepared(), make_model()
+    evaluate(prepared, model, tmp_path / "scores", fast())
+    before = (tmp_path / "scores" / "scores.json").read_bytes()
+    state = {name: torch.full_like(t, math.nan) for name, t in load_file(model / "BtoA.safetensors").items()}
+    save_file(state, model / "BtoA.safetensors")
+    with pytest.raises(CycleGANError, match="BtoA gives values that are not finite"):
+        evaluate(prepared, model, tmp_path / "scores", fast())
+    assert (tmp_path / "scores" / "scores.json").read_bytes() == before
+
+
+def test_model_of_other_data_is_told(make_prepared: Make, make_model: Make, tmp_path: Path) -> None:
+    model = make_model()
+    config = read_json(model / "config.json")
+    write_json(model / "config.json", config | {"data": {"version": "f" * 32 + ".dir"}})
+    evaluate(make_prepared(), model, tmp_path / "scores", fast())
+    notes = read_json(tmp_path / "scores" / "evaluation.json")["notes"]
+    assert any("trained on data version ffff" in note for note in notes)
+
+
+class Page(HTMLParser):
+    """Tags, addresses and text of a page; fails on tags that do not close."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.addresses: list[str] = []
+        self.tags: list[str] = []
+        self.text = ""
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.addresses += [value or "" for name, value in attrs if name in {"src", "href"}]
+        if tag not in {"meta", "img", "input", "br"}:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_report_stands_alone_and_shows_what_was_found(
+    make_prepared: Make, make_model: Make, tmp_path: Path
+) -> None:
+    model = make_model()
+    rows = [f"{step},{1 / step:.4f},{2 / step:.4f},{0.5:.4f}" for step in range(1, 900)]
+    (model / "losses.csv").write_text("\n".join(["step,cycle_A,cycle_B,D_A", *rows]) + "\n")
+    scores = evaluate(make_prepared(), model, tmp_path / "scores", fast())
+    text = (tmp_path / "scores" / "report.html").read_text(encoding="utf-8")
+    page = Page(text)
+    assert page.addresses
+    assert all(address.startswith("data:image/") for address in page.addresses)
+    assert "url(" not in text
+    assert "b" not in page.tags  # file names are text, whatever they hold
+    assert "testA/<b>" in page.text
+    for fact in (number(scores["score"]), read_manifest(tmp_path / "prepared").version, "f" * 12, "worst"):
+        assert fact in page.text
+    assert page.tags.count("polyline") == 3
+    assert len(text) < 600_000
+
+
+def test_report_compares_with_a_champion_judged_the_same_way(
+    make_prepared: Make, make_model: Make, tmp_path: Path
+) -> None:
+    prepared, model, champion = make_prepared(), make_model(), tmp_path / "champion"
+    evaluate(prepared, make_model(name="other", seed=1), champion, fast())
+    scores = read_json(champion / "scores.json")
+
+    def report(**change: float) -> str:
+        write_json(champion / "scores.json", scores | change)
+        details = read_json(champion / "evaluation.json")
+        low = change.get("score", scores["score"])
+        details["intervals"]["score"] = [low, low]
+        write_json(champion / "evaluation.json", details)
+        evaluate(prepared, model, tmp_path / "scores", fast(champion=str(champion)))
+        return Page((tmp_path / "scores" / "report.html").read_text()).text
+
+    assert "better, and the intervals do not overlap" in report(score=1e6)
+    assert "worse, and the intervals do not overlap" in report(score=0.0)
+    details = read_json(champion / "evaluation.json")
+    write_json(champion / "evaluation.json", details | {"data_version": "another"})
+    evaluate(prepared, model, tmp_path / "scores", fast(champion=str(champion)))
+    text = Page((tmp_path / "scores" / "report.html").read_text()).text
+    assert "can't be compared" in text
+    assert "intervals do not overlap" not in text
+    with pytest.raises(UsageError, match=r"no scores\.json"):
+        evaluate(prepared, model, tmp_path / "scores", fast(champion=str(tmp_path / "nowhere")))
+
+
+def test_examples_are_best_median_and_worst() -> None:
+    errors = [0.9, 0.1, 0.5, 0.4, 0.6, 0.2, 0.8, 0.3, 0.7]
+    assert pick_examples(errors, 3) == [("best", 1), ("median", 2), ("worst", 0)]
+    picked = pick_examples(errors, 6)
+    assert [row for group, row in picked if group == "best"] == [1, 5]
+    assert [row for group, row in picked if group == "worst"] == [6, 0]
+    few = pick_examples([0.2, 0.1], 12)
+    assert few == [("best", 1), ("worst", 0)]
+    assert pick_examples([0.5], 12) == [("best", 0)]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.0, "0"), (123456.7, "123457"), (62.14159, "62.14"), (0.0123456, "0.01235"), (0.000004, "0.00000")],
+)
+def test_numbers_are_written_for_people(value: float, text: str) -> None:
+    assert number(value) == text
+
+
+def test_monitor_scores_a_better_generator_lower_and_leaves_it_in_its_mode(make_prepared: Make) -> None:
+    prepared = make_prepared()
+    truth = np.load(prepared / "testB.npy")
+    np.save(prepared / "testA.npy", truth)
+    monitor = Monitor(prepared, features="random", max_images=8)
+    good, bad = Same().train(), Constant(np.zeros(truth.shape[1:], dtype=np.uint8)).eval()
+    state = torch.get_rng_state()
+    first = monitor.score({"AtoB": good, "BtoA": good})
+    second = monitor.score({"AtoB": bad, "BtoA": good})
+    assert torch.equal(torch.get_rng_state(), state)
+    assert monitor.headline == "kernel_random"
+    assert first["kernel_random"] < second["kernel_random"]
+    assert first["kernel_random_BtoA"] == second["kernel_random_BtoA"]
+    assert first["evaluation_seconds"] > 0
+    assert good.training
+    assert not bad.training
+
+
+def test_monitor_wants_enough_images(make_prepared: Make) -> None:
+    with pytest.raises(UsageError, match="need 4 test images"):
+        Monitor(make_prepared(test_a=3, test_b=3), features="random")
+
+
+def test_scores_reach_the_run_of_the_model(
+    make_prepared: Make, make_model: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mlflow = pytest.importorskip("mlflow")
+    monkeypatch.setenv("CYCLEGAN_TRACKING", "on")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    monkeypatch.chdir(tmp_path)
+    with mlflow.start_run() as run:
+        run_id = run.info.run_id
+    model = make_model()
+    write_json(model / "config.json", read_json(model / "config.json") | {"mlflow_run_id": run_id})
+    scores = evaluate(make_prepared(), model, tmp_path / "scores", fast())
+    found = mlflow.get_run(run_id)
+    assert found.data.metrics["score"] == pytest.approx(scores["score"])
+    assert found.data.params["evaluate.features"] == "random"
+    assert read_json(tmp_path / "scores" / "evaluation.json")["mlflow_run_id"] == run_id
+    names = [a.path for a in mlflow.MlflowClient().list_artifacts(run_id, "evaluation")]
+    assert "evaluation/report.html" in names
+    assert json.loads((tmp_path / "scores" / "scores.json").read_text()) == scores
