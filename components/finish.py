@@ -16,6 +16,6 @@ def finish(status: dsl.PipelineTaskFinalStatus):
 
     from cyclegan.tracking import fail_runs
 
-    print(f"The steps ended {status.state}. {status.error_message}")
+    print(f"The steps ended {status.state}. {status.error_message or ''}")
     if status.state != "SUCCEEDED":
-        fail_runs("kfp_run_id", os.environ.get("KFP_RUN_ID", ""), status.error_message)
+        fail_runs("kfp_run_id", os.environ.get("KFP_RUN_ID", ""), status.error_message or "")

@@ -31,6 +31,7 @@ def _parser() -> argparse.ArgumentParser:
         verb.add_argument("--file", type=Path, help="another compiled file")
         verb.add_argument("--params", type=Path, help="take values from a file such as presets/maps.yaml")
         verb.add_argument("--list", action="store_true", help="list the parameters and their defaults")
+    running.add_argument("--cache", action="store_true", help="reuse what former runs with --cache made")
     submitting.add_argument("--experiment", default="cyclegan", help="KFP experiment (default: cyclegan)")
     submitting.add_argument("--name", help="name of the run")
     submitting.add_argument("--image", default="", help="image for every task instead of the compiled one")
@@ -81,7 +82,7 @@ def _run(options: argparse.Namespace) -> None:
     spec = load_spec(file)
     if options.list:
         return _list(spec)
-    folder = run(file, _arguments(options, spec, {}))
+    folder = run(file, _arguments(options, spec, {}), cache=options.cache)
     print("\n".join(summary(folder)))
     return None
 
@@ -100,14 +101,13 @@ def _submit(options: argparse.Namespace) -> None:
     arguments = _arguments(options, spec, given)
     if "source" in dict(word.partition("=")[::2] for word in options.words) and not options.no_cache:
         check_version(arguments)
-    caching = False if options.no_cache else None
     run_id = submit(
         file,
         arguments,
         experiment=options.experiment,
         run_name=options.name,
         image=options.image,
-        caching=caching,
+        caching=not options.no_cache,
     )
     print(f"run {run_id}")
     if endpoint := os.environ.get("KFP_ENDPOINT"):

@@ -3,33 +3,42 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
+import tempfile
 import uuid
 import warnings
 from pathlib import Path
 from typing import Any
 
 from cyclegan.errors import CycleGANError
+from pipeline.adapting import write_adapted
 
 OUTPUTS = Path("outputs/kfp")
 
 
-def run(file: Path, arguments: dict[str, Any], root: Path = OUTPUTS) -> Path:
+def run(file: Path, arguments: dict[str, Any], root: Path = OUTPUTS, *, cache: bool = False) -> Path:
     """Run the pipeline in `file`; returns the folder with the artifacts of this run.
 
-    KFP_RUN_ID names the execution in MLflow; where the environment has none, a new one is made.
+    KFP_RUN_ID names the execution in MLflow; where the environment has none, a new one is made. A failure is
+    final: what retries are for, nodes that vanish, does not happen here.
     Raises CycleGANError when a step failed; the step has then said why.
     """
     from kfp import components, local
 
-    logging.getLogger("kfp").setLevel(logging.INFO)
     # The image is named after the project, not after Python; its steps are Python all the same.
     warnings.filterwarnings("ignore", message=".*custom or non-Python base image", category=RuntimeWarning)
     os.environ.setdefault("KFP_RUN_ID", str(uuid.uuid4()))
     folder = root / os.environ["KFP_RUN_ID"]
-    local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(folder))
-    pipeline = components.load_component_from_file(str(file))
+    local.init(
+        local.SubprocessRunner(use_venv=False),
+        pipeline_root=str(folder),
+        enable_caching=cache,
+        cache_root=str(root / "cache"),
+    )
+    with tempfile.TemporaryDirectory() as temporary:
+        adapted = Path(temporary) / file.name
+        write_adapted(file, adapted, retries=False)
+        pipeline = components.load_component_from_file(str(adapted))
     try:
         pipeline(**arguments)
     except RuntimeError as error:

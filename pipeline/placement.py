@@ -1,8 +1,8 @@
 """Where a task runs and with what: the one place that knows Kubernetes, and what older backends can't do.
 
 Kubeflow Pipelines takes resources, node selectors and tolerations as pipeline parameters since 2.5 and gives
-an exit handler the final status since 2.14; run limits and clean-up times came later. Compiled with `--static`
-a pipeline asks for none of these: it has no exit handler, and the parameters of `Machine` do nothing, since
+an exit handler the final status since 2.14; run limits and clean-up times came later. Compiled with
+`--static` a pipeline asks for none of these: it has no exit handler, and `Machine` is no parameter, since
 the constants below are compiled in.
 """
 

@@ -8,9 +8,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from cyclegan.errors import CycleGANError, UsageError
+from pipeline.adapting import write_adapted
 from pipeline.defaults import ROOT, tracked_version
 
 REMOTE = "storage"
@@ -38,14 +37,6 @@ def from_storage(root: Path = ROOT) -> dict[str, str]:
     return data | {"checkpoints": f"{url}/checkpoints"}
 
 
-def with_image(file: Path, image: str, target: Path) -> None:
-    """Write the compiled pipeline to `target` with another image for every task."""
-    documents = list(yaml.safe_load_all(file.read_text(encoding="utf-8")))
-    for executor in documents[0]["deploymentSpec"]["executors"].values():
-        executor["container"]["image"] = image
-    target.write_text(yaml.safe_dump_all(documents, sort_keys=False), encoding="utf-8")
-
-
 def submit(
     file: Path,
     arguments: dict[str, Any],
@@ -53,7 +44,7 @@ def submit(
     experiment: str,
     run_name: str | None = None,
     image: str = "",
-    caching: bool | None = None,
+    caching: bool = True,
 ) -> str:
     """Create a run on the cluster that KFP_ENDPOINT, or else the kubectl context, names; returns its id.
 
@@ -71,15 +62,10 @@ def submit(
             existing_token=os.environ.get("KFP_EXISTING_TOKEN"),
         )
         with tempfile.TemporaryDirectory() as folder:
-            if image:
-                with_image(file, image, Path(folder) / file.name)
-                file = Path(folder) / file.name
+            sent = Path(folder) / file.name
+            write_adapted(file, sent, image=image, caching=caching)
             run = client.create_run_from_pipeline_package(
-                str(file),
-                arguments=arguments,
-                run_name=run_name,
-                experiment_name=experiment,
-                enable_caching=caching,
+                str(sent), arguments=arguments, run_name=run_name or file.stem, experiment_name=experiment
             )
     except ApiException as error:
         raise CycleGANError(f"Kubeflow Pipelines refused: {error.status} {error.reason}.") from None
