@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import lzma
 import os
 import re
 import stat
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -13,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, Self
 
 from tqdm import tqdm
 
@@ -61,63 +64,66 @@ def safe_name(name: str) -> str | None:
     return path.as_posix()
 
 
-def unpack(archive: Path, folder: Path, *, limits: Limits | None = None) -> list[str]:
+def unpack(archive: Path, folder: Path, *, limits: Limits | None = None, where: str = "") -> list[str]:
     """Unpack the regular files of an archive that are images by name into `folder`, an existing empty one.
 
     Returns the names of all regular members. Nothing is ever written outside `folder`, and links are not
-    made. Raises CycleGANError, naming the archive and the member, for names that lead outside, two different
-    files of one name, more than `limits` allows or than the archive's size makes credible, an encrypted or
-    damaged archive.
+    made. Raises CycleGANError, naming `where` (by default the archive) and the member, for names that lead
+    outside, two different files of one name, more than `limits` allows or than the archive's size makes
+    credible, an encrypted or damaged archive, and a full disk.
     """
-    limits = limits or Limits()
+    where = where or str(archive)
     names: list[str] = []
-    budget = _Budget(archive, limits)
-    try:
+    links = 0
+    with _failing(where):
+        budget = _Budget(where, archive.stat().st_size, limits or Limits())
         with _members(archive) as members:
-            for name, size, content in tqdm(
-                members, desc=f"unpack {archive.name}", unit="file", disable=None
-            ):
+            bar = tqdm(members, desc=f"unpack {where.rpartition('/')[2]}", unit="file", disable=None)
+            for name, size, content in bar:
                 budget.member()
                 safe = safe_name(name)
                 if safe is None:
-                    raise CycleGANError(f"{archive}: the member {name!r} leads outside its folder.")
+                    raise CycleGANError(f"{where}: the member {name!r} leads outside its folder.")
+                budget.declare(size)  # a compressed tar is unpacked as a whole, whatever is taken out of it
                 if content is None:
-                    logger.info("%s: %r is a link or device and left aside", archive.name, name)
+                    links += 1
                     continue
                 names.append(safe)
                 if is_image(safe):
-                    budget.declare(size)
-                    _write(content, folder / safe, f"{archive}: {name!r}", budget)
-    except (
-        zipfile.BadZipFile,
-        tarfile.TarError,
-        zlib.error,
-        EOFError,
-        NotImplementedError,
-        RuntimeError,
-    ) as error:
-        raise CycleGANError(f"{archive} is damaged or incomplete: {_short(error)}.") from None
-    except (ValueError, IndexError, KeyError, OverflowError, AttributeError, TypeError) as error:
-        raise CycleGANError(f"{archive} is damaged: {_short(error)}.") from None
-    except OSError as error:
-        if error.errno is None:  # lzma, bz2 and gzip report damage so
-            raise CycleGANError(f"{archive} is damaged or incomplete: {_short(error)}.") from None
-        raise CycleGANError(f"Cannot unpack {archive}: {error.strerror}.") from None
+                    _write(content, folder / safe, f"{where}: {name!r}", budget)
+    if links:
+        logger.info("%s: %d links or devices are left aside", where, links)
     return names
+
+
+@contextmanager
+def _failing(where: str) -> Iterator[None]:
+    """Turn what zipfile, tarfile and the decompressors raise on damaged input into one sentence."""
+    damage = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, struct.error)
+    confused = (NotImplementedError, RuntimeError, ValueError, LookupError, ArithmeticError, AttributeError)
+    try:
+        yield
+    except (*damage, *confused, TypeError, MemoryError) as error:
+        text = " ".join(str(error).split())[:160] or type(error).__name__
+        raise CycleGANError(f"{where} is damaged or incomplete ({text}).") from None
+    except OSError as error:
+        if error.errno in {None, errno.EINVAL}:  # gzip and bz2 report damage so; seeking before the start too
+            raise CycleGANError(f"{where} is damaged or incomplete ({error}).") from None
+        raise CycleGANError(f"Cannot unpack {where}: {error.strerror}.") from None
 
 
 class _Budget:
     """Counts members and bytes, both as declared and as they really come."""
 
-    def __init__(self, archive: Path, limits: Limits) -> None:
-        self.archive, self.limits = archive, limits
-        self.credible = ALLOWANCE + MAX_RATIO * archive.stat().st_size
+    def __init__(self, where: str, packed: int, limits: Limits) -> None:
+        self.where, self.limits = where, limits
+        self.credible = ALLOWANCE + MAX_RATIO * packed
         self.files = self.declared = self.written = 0
 
     def member(self) -> None:
         self.files += 1
         if self.files > self.limits.max_files:
-            raise CycleGANError(f"{self.archive} has more than {self.limits.max_files} members.")
+            raise CycleGANError(f"{self.where} has more than {self.limits.max_files} members.")
 
     def declare(self, size: int) -> None:
         self.declared += size
@@ -129,9 +135,9 @@ class _Budget:
 
     def _check(self, size: int) -> None:
         if size > self.limits.max_bytes:
-            raise CycleGANError(f"{self.archive} unpacks to more than {self.limits.max_bytes} bytes.")
+            raise CycleGANError(f"{self.where} unpacks to more than {self.limits.max_bytes} bytes.")
         if size > self.credible:
-            raise CycleGANError(f"{self.archive} unpacks to over {MAX_RATIO} times its size: a bomb?")
+            raise CycleGANError(f"{self.where} unpacks to over {MAX_RATIO} times its size: a bomb?")
 
 
 Member = tuple[str, int, "IO[bytes] | None"]
@@ -146,11 +152,44 @@ def _members(archive: Path) -> Iterator[Iterator[Member]]:
         with zipfile.ZipFile(archive) as opened:
             yield _zip_members(opened)
         return
-    try:
-        with tarfile.open(archive, "r:*", errors="surrogateescape") as opened_tar:
-            yield _tar_members(opened_tar)
-    except tarfile.ReadError as error:
-        raise CycleGANError(f"{archive} is no whole zip or tar archive: {_short(error)}.") from None
+    with tarfile.open(archive, "r:*", errors="surrogateescape", tarinfo=_TarInfo) as opened_tar:
+        yield _tar_members(opened_tar)
+        # to the very end, where a compressed archive keeps its checksum
+        while opened_tar.fileobj and opened_tar.fileobj.read(BLOCK):
+            pass
+
+
+class _TarInfo(tarfile.TarInfo):
+    """Headers that are taken seriously.
+
+    tarfile takes a damaged or missing header for the end of the archive, and says nothing; and it reads long
+    names and extended headers into memory whatever their size.
+    """
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        if len(buf) < tarfile.BLOCKSIZE:
+            raise tarfile.ReadError("it ends too early")
+        try:
+            return super().frombuf(buf, encoding, errors)
+        except tarfile.HeaderError as error:
+            if any(buf):  # a block of zeros is the true end
+                raise tarfile.ReadError("a damaged header") from error
+            raise
+
+    def _proc_member(self, tar: tarfile.TarFile) -> tarfile.TarInfo:
+        if self.type in _HEADERS and self.size > BLOCK:
+            raise tarfile.ReadError("a header of more than 1 MiB")
+        return super()._proc_member(tar)  # type: ignore[misc]
+
+
+_HEADERS = (
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+)
 
 
 def _zip_members(opened: zipfile.ZipFile) -> Iterator[Member]:
@@ -175,12 +214,14 @@ def _tar_members(opened: tarfile.TarFile) -> Iterator[Member]:
 
 def _write(content: IO[bytes], path: Path, what: str, budget: _Budget) -> None:
     """Copy a member to `path`; the same file twice is fine, another of the same name is an error."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.is_dir():
-        raise CycleGANError(f"{what} is a file and a folder at once.")
-    again = path.exists()
-    target = path.with_name(f".again.{os.getpid()}") if again else path
-    with target.open("wb") as file:
+    again = path.is_file()
+    target = path.with_name(".again") if again else path
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = target.open("wb")
+    except OSError as error:  # a name too long, or one that is a file here and a folder there
+        raise CycleGANError(f"{what} cannot be written: {error.strerror}.") from None
+    with file:
         while block := content.read(BLOCK):
             budget.wrote(len(block))
             file.write(block)
@@ -189,10 +230,6 @@ def _write(content: IO[bytes], path: Path, what: str, budget: _Budget) -> None:
         target.unlink()
         if not same:
             raise CycleGANError(f"{what} is there twice with different content.")
-
-
-def _short(error: Exception) -> str:
-    return " ".join(str(error).split())[:160] or type(error).__name__
 
 
 def pack_zip(folder: Path, path: Path) -> None:
@@ -219,10 +256,9 @@ def unpack_zip(path: Path, folder: Path) -> None:
 
     Raises CycleGANError as `unpack` does.
     """
-    unpack_all = Limits()
     folder.mkdir(parents=True, exist_ok=True)
-    budget = _Budget(path, unpack_all)
-    try:
+    with _failing(str(path)):
+        budget = _Budget(str(path), path.stat().st_size, Limits())
         with zipfile.ZipFile(path) as opened:
             for name, size, content in _zip_members(opened):
                 budget.member()
@@ -231,5 +267,3 @@ def unpack_zip(path: Path, folder: Path) -> None:
                     raise CycleGANError(f"{path}: the member {name!r} is no plain file below the folder.")
                 budget.declare(size)
                 _write(content, folder / safe, f"{path}: {name!r}", budget)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        raise CycleGANError(f"{path} is damaged or incomplete: {_short(error)}.") from None

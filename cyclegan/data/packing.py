@@ -8,6 +8,7 @@ import logging
 import multiprocessing
 import os
 import shutil
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -102,7 +103,9 @@ def pack_image(job: Job) -> Outcome:
     except OSError as error:
         return Outcome(reason=f"cannot be read: {error.strerror}")
     try:
-        image = to_rgb(open_image(data, min_size=job.min_size, max_pixels=job.max_pixels))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's, of damaged EXIF and the like that cost no pixel
+            image = to_rgb(open_image(data, min_size=job.min_size, max_pixels=job.max_pixels))
         pixels = fit(image, job.size, job.aspect)
         small = thumbnail(image)
     except BadImage as error:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from cyclegan.data.layout import list_files
-from cyclegan.errors import UsageError
+from cyclegan.errors import CycleGANError, UsageError
 
 SOURCE_FILE = "source.json"
 
@@ -29,9 +29,12 @@ def versioned_files(folder: Path) -> list[str]:
 
 
 def file_md5(path: Path) -> str:
-    """The file's MD5 as 32 hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    """The file's MD5 as 32 hexadecimal digits. Raises CycleGANError if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    except OSError as error:
+        raise CycleGANError(f"Cannot read {path}: {error.strerror}.") from None
 
 
 def directory_md5(folder: Path) -> str:

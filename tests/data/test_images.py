@@ -1,0 +1,200 @@
+"""What image files are like in the wild."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cyclegan.data.images import BadImage, fit, open_image, to_rgb
+
+Picture = Callable[..., Image.Image]
+Encoded = Callable[..., bytes]
+
+
+def read(data: bytes) -> np.ndarray:
+    image = to_rgb(open_image(data))
+    assert image.mode == "RGB"
+    return np.asarray(image)
+
+
+def near(actual: np.ndarray, expected: Image.Image, tolerance: float) -> bool:
+    difference = np.abs(actual.astype(int) - np.asarray(expected.convert("RGB"), int))
+    return bool(actual.shape == (*expected.size[::-1], 3) and difference.mean() <= tolerance)
+
+
+@pytest.mark.parametrize(
+    ("kind", "tolerance"),
+    [("PNG", 0), ("BMP", 0), ("TIFF", 0), ("JPEG", 6), ("WEBP", 9), ("AVIF", 9), ("GIF", 12)],
+)
+def test_formats(picture: Picture, encoded: Encoded, kind: str, tolerance: float) -> None:
+    image = picture(0, (40, 30))
+    assert near(read(encoded(image, kind)), image, tolerance)
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind"), [("L", "PNG"), ("L", "JPEG"), ("1", "PNG"), ("P", "PNG"), ("LA", "PNG")]
+)
+def test_grey_and_palette(picture: Picture, encoded: Encoded, mode: str, kind: str) -> None:
+    image = picture(0, (40, 30), mode)
+    assert near(read(encoded(image, kind)), image.convert("RGB"), 2)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "TIFF"])
+def test_cmyk(picture: Picture, encoded: Encoded, kind: str) -> None:
+    image = picture(0, (40, 30))
+    assert near(read(encoded(image.convert("CMYK"), kind)), image, 6)
+
+
+def test_sixteen_bits_keep_their_picture(picture: Picture, encoded: Encoded) -> None:
+    grey = picture(0, (40, 30), "L")
+    deep = Image.fromarray(np.asarray(grey).astype(np.uint16) * 257)
+    for kind in ("PNG", "TIFF"):
+        assert near(read(encoded(deep, kind)), grey, 0.5)
+
+
+def test_floats_and_wide_integers(picture: Picture, encoded: Encoded) -> None:
+    grey = picture(0, (40, 30), "L")
+    values = np.asarray(grey).astype(np.float32)
+    assert near(read(encoded(Image.fromarray(values / 255), "TIFF")), grey, 0.5)
+    assert near(read(encoded(Image.fromarray(values), "TIFF")), grey, 0.5)
+    assert near(read(encoded(Image.fromarray(np.asarray(grey).astype(np.int32)), "TIFF")), grey, 0.5)
+    with pytest.raises(BadImage, match="scale"):
+        read(encoded(Image.fromarray(values - 300), "TIFF"))
+    with pytest.raises(BadImage, match="scale"):
+        read(encoded(Image.fromarray(values * np.nan), "TIFF"))
+
+
+def test_transparency_becomes_white(encoded: Encoded) -> None:
+    image = Image.new("RGBA", (4, 4), (200, 0, 0, 255))
+    image.putpixel((0, 0), (0, 0, 0, 0))
+    image.putpixel((1, 0), (0, 0, 0, 128))
+    for data in (encoded(image), encoded(image, "WEBP", lossless=True)):
+        pixels = read(data)
+        assert pixels[0, 0].tolist() == [255, 255, 255]
+        assert abs(int(pixels[0, 1, 0]) - 127) <= 1
+        assert pixels[3, 3].tolist() == [200, 0, 0]
+
+
+def test_a_transparent_palette_colour_becomes_white(encoded: Encoded) -> None:
+    image = Image.new("P", (4, 4), 1)
+    image.putpalette([10, 20, 30, 200, 0, 0])
+    image.putpixel((0, 0), 0)
+    pixels = read(encoded(image, "PNG", transparency=0))
+    assert pixels[0, 0].tolist() == [255, 255, 255]
+    assert pixels[1, 1].tolist() == [200, 0, 0]
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF"])
+def test_the_first_frame_of_an_animation(encoded: Encoded, kind: str) -> None:
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
+    pixels = read(encoded(frames[0], kind, save_all=True, append_images=frames[1:]))
+    assert abs(pixels.astype(int) - [255, 0, 0]).max() <= 3
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_turns_it_upright(picture: Picture, encoded: Encoded, orientation: int) -> None:
+    upright = picture(0, (40, 30))
+    inverse = {
+        2: [Image.Transpose.FLIP_LEFT_RIGHT],
+        3: [Image.Transpose.ROTATE_180],
+        4: [Image.Transpose.FLIP_TOP_BOTTOM],
+        5: [Image.Transpose.TRANSPOSE],
+        6: [Image.Transpose.ROTATE_90],
+        7: [Image.Transpose.TRANSVERSE],
+        8: [Image.Transpose.ROTATE_270],
+    }
+    stored = upright
+    for step in inverse.get(orientation, []):
+        stored = stored.transpose(step)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    assert near(read(encoded(stored, "JPEG", quality=95, exif=exif)), upright, 5)
+
+
+def test_damaged_exif_does_not_cost_the_image(picture: Picture, encoded: Encoded) -> None:
+    image = picture(0, (40, 30))
+    data = encoded(image, "JPEG", quality=95, exif=b"Exif\0\0MM\0*\xff\xff\xff\xff garbage")
+    assert near(read(data), image, 5)
+
+
+def test_the_content_decides_not_the_name(picture: Picture, encoded: Encoded) -> None:
+    assert open_image(encoded(picture(0), "WEBP")).format == "WEBP"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\xff",
+        b"hello, I am no image",
+        b"<svg xmlns='x'/>",
+        b"%PDF-1.4",
+        b"GIF89a",
+        b"\x89PNG\r\n\x1a\n",
+        bytes(100),
+    ],
+)
+def test_what_is_no_image(data: bytes) -> None:
+    with pytest.raises(BadImage):
+        read(data)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP", "GIF", "BMP"])
+def test_files_cut_short(picture: Picture, encoded: Encoded, kind: str) -> None:
+    whole = encoded(picture(0, (64, 48)), kind)
+    for cut in (3, 30, len(whole) // 2, len(whole) * 3 // 4):
+        with pytest.raises(BadImage) as error:
+            read(whole[:cut])
+        assert str(error.value)
+
+
+def test_sizes_that_are_refused(picture: Picture, encoded: Encoded) -> None:
+    for size in ((1, 1), (15, 400), (30_000, 1)):
+        with pytest.raises(BadImage, match=f"{size[0]}x{size[1]} is smaller than 16"):
+            open_image(encoded(picture(0, size)), min_size=16)
+
+
+def test_a_decompression_bomb_takes_no_memory() -> None:
+    """A PNG of a few hundred bytes that claims 50,000 × 50,000 pixels."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", 50_000, 50_000, 8, 2, 0, 0, 0)
+    bomb = (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(bytes(9999)))
+        + chunk(b"IEND", b"")
+    )
+    with pytest.raises(BadImage, match="pixels"):
+        open_image(bomb)
+    with pytest.raises(BadImage, match="24x20 is more than 100 pixels"):
+        buffer = io.BytesIO()
+        Image.new("RGB", (24, 20)).save(buffer, "PNG")
+        open_image(buffer.getvalue(), max_pixels=100)
+
+
+def test_squash_and_crop(picture: Picture) -> None:
+    oblong = Image.new("RGB", (90, 30), "red")
+    oblong.paste("blue", (30, 0, 60, 30))
+    squashed, cropped = fit(oblong, 30, "squash"), fit(oblong, 30, "crop")
+    assert squashed.shape == cropped.shape == (30, 30, 3)
+    assert squashed[15, 2].tolist() == [255, 0, 0]
+    assert (cropped == [0, 0, 255]).all()
+    square = picture(0, (30, 30))
+    assert (fit(square, 30, "squash") == np.asarray(square)).all()
+
+
+def test_shrinking_does_not_alias() -> None:
+    """Stripes of one pixel become even grey, not stripes again."""
+    stripes = np.zeros((128, 128, 3), np.uint8)
+    stripes[:, ::2] = 255
+    small = fit(Image.fromarray(stripes), 30, "squash")
+    assert small[:, 3:-3].std() < 8

@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import pytest
+
+from cyclegan.data.layout import are_pairs, arrange, is_image, split, stem_key
+from cyclegan.errors import UsageError
+
+
+def places(*names: str, share: float = 0.25, seed: int = 0) -> dict[str, str]:
+    return arrange(names, test_share=share, seed=seed, where="here")
+
+
+FULL = ["trainA/1.jpg", "trainB/2.jpg", "testA/3.jpg", "testB/4.jpg"]
+
+
+def test_the_official_layout_stays() -> None:
+    assert places(*FULL) == {name: name for name in FULL}
+
+
+@pytest.mark.parametrize("top", ["maps/", "a/b/c/", "TrainData2/"])
+def test_top_folders_are_taken_off(top: str) -> None:
+    assert places(*(top + name for name in FULL)) == {name: top + name for name in FULL}
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["TRAINA/1.JPG", "trainb/2.Jpeg", "Test_A/3.webp", "test-B/4.TIF"],
+        ["train/A/1.JPG", "train/B/2.Jpeg", "test/a/3.webp", "test/b/4.TIF"],
+        ["Train A/1.JPG", "Train B/2.Jpeg", "TEST/A/3.webp", "TEST/B/4.TIF"],
+    ],
+)
+def test_other_spellings(names: list[str]) -> None:
+    assert list(places(*names)) == ["trainA/1.JPG", "testA/3.webp", "trainB/2.Jpeg", "testB/4.TIF"]
+
+
+def test_plain_domains_are_divided() -> None:
+    names = [f"A/{i}.png" for i in range(8)] + [f"B/sub/{i}.bmp" for i in range(4)]
+    found = places(*names)
+    count = {
+        domain: sum(place.startswith(domain) for place in found)
+        for domain in ("trainA", "trainB", "testA", "testB")
+    }
+    assert count == {"trainA": 6, "trainB": 3, "testA": 2, "testB": 1}
+    assert sorted(found.values()) == sorted(names)
+    assert all("/sub/" in place for place in found if place.endswith(".bmp"))
+
+
+def test_the_division_depends_on_the_seed_only() -> None:
+    names = [f"{side}/{i}.png" for side in "AB" for i in range(40)]
+    first = places(*names)
+    assert first == places(*reversed(names))
+    assert first != places(*names, seed=1)
+    tests = {side: {p.split("/")[1] for p in first if p.startswith(f"test{side}")} for side in "AB"}
+    assert tests["A"] == tests["B"]  # the same stems: pairs stay pairs
+
+
+def test_a_new_image_moves_at_most_one_other() -> None:
+    names = [f"{i}.png" for i in range(100)]
+    before, after = set(split(names, 0.1, 0)[1]), set(split([*names, "new.png"], 0.1, 0)[1])
+    assert len(before - after) <= 1
+
+
+def test_missing_tests_are_taken_from_train() -> None:
+    found = places(
+        *(f"trainA/{i}.png" for i in range(4)), *(f"trainB/{i}.png" for i in range(4)), "testA/9.png"
+    )
+    assert [p for p in found if p.startswith("testA")] == ["testA/9.png"]
+    assert sum(p.startswith("testB") for p in found) == 1
+    assert sum(p.startswith("trainA") for p in found) == 4
+
+
+def test_what_is_no_image_is_left_aside(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    rubbish = [
+        "__MACOSX/trainA/._1.jpg",
+        "trainA/.hidden.png",
+        "trainA/Thumbs.db",
+        ".git/trainA/x.png",
+        "readme.txt",
+    ]
+    assert list(places(*FULL, *rubbish)) == ["trainA/1.jpg", "testA/3.jpg", "trainB/2.jpg", "testB/4.jpg"]
+    assert "1 .db" in caplog.text
+    assert "1 .txt" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ([], "no files"),
+        (["notes.txt"], "it has 1 .txt"),
+        (["trainA/1.jpg"], "no folders trainA and trainB"),
+        (["trainA/1.txt", "trainB/1.jpg"], "no folders trainA and trainB"),
+        (["1.jpg", "2.jpg"], "it has 2 .jpg"),
+        (["A/1.jpg", "B/1.jpg"], "at least 2"),
+        (
+            [f"{top}/{name}" for top in ("maps", "monet") for name in FULL],
+            "more than one dataset, 'maps' and 'monet'",
+        ),
+        ([*FULL, "TRAINA/1.jpg"], "would both become trainA/1.jpg"),
+    ],
+)
+def test_no_layout_is_one_clear_sentence(names: list[str], message: str) -> None:
+    with pytest.raises(UsageError, match=message) as error:
+        places(*names)
+    assert "here" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("trainA/1.jpg", True),
+        ("x.JPEG", True),
+        ("x.webp", True),
+        ("x.TIFF", True),
+        ("x", False),
+        ("x.heic", False),
+        ("x.jpg.txt", False),
+        (".x.jpg", False),
+        ("__macosx/x.jpg", False),
+    ],
+)
+def test_images_by_name(name: str, expected: bool) -> None:
+    assert is_image(name) is expected
+
+
+def test_pairs() -> None:
+    assert stem_key("12_A.jpg") == stem_key("12_B.png") == "12"
+    assert are_pairs(["1_A.jpg", "2_A.jpg"], ["2_B.jpg", "1_B.jpg"])
+    assert are_pairs(["x/1.jpg"], ["x/1.png"])
+    assert not are_pairs(["1.jpg"], ["2.jpg"])
+    assert not are_pairs(["1.jpg", "2.jpg"], ["1.jpg"])
+    assert not are_pairs(["1.jpg", "1.png"], ["1.jpg"])
+    assert not are_pairs([], [])

@@ -1,0 +1,278 @@
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cyclegan.data.images import fit
+from cyclegan.data.prepare import PreprocessConfig, preprocess, read_manifest
+from cyclegan.data.version import directory_md5
+from cyclegan.errors import CycleGANError, UsageError
+
+MakeTree = Callable[..., Path]
+SMALL = PreprocessConfig(load_size=16, min_size=8)
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    return {path.name: hashlib.md5(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
+
+
+def test_arrays_and_manifest(tmp_path: Path, make_tree: MakeTree) -> None:
+    raw, out = make_tree(tmp_path / "raw"), tmp_path / "new" / "prepared"
+    (raw / "source.json").write_text('{"uri": "somewhere", "version": "stale"}')
+    manifest = preprocess(raw, out, SMALL)
+    assert manifest == read_manifest(out)
+    assert (manifest.uri, manifest.version) == ("somewhere", directory_md5(raw))
+    assert (manifest.height, manifest.width, manifest.paired) == (16, 16, True)
+    assert manifest.rejected == []
+    assert "bicubic" in manifest.filter
+    for domain, count in {"trainA": 5, "trainB": 4, "testA": 2, "testB": 2}.items():
+        array = np.load(out / f"{domain}.npy", mmap_mode="r")
+        assert (array.shape, array.dtype) == ((count, 16, 16, 3), np.uint8)
+        assert manifest.domains[domain]["count"] == count
+        for row, name in zip(array, manifest.domains[domain]["names"], strict=True):
+            assert (row == fit(Image.open(raw / domain / name), 16, "squash")).all()
+    json.loads((out / "manifest.json").read_text())
+
+
+def test_the_rows_of_pairs_meet(tmp_path: Path, make_tree: MakeTree) -> None:
+    names = {"testA": ["10_A.png", "2_A.png", "b/1_A.png"], "testB": ["b/1_B.png", "2_B.png", "10_B.png"]}
+    raw = make_tree(tmp_path / "raw", {"trainA": 2, "trainB": 3, **names})
+    manifest = preprocess(raw, tmp_path / "out", SMALL)
+    assert manifest.paired
+    assert manifest.domains["testA"]["names"] == ["10_A.png", "2_A.png", "b/1_A.png"]
+    assert manifest.domains["testB"]["names"] == ["10_B.png", "2_B.png", "b/1_B.png"]
+    assert not preprocess(raw, tmp_path / "no", PreprocessConfig(load_size=16, pairs="no")).paired
+
+
+def test_a_bad_half_takes_its_pair_along(tmp_path: Path, make_tree: MakeTree) -> None:
+    raw = make_tree(tmp_path / "raw", {"trainA": 9, "trainB": 9, "testA": 3, "testB": 3})
+    (raw / "testA" / "1.png").write_bytes(b"damaged")
+    manifest = preprocess(raw, tmp_path / "out", SMALL)
+    assert manifest.paired
+    assert manifest.domains["testA"]["names"] == manifest.domains["testB"]["names"] == ["0.png", "2.png"]
+    assert {r["file"] for r in manifest.rejected} == {"testA/1.png", "testB/1.png"}
+    assert "its pair testA/1.png" in manifest.rejected[1]["reason"]
+
+
+def test_rejected_images_leave_no_trace_in_the_arrays(tmp_path: Path, make_tree: MakeTree) -> None:
+    clean = make_tree(tmp_path / "clean", {"trainA": 9, "trainB": 9, "testA": 1, "testB": 1})
+    dirty = Path(shutil.copytree(clean, tmp_path / "dirty"))
+    (dirty / "trainA" / "00.png").write_bytes(b"")
+    (dirty / "trainA" / "55.png").write_bytes(b"no image")
+    preprocess(clean, tmp_path / "1", SMALL)
+    manifest = preprocess(dirty, tmp_path / "2", SMALL)
+    assert [r["file"] for r in manifest.rejected] == ["trainA/00.png", "trainA/55.png"]
+    first, second = hashes(tmp_path / "1"), hashes(tmp_path / "2")
+    del first["manifest.json"], second["manifest.json"]
+    assert first == second
+
+
+def test_any_number_of_workers_gives_the_same_bytes(tmp_path: Path, make_tree: MakeTree) -> None:
+    raw = make_tree(tmp_path / "raw", {"trainA": 400, "trainB": 9, "testA": 1, "testB": 1})
+    (raw / "trainA" / "77.png").write_bytes(b"no image")
+    for workers in (1, 3):
+        preprocess(raw, tmp_path / str(workers), PreprocessConfig(load_size=16, workers=workers))
+    assert hashes(tmp_path / "1") == hashes(tmp_path / "3")
+
+
+def test_too_many_bad_images(tmp_path: Path, make_tree: MakeTree) -> None:
+    raw, out = make_tree(tmp_path / "raw"), tmp_path / "out"
+    preprocess(raw, out, SMALL)
+    former = hashes(out)
+    for name in ("0.png", "1.png"):
+        (raw / "trainA" / name).write_bytes(b"no image")
+    with pytest.raises(
+        CycleGANError, match=r"2 of 13 images .* max_bad_share = 0\.1: trainA/0\.png: not an image"
+    ):
+        preprocess(raw, out, SMALL)
+    assert hashes(out) == former
+    assert len(preprocess(raw, out, PreprocessConfig(load_size=16, max_bad_share=0.2)).rejected) == 2
+
+
+def test_a_domain_with_no_usable_image(tmp_path: Path, make_tree: MakeTree) -> None:
+    raw = make_tree(tmp_path / "raw", {"trainA": 5, "trainB": 5, "testA": 1, "testB": ["x.png"]})
+    (raw / "testA" / "0.png").write_bytes(b"no image")
+    with pytest.raises(CycleGANError, match="No usable image is left in testA"):
+        preprocess(raw, tmp_path / "out", SMALL)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_unreadable_file_is_listed(tmp_path: Path, make_tree: MakeTree) -> None:
+    raw = make_tree(tmp_path / "raw", {"trainA": 12, "trainB": 5, "testA": 1, "testB": 1})
+    (raw / "trainA" / "5.png").unlink()
+    (raw / "trainA" / "5.png").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(CycleGANError, match=r"5\.png"):
+        preprocess(raw, tmp_path / "out", SMALL)
+
+
+def test_duplicates_across_train_and_test(
+    tmp_path: Path, make_tree: MakeTree, picture: Callable[..., Image.Image], caplog: pytest.LogCaptureFixture
+) -> None:
+    raw = make_tree(tmp_path / "raw")
+    shutil.copy(raw / "testA" / "1.png", raw / "trainA" / "copy.png")
+    picture(5000, (200, 150)).save(raw / "testB" / "large.jpg", quality=90)
+    picture(5000, (180, 130)).save(raw / "trainB" / "small.jpg", quality=50)
+    manifest = preprocess(raw, tmp_path / "out", SMALL)
+    assert manifest.duplicates == [
+        {"train": "trainA/copy.png", "test": "testA/1.png", "kind": "exact"},
+        {"train": "trainB/small.jpg", "test": "testB/large.jpg", "kind": "near"},
+    ]
+    assert "2 train images are in the test set too" in caplog.text
+    dropped = preprocess(raw, tmp_path / "out", PreprocessConfig(load_size=16, drop_test_duplicates=True))
+    assert "copy.png" not in dropped.domains["trainA"]["names"]
+    assert "small.jpg" not in dropped.domains["trainB"]["names"]
+    assert dropped.domains["testB"]["count"] == 3
+    assert {r["reason"] for r in dropped.rejected} == {
+        "exact duplicate of testA/1.png",
+        "near duplicate of testB/large.jpg",
+    }
+
+
+def test_the_same_again_does_nothing_and_a_change_does(tmp_path: Path, make_tree: MakeTree) -> None:
+    raw, out = make_tree(tmp_path / "raw"), tmp_path / "out"
+    first = preprocess(raw, out, SMALL)
+    stamp = (out / "trainA.npy").stat().st_mtime_ns
+    assert preprocess(raw, out, SMALL) == first
+    assert (out / "trainA.npy").stat().st_mtime_ns == stamp
+    assert preprocess(raw, out, PreprocessConfig(load_size=20)).height == 20
+    shutil.copy(raw / "trainA" / "0.png", raw / "trainA" / "9.png")
+    assert preprocess(raw, out, PreprocessConfig(load_size=20)).domains["trainA"]["count"] == 6
+    (out / "testB.npy").unlink()
+    assert preprocess(raw, out, PreprocessConfig(load_size=20)).domains["testB"]["count"] == 2
+    assert (out / "testB.npy").is_file()
+
+
+def test_the_version_can_be_given(tmp_path: Path, make_tree: MakeTree) -> None:
+    config = PreprocessConfig(load_size=16, version="a" * 32 + ".dir")
+    assert preprocess(make_tree(tmp_path / "raw"), tmp_path / "out", config).version == "a" * 32 + ".dir"
+
+
+@pytest.mark.parametrize("name", ["caf\udce9.png", "new\nline.png", "ünï.png"])
+def test_odd_file_names(tmp_path: Path, make_tree: MakeTree, name: str) -> None:
+    raw = make_tree(tmp_path / "raw")
+    (raw / "trainA" / "0.png").rename(raw / "trainA" / name)
+    manifest = preprocess(raw, tmp_path / "out", SMALL)
+    assert manifest.domains["trainA"]["count"] == 5
+    assert read_manifest(tmp_path / "out") == manifest
+
+
+def test_linked_folders_are_read(tmp_path: Path, make_tree: MakeTree) -> None:
+    raw = make_tree(tmp_path / "raw")
+    (raw / "trainA").rename(tmp_path / "elsewhere")
+    (raw / "trainA").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "circle").symlink_to(tmp_path / "elsewhere")
+    assert preprocess(raw, tmp_path / "out", SMALL).domains["trainA"]["count"] == 5
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda raw: shutil.rmtree(raw), "There is no folder"),
+        (lambda raw: shutil.rmtree(raw / "testB"), "has no folder testB; `cyclegan fetch"),
+        (lambda raw: [p.unlink() for p in (raw / "trainA").iterdir()], "trainA holds no images"),
+        (lambda raw: [p.rename(p.with_suffix(".txt")) for p in (raw / "trainA").iterdir()], "5 other files"),
+    ],
+)
+def test_what_is_no_raw_folder(
+    tmp_path: Path, make_tree: MakeTree, spoil: Callable[[Path], object], message: str
+) -> None:
+    raw = make_tree(tmp_path / "raw")
+    spoil(raw)
+    with pytest.raises(UsageError, match=message):
+        preprocess(raw, tmp_path / "out", SMALL)
+
+
+def test_other_peoples_folders_are_not_replaced(tmp_path: Path, make_tree: MakeTree) -> None:
+    raw, out = make_tree(tmp_path / "raw"), tmp_path / "home"
+    out.mkdir()
+    (out / "thesis.tex").write_text("years of work")
+    with pytest.raises(UsageError, match="other files"):
+        preprocess(raw, out, SMALL)
+    assert (out / "thesis.tex").read_text() == "years of work"
+    with pytest.raises(UsageError, match="is a file"):
+        preprocess(raw, out / "thesis.tex", SMALL)
+
+
+def test_what_is_no_prepared_folder(tmp_path: Path, make_tree: MakeTree) -> None:
+    with pytest.raises(UsageError, match="cyclegan preprocess"):
+        read_manifest(tmp_path)
+    out = tmp_path / "out"
+    preprocess(make_tree(tmp_path / "raw"), out, SMALL)
+    with (out / "trainB.npy").open("r+b") as file:
+        file.truncate(200)
+    with pytest.raises(UsageError, match=r"trainB\.npy is missing or too short"):
+        read_manifest(out)
+    (out / "manifest.json").write_text("[]")
+    with pytest.raises(UsageError, match="damaged"):
+        read_manifest(out)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"load_size": 0},
+        {"load_size": 10**6},
+        {"max_bad_share": 1.5},
+        {"workers": -1},
+        {"min_size": 0},
+        {"max_pixels": 1 << 40},
+    ],
+)
+def test_parameters_out_of_range(wrong: dict[str, float]) -> None:
+    with pytest.raises(UsageError, match=next(iter(wrong))):
+        PreprocessConfig(**wrong)  # type: ignore[arg-type]
+
+
+def test_a_full_disk_leaves_the_former_result(tmp_path: Path, make_tree: MakeTree) -> None:
+    raw, out = make_tree(tmp_path / "raw"), tmp_path / "out"
+    preprocess(raw, out, SMALL)
+    former = hashes(out)
+    script = f"""
+import resource
+from pathlib import Path
+from cyclegan.data.prepare import PreprocessConfig, preprocess
+from cyclegan.errors import CycleGANError
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+try:
+    preprocess(Path({str(raw)!r}), Path({str(out)!r}), PreprocessConfig(load_size=200))
+except CycleGANError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert "5 images of 200x200 take 1 MB" in done.stdout
+    assert hashes(out) == former
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["out", "raw"]
+
+
+def test_more_images_than_memory(tmp_path: Path, picture: Callable[..., Image.Image]) -> None:
+    """The pixels pass through the disk: 300 MB of arrays with 120 MB of room beyond what the imports took."""
+    raw = tmp_path / "raw"
+    buffer = io.BytesIO()
+    picture(0, (64, 64)).save(buffer, "JPEG")
+    for domain, count in {"trainA": 96, "trainB": 2, "testA": 1, "testB": 1}.items():
+        (raw / domain).mkdir(parents=True)
+        for i in range(count):
+            (raw / domain / f"{i}.jpg").write_bytes(buffer.getvalue())
+    script = f"""
+import resource
+from pathlib import Path
+import cyclegan.data.packing
+from cyclegan.data.prepare import PreprocessConfig, preprocess
+taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (taken + 120_000_000,) * 2)
+config = PreprocessConfig(load_size=1024, workers=1)
+print(preprocess(Path({str(raw)!r}), Path({str(tmp_path / "out")!r}), config).domains["trainA"]["count"])
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.stdout == "96\n", done.stderr
+    assert (tmp_path / "out" / "trainA.npy").stat().st_size > 300_000_000

@@ -1,0 +1,282 @@
+"""Fetch, from every kind of source."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cyclegan.data.archives import pack_zip
+from cyclegan.data.origins import OFFICIAL_NAMES
+from cyclegan.data.sources import FetchConfig, Source, fetch
+from cyclegan.data.version import directory_md5
+from cyclegan.errors import CycleGANError, UsageError
+from cyclegan.storage import open_store
+
+MakeTree = Callable[..., Path]
+COUNTS = {"trainA": 5, "trainB": 4, "testA": 2, "testB": 2}
+QUICK: dict[str, Any] = {"retries": 2, "retry_pause": 0.001, "timeout": 1.0}
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {
+        p.relative_to(folder).as_posix(): p.read_bytes()
+        for p in folder.rglob("*")
+        if p.is_file() and p.name != "source.json"
+    }
+
+
+def check(out: Path, source: Source, original: Path) -> None:
+    """What was fetched is the original, its record tells the truth and nothing lies beside it."""
+    assert tree(out) == tree(original)
+    assert json.loads((out / "source.json").read_text()) == vars(source)
+    assert source.version == directory_md5(original)
+    assert source.counts == COUNTS
+    assert {p.name for p in out.iterdir()} == {*COUNTS, "source.json"}
+
+
+@pytest.fixture
+def original(tmp_path: Path, make_tree: MakeTree) -> Path:
+    return make_tree(tmp_path / "original")
+
+
+@pytest.fixture
+def archive(tmp_path: Path, original: Path) -> bytes:
+    pack_zip(original, tmp_path / "x.zip")
+    data = (tmp_path / "x.zip").read_bytes()
+    (tmp_path / "x.zip").unlink()
+    return data
+
+
+def test_a_folder(tmp_path: Path, original: Path) -> None:
+    for uri in (str(original), original.as_uri()):
+        source = fetch(tmp_path / "out", FetchConfig(source=uri))
+        check(tmp_path / "out", source, original)
+        assert source.uri == str(original)
+        assert source.paired
+        assert source.sha256 == ""
+
+
+def test_an_archive(tmp_path: Path, original: Path, archive: bytes) -> None:
+    path = tmp_path / "maps.zip"
+    path.write_bytes(archive)
+    source = fetch(tmp_path / "out", FetchConfig(source=str(path)))
+    check(tmp_path / "out", source, original)
+    assert source.sha256 == hashlib.sha256(archive).hexdigest()
+    fetch(tmp_path / "out", FetchConfig(source=str(path), sha256=source.sha256.upper()))
+    with pytest.raises(CycleGANError, match=f"has the SHA-256 {source.sha256}, not 0000"):
+        fetch(tmp_path / "out", FetchConfig(source=str(path), sha256="0" * 64))
+    check(tmp_path / "out", source, original)
+
+
+def test_the_drawn_city(tmp_path: Path) -> None:
+    source = fetch(tmp_path / "1", FetchConfig(source="synthetic:city?train=2&test=1&size=32&seed=5"))
+    assert source.uri == "synthetic:city?train=2&test=1&size=32&seed=5"
+    assert source.counts == {"trainA": 2, "trainB": 2, "testA": 1, "testB": 1}
+    assert source.paired
+    again = fetch(tmp_path / "2", FetchConfig(source=source.uri, version=source.version))
+    assert again == source
+    with pytest.raises(CycleGANError, match=f"has the data version {source.version}, not"):
+        fetch(tmp_path / "3", FetchConfig(source=source.uri, version="0" * 32 + ".dir"))
+    assert not (tmp_path / "3").exists()
+
+
+@pytest.mark.parametrize(
+    "uri", ["synthetic:town", "synthetic:city?seed=x", "synthetic:city?colour=1", "synthetic:city?seed=-1"]
+)
+def test_no_such_synthetic_dataset(tmp_path: Path, uri: str) -> None:
+    with pytest.raises(UsageError, match="synthetic"):
+        fetch(tmp_path / "out", FetchConfig(source=uri))
+
+
+def test_two_plain_folders(tmp_path: Path, make_tree: MakeTree) -> None:
+    make_tree(tmp_path, {"photos": [f"x/{i}.png" for i in range(20)], "paintings": 11})
+    (tmp_path / "photos" / "notes.txt").write_text("no image")
+    config = FetchConfig(a=str(tmp_path / "photos"), b=str(tmp_path / "paintings"), test_share=0.2)
+    source = fetch(tmp_path / "out", config)
+    assert source.counts == {"trainA": 16, "trainB": 9, "testA": 4, "testB": 2}
+    assert source.uri == f"{tmp_path}/photos + {tmp_path}/paintings"
+    everything = {hashlib.md5(data).hexdigest() for data in tree(tmp_path / "out").values()}
+    assert len(everything) == 31
+    assert fetch(tmp_path / "again", config).version == source.version
+
+
+def test_two_plain_folders_need_images(tmp_path: Path, make_tree: MakeTree) -> None:
+    make_tree(tmp_path, {"photos": 3})
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "a.txt").write_text("x")
+    for b, message in (("texts", r"holds no images \(1 other files\)"), ("absent", "no folder")):
+        with pytest.raises(UsageError, match=message):
+            fetch(tmp_path / "out", FetchConfig(a=str(tmp_path / "photos"), b=str(tmp_path / b)))
+
+
+def test_https_archive_over_a_bad_line(tmp_path: Path, web: Any, original: Path, archive: bytes) -> None:
+    web.files["/data/x.zip"] = archive
+    web.fail(status=503)
+    for _ in range(3):
+        web.fail(cut=len(archive) // 5)
+    url = web.url.replace("://", "://me:secret@") + "/data/x.zip?X-Amz-Signature=secret"
+    source = fetch(tmp_path / "out", FetchConfig(source=url, **QUICK))
+    check(tmp_path / "out", source, original)
+    assert source.uri == web.url + "/data/x.zip"
+    assert source.sha256 == hashlib.sha256(archive).hexdigest()
+    assert "secret" not in (tmp_path / "out" / "source.json").read_text()
+
+
+@pytest.mark.parametrize("name", OFFICIAL_NAMES)
+def test_datasets_by_name(
+    tmp_path: Path, web: Any, archive: bytes, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(archive)) as plain, zipfile.ZipFile(buffer, "w") as nested:
+        for member in plain.namelist():
+            nested.writestr(f"{name}/{member}", plain.read(member))
+    web.files[f"/sets/{name}.zip"] = buffer.getvalue()
+    if name == "maps":
+        monkeypatch.setenv("CYCLEGAN_DATASETS_URL", web.url + "/sets/")
+        source = fetch(tmp_path / "out", FetchConfig(source=name))
+    else:
+        source = fetch(tmp_path / "out", FetchConfig(source=name, datasets_url=web.url + "/sets"))
+    assert source.counts == COUNTS
+    assert source.uri == f"{web.url}/sets/{name}.zip"
+
+
+def test_a_name_mistyped(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="did you mean 'monet2photo'"):
+        fetch(tmp_path / "out", FetchConfig(source="monet2foto"))
+
+
+@pytest.mark.parametrize("status", [403, 404, 416, 429, 500, 503])
+def test_a_failed_download_leaves_the_former_data(
+    tmp_path: Path, web: Any, original: Path, archive: bytes, status: int
+) -> None:
+    out = tmp_path / "out"
+    source = fetch(out, FetchConfig(source=str(original)))
+    web.files["/x.zip"] = archive
+    for _ in range(9):
+        web.fail(status=status)
+    with pytest.raises(CycleGANError, match=rf"/x\.zip.*{status}"):
+        fetch(out, FetchConfig(source=web.url + "/x.zip", **QUICK))
+    check(out, source, original)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["original", "out"]
+
+
+def test_an_archive_cut_for_good(tmp_path: Path, web: Any, archive: bytes) -> None:
+    """The server says nothing of the length, so only the archive itself can tell that its end is missing."""
+    web.length = False
+    web.files["/x.zip"] = archive[: len(archive) // 2]
+    with pytest.raises(CycleGANError, match=rf"{web.url}/x\.zip is damaged or incomplete"):
+        fetch(tmp_path / "out", FetchConfig(source=web.url + "/x.zip", **QUICK))
+    assert not list(tmp_path.glob("*out*"))
+
+
+def test_an_s3_prefix_and_an_s3_archive(
+    tmp_path: Path, s3_bucket: str, original: Path, archive: bytes
+) -> None:
+    store = open_store(f"s3://{s3_bucket}/sets")
+    for name, data in tree(original).items():
+        store.write(f"plain/top/{name}", data)
+    store.write("plain/top/notes.txt", b"x")
+    store.write("x.zip", archive)
+    for uri in (
+        f"s3://{s3_bucket}/sets/plain/",
+        f"s3://{s3_bucket}/sets/plain/top",
+        f"s3://{s3_bucket}/sets/x.zip",
+    ):
+        source = fetch(tmp_path / "out", FetchConfig(source=uri))
+        check(tmp_path / "out", source, original)
+        assert source.uri == uri.rstrip("/")
+
+
+def test_s3_failures(tmp_path: Path, s3_bucket: str) -> None:
+    for uri, message in (
+        (f"s3://{s3_bucket}/nothing/", "no objects below"),
+        (f"s3://{s3_bucket}/absent.zip", "no s3://.*absent.zip"),
+        ("s3://no-such-bucket-here/x/", "no bucket"),
+    ):
+        with pytest.raises(CycleGANError, match=message):
+            fetch(tmp_path / "out", FetchConfig(source=uri))
+    open_store(f"s3://{s3_bucket}").write("x.zip/trainA/a.png", b"x")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_hostile_archive_changes_nothing(tmp_path: Path, original: Path) -> None:
+    out = tmp_path / "out"
+    source = fetch(out, FetchConfig(source=str(original)))
+    with zipfile.ZipFile(tmp_path / "evil.zip", "w") as evil:
+        evil.writestr("trainA/1.png", b"x")
+        evil.writestr("../evil.png", b"x")
+    with pytest.raises(CycleGANError, match=r"evil\.zip: the member '\.\./evil\.png' leads outside"):
+        fetch(out, FetchConfig(source=str(tmp_path / "evil.zip")))
+    check(out, source, original)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["evil.zip", "original", "out"]
+
+
+def test_other_peoples_folders_are_not_replaced(tmp_path: Path, original: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "thesis.tex").write_text("years of work")
+    with pytest.raises(UsageError, match=r"'thesis\.tex'"):
+        fetch(home, FetchConfig(source=str(original)))
+    with pytest.raises(UsageError, match="is a file"):
+        fetch(home / "thesis.tex", FetchConfig(source=str(original)))
+    assert (home / "thesis.tex").read_text() == "years of work"
+
+
+def test_fetching_a_folder_into_itself_keeps_it(tmp_path: Path, original: Path) -> None:
+    source = fetch(original, FetchConfig(source=str(original)))
+    assert source.counts == COUNTS
+    assert directory_md5(original) == source.version
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"a": "x"},
+        {"source": ""},
+        {"test_share": 0.0},
+        {"sha256": "xyz"},
+        {"version": "latest"},
+        {"workers": 0},
+        {"retries": -1},
+        {"timeout": 0.0},
+    ],
+)
+def test_parameters_out_of_range(wrong: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match=next(iter(wrong))):
+        FetchConfig(**wrong)
+
+
+def test_a_full_disk_leaves_the_former_data(tmp_path: Path, original: Path, archive: bytes) -> None:
+    out = tmp_path / "out"
+    source = fetch(out, FetchConfig(source=str(original)))
+    large = tmp_path / "large"
+    shutil.copytree(original, large)
+    (large / "trainA" / "0.png").write_bytes(bytes(300_000))
+    pack_zip(large, tmp_path / "large.zip")
+    script = """
+import resource, sys
+from pathlib import Path
+from cyclegan.data.sources import FetchConfig, fetch
+from cyclegan.errors import CycleGANError
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+for source in sys.argv[2:]:
+    try:
+        fetch(Path(sys.argv[1]), FetchConfig(source=source))
+    except CycleGANError as error:
+        print(error)
+"""
+    command = [sys.executable, "-c", script, str(out), str(large), str(tmp_path / "large.zip")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.count("File too large") == 2
+    check(out, source, original)
+    assert {p.name for p in tmp_path.iterdir()} == {"original", "out", "large", "large.zip"}
