@@ -36,6 +36,8 @@ logger = logging.getLogger(__name__)
 FLUSH_SECONDS = 1.0  # metrics wait at most this long for company
 ATTEMPTS = 3  # for a request that a reachable server refused
 GIVE_UP_SECONDS = 20.0  # at the end of a run: how long the server may stay away before we stop waiting
+ASK_SECONDS = 5.0  # between two questions whether it is still there
+AWAY_SECONDS = 5.0  # between two attempts while it is away
 CONNECT_SECONDS = 3.0
 
 
@@ -299,7 +301,7 @@ class _MlflowTracker(Tracker):
         while not over():
             wait()
             now = time.monotonic()
-            if now - asked < 5.0:
+            if now - asked < ASK_SECONDS:
                 continue
             if _reachable():
                 seen = time.monotonic()
@@ -396,7 +398,7 @@ class _MlflowTracker(Tracker):
                     return
                 if away and attempt == 1:
                     logger.warning("The MLflow server does not answer; the step goes on and tries again.")
-                time.sleep(5.0 if away else 1.0)
+                time.sleep(AWAY_SECONDS if away else 1.0)
 
     def _log_params(self, flat: dict[str, str]) -> None:
         import mlflow

@@ -1,0 +1,309 @@
+"""Tracking against a real MLflow server, a dead one, and one that goes away in between."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+
+from cyclegan import tracking
+from cyclegan.errors import CycleGANError
+from cyclegan.tracking import open_run
+
+VERSION = "0123456789abcdef0123456789abcdef.dir"
+MANIFEST = SimpleNamespace(
+    uri="synthetic:city",
+    version=VERSION,
+    paired=True,
+    height=64,
+    width=48,
+    domains={"trainA": {"count": 7, "names": []}, "testA": {"count": 2, "names": []}},
+)
+
+
+@dataclass(frozen=True)
+class Config:
+    lr: float = 2e-4
+    weights: str = ""
+    flip: bool = True
+
+
+@pytest.fixture
+def client(mlflow_server: str):
+    from mlflow import MlflowClient
+
+    return MlflowClient()
+
+
+def test_switched_off_nothing_is_kept_and_every_call_works(monkeypatch, tmp_path):
+    monkeypatch.setenv("CYCLEGAN_TRACKING", "off")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")  # would be refused
+    with open_run("train", name="x") as tracker:
+        tracker.params("train", Config())
+        tracker.metrics({"loss": 1.0}, 3)
+        tracker.image("samples", np.zeros((2, 2, 3), np.uint8), 1)
+        tracker.artifact(tmp_path, "folder")
+        tracker.dataset(MANIFEST)
+        tracker.tags({"a": "b"})
+    assert tracker.run_id is None
+
+
+def test_an_unreachable_server_is_one_sentence_without_the_password(monkeypatch):
+    with socket.socket() as taken:  # bound but not listening: connections are refused
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://ann:secret@127.0.0.1:{port}")
+        with pytest.raises(
+            CycleGANError, match=f"Cannot reach the MLflow server http://127.0.0.1:{port}"
+        ) as caught:
+            with open_run("train"):
+                pytest.fail("a run was opened")
+    assert "secret" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_one_run_is_shared_by_the_steps(client, tmp_path, monkeypatch):
+    monkeypatch.setenv("GIT_COMMIT", "abc123-dirty")
+    monkeypatch.setenv("KFP_RUN_ID", "kfp-7")
+    report = tmp_path / "report.html"
+    report.write_text("<p>fine</p>")
+    with open_run("train", name="resnet on city") as tracker:
+        tracker.params("train", Config())
+        tracker.dataset(MANIFEST)
+        for step in range(1200):  # more than MLflow takes in one request
+            tracker.metrics({"loss/G": 1 / (step + 1)}, step)
+        picture = np.zeros((8, 8, 3), np.uint8)
+        for epoch in (1, 2):
+            tracker.image("samples_AtoB", picture, epoch)
+            picture[:] = 255  # the tracker must have taken its own copy
+    with open_run("evaluate", run_id=tracker.run_id) as again:
+        again.params("evaluate", {"features": "random", "nested": {"a": None}})
+        again.metrics({"score": 3.5})
+        again.artifact(report, "scores")
+        again.artifact(tmp_path, "whole")
+    assert again.run_id == tracker.run_id
+
+    run = client.get_run(tracker.run_id)
+    assert (run.info.status, run.info.run_name) == ("FINISHED", "resnet on city")
+    assert run.data.params == {
+        "train.lr": "0.0002",
+        "train.weights": "",
+        "train.flip": "True",
+        "evaluate.features": "random",
+        "evaluate.nested.a": "",
+    }
+    assert run.data.metrics["score"] == 3.5
+    history = client.get_metric_history(tracker.run_id, "loss/G")
+    assert [point.step for point in history] == list(range(1200))
+    assert [point.value for point in history] == [1 / (step + 1) for step in range(1200)]
+    assert run.data.tags["git_commit"] == "abc123-dirty"
+    assert run.data.tags["mlflow.source.git.commit"] == "abc123"
+    assert run.data.tags["kfp_run_id"] == "kfp-7"
+    assert run.data.tags["data_version"] == VERSION
+    (entry,) = run.inputs.dataset_inputs
+    assert (entry.dataset.name, entry.dataset.digest) == ("city", VERSION)
+    assert "7" in entry.dataset.profile
+
+    names = [
+        file.path for file in client.list_artifacts(tracker.run_id, "images") if file.path.endswith("png")
+    ]
+    assert sorted(name.split("+timestamp")[0] for name in names) == [
+        "images/samples_AtoB+step+1",
+        "images/samples_AtoB+step+2",
+    ]
+    from PIL import Image
+
+    first = client.download_artifacts(tracker.run_id, min(names), str(tmp_path))
+    assert np.asarray(Image.open(first)).max() == 0
+    assert [file.path for file in client.list_artifacts(tracker.run_id, "scores")] == ["scores/report.html"]
+    assert [file.path for file in client.list_artifacts(tracker.run_id, "whole")] == ["whole/report.html"]
+
+
+def test_resuming_with_the_same_and_with_changed_parameters(client, caplog):
+    with open_run("train") as tracker:
+        tracker.params("train", {"epochs": 3, "lr": 0.1})
+        tracker.dataset(MANIFEST)
+    with caplog.at_level(logging.INFO), open_run("train", run_id=tracker.run_id) as again:
+        again.params("train", {"epochs": 5, "lr": 0.1, "new": 1})
+        again.dataset(MANIFEST)
+    run = client.get_run(tracker.run_id)
+    assert run.data.params == {"train.epochs": "3", "train.lr": "0.1", "train.new": "1"}
+    assert {key: value for key, value in run.data.tags.items() if key.startswith("changed")} == {
+        "changed.train.epochs": "3 -> 5"
+    }
+    assert "Parameter train.epochs is now 5, was 3" in caplog.text
+    assert len(run.inputs.dataset_inputs) == 1
+
+
+@pytest.mark.parametrize(("error", "status"), [(ValueError, "FAILED"), (KeyboardInterrupt, "KILLED")])
+def test_how_the_run_ends(client, error, status):
+    with pytest.raises(error):
+        with open_run("train") as tracker:
+            tracker.metrics({"loss": 1.0}, 1)
+            raise error
+    assert client.get_run(tracker.run_id).info.status == status
+    assert client.get_run(tracker.run_id).data.metrics["loss"] == 1.0
+
+
+def test_the_environment_names_the_run(client, monkeypatch):
+    with open_run("train", name="theirs") as theirs, open_run("train") as other:
+        pass
+    monkeypatch.setenv("MLFLOW_RUN_ID", theirs.run_id)
+    with open_run("evaluate", run_id=other.run_id) as explicit:
+        pass
+    assert explicit.run_id == other.run_id
+    monkeypatch.setenv("MLFLOW_RUN_ID", theirs.run_id)
+    with open_run("train", name="ours") as tracker:
+        pass
+    assert tracker.run_id == theirs.run_id
+    assert client.get_run(tracker.run_id).info.run_name == "theirs"
+
+
+def test_a_run_of_the_caller_is_used_and_left_open(client):
+    import mlflow
+
+    with mlflow.start_run() as outer:
+        with open_run("train") as tracker:
+            tracker.metrics({"loss": 2.0})
+        assert client.get_run(outer.info.run_id).info.status == "RUNNING"
+        assert mlflow.active_run().info.run_id == outer.info.run_id
+    assert tracker.run_id == outer.info.run_id
+    assert client.get_run(outer.info.run_id).data.metrics["loss"] == 2.0
+
+
+def test_a_run_that_the_server_does_not_know_becomes_a_new_one(client, caplog):
+    with open_run("evaluate", run_id="f" * 32) as tracker:
+        pass
+    assert tracker.run_id != "f" * 32
+    assert "Run " + "f" * 32 + " is unknown" in caplog.text
+    client.delete_run(tracker.run_id)
+    with open_run("evaluate", run_id=tracker.run_id) as another:
+        pass
+    assert another.run_id != tracker.run_id
+
+
+def test_an_unknown_run_in_the_environment_is_the_users_mistake(client, monkeypatch):
+    monkeypatch.setenv("MLFLOW_RUN_ID", "e" * 32)
+    with pytest.raises(CycleGANError, match="e" * 32):
+        with open_run("train"):
+            pytest.fail("a run was opened")
+
+
+class Line:
+    """A TCP line to the server that can be cut and mended."""
+
+    def __init__(self, address: str) -> None:
+        parts = urlsplit(address)
+        self.target = (parts.hostname, parts.port)
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.address = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
+        self.up = True
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                here, _ = self.listener.accept()
+            except OSError:
+                return
+            if not self.up:
+                here.close()
+                continue
+            there = socket.create_connection(self.target)
+            for source, sink in ((here, there), (there, here)):
+                threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()
+
+    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
+        try:
+            while self.up and (data := source.recv(65536)):
+                if not self.up:
+                    break
+                sink.sendall(data)
+        except OSError:
+            pass
+        for end in (source, sink):
+            end.close()
+
+
+@pytest.fixture
+def line(mlflow_server: str, monkeypatch) -> Iterator[Line]:
+    line = Line(mlflow_server)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", line.address)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    yield line
+    line.listener.close()
+
+
+def test_a_server_that_goes_away_costs_a_warning_and_not_the_training(line, monkeypatch, caplog, tmp_path):
+    monkeypatch.setattr(tracking, "GIVE_UP_SECONDS", 1.0)
+    monkeypatch.setattr(tracking, "ASK_SECONDS", 0.2)
+    done = False
+    with open_run("train") as tracker:
+        line.up = False
+        tracker.metrics({"loss": 1.0}, 1)
+        tracker.image("samples", np.zeros((4, 4, 3), np.uint8), 1)
+        (tmp_path / "file").write_text("x")
+        tracker.artifact(tmp_path / "file")
+        done = True
+    assert done
+    assert "server" in caplog.text and "lost" in caplog.text
+
+
+def test_what_was_recorded_while_the_server_was_away_arrives(line, monkeypatch, client, caplog):
+    monkeypatch.setattr(tracking, "AWAY_SECONDS", 0.2)
+    with open_run("train") as tracker:
+        line.up = False
+        tracker.metrics({"loss": 1.0}, 1)
+        noticed = threading.Event()
+        caplog.handler.addFilter(lambda record: noticed.set() or True)
+        assert noticed.wait(60)
+        line.up = True
+        tracker.metrics({"loss": 0.5}, 2)
+    history = client.get_metric_history(tracker.run_id, "loss")
+    assert [(point.step, point.value) for point in history] == [(1, 1.0), (2, 0.5)]
+    assert "does not answer" in caplog.text
+
+
+def test_runs_of_a_broken_execution_are_marked(client, monkeypatch):
+    monkeypatch.setenv("KFP_RUN_ID", "broken")
+    with open_run("train") as mine:
+        pass
+    monkeypatch.setenv("KFP_RUN_ID", "sound")
+    with open_run("train") as other:
+        pass
+    assert tracking.fail_runs("kfp_run_id", "broken", "a pod was evicted") == [mine.run_id]
+    assert client.get_run(mine.run_id).info.status == "FAILED"
+    assert client.get_run(other.run_id).info.status == "FINISHED"
+
+
+@pytest.mark.parametrize(
+    ("uri", "redacted"),
+    [
+        ("http://ann:secret@host:5000/x?token=1", "http://host:5000/x"),
+        ("postgresql://u:p@db/mlflow", "postgresql://db/mlflow"),
+        ("sqlite:///mlflow.db", "sqlite:///mlflow.db"),
+        ("s3://bucket/key", "s3://bucket/key"),
+        ("synthetic:city", "synthetic:city"),
+        ("/data/maps", "/data/maps"),
+    ],
+)
+def test_redacted_addresses(uri, redacted):
+    assert tracking.redact(uri) == redacted
+
+
+def test_the_commit_of_this_checkout(monkeypatch):
+    monkeypatch.delenv("GIT_COMMIT", raising=False)
+    root = Path(__file__).resolve().parents[1]
+    commit = tracking.git_commit()
+    if (root / ".git").exists():
+        assert commit is not None and len(commit.removesuffix("-dirty")) == 40
+    else:
+        assert commit is None
