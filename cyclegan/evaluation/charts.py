@@ -101,11 +101,13 @@ class Chart:
 
 def lines(title: str, axis: str, series: Mapping[str, Sequence[tuple[float, float]]]) -> Chart:
     """A line chart of named curves on common axes; the value axis begins at 0 unless values are negative."""
+    steps = [x for points in series.values() for x, _ in points]
+    first, last = min(steps), max(steps)
     thinned = {name: _thin(np.asarray(points, dtype=float)) for name, points in series.items()}
-    everything = np.concatenate(list(thinned.values()))
-    (first, low), (last, high) = everything.min(0), everything.max(0)
+    everything = np.concatenate(list(thinned.values()))[:, 1]
+    low, high = everything.min(), float(everything.max())
     low = min(0.0, float(low))
-    width, height = float(last - first) or 1.0, float(high - low) or 1.0
+    width, height = last - first or 1.0, high - low or 1.0
     curves = [
         (
             name,
