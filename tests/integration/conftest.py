@@ -72,11 +72,14 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         "no_proxy": "127.0.0.1,localhost",
     }  # fmt: skip
 
+    # the empty home has no ~/.aws; and DVC takes /dev/null for a missing file
+    hidden = {"AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_PROFILE"}
+
     def call(folder: Path, *command: str | Path, fails: bool = False, **more: str) -> str:
         done = subprocess.run(
             [str(word) for word in command],
             cwd=folder,
-            env={**os.environ, **settings, **more},
+            env={k: v for k, v in os.environ.items() if k not in hidden} | settings | more,
             capture_output=True,
             text=True,
             check=False,

@@ -54,7 +54,7 @@ def reached(module: str) -> set[str]:
 
 @pytest.mark.parametrize("stage", STEPS)
 def test_a_stage_watches_the_code_behind_it(stage: str) -> None:
-    """What another stage watches, such as the code that wrote what this one reads, need not be watched twice."""
+    """What another stage watches, such as the code that wrote this one's input, need not be watched twice."""
     graph = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
     watched = {
         name: [ROOT / dep for dep in graph[name]["deps"] if dep.startswith("cyclegan")] for name in STEPS
