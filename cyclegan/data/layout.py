@@ -109,8 +109,12 @@ def _complete(domains: Collection[str]) -> bool:
 Domains = dict[str, dict[str, str]]
 
 
-def _find(images: Sequence[str], where: str) -> Domains:
-    """The images of each domain as {domain: {path below it: name}}, from the topmost folder that has both."""
+def find_domains(names: Collection[str], where: str) -> Domains:
+    """The images of each domain as {domain: {path below it: name}}, from the topmost folder that has both.
+
+    Domains are trainA … testB, or A and B. Raises UsageError, naming `where`, as `arrange` does.
+    """
+    images = sorted(filter(is_image, names))
     for depth in range(MAX_DEPTH):
         found: dict[tuple[str, ...], Domains] = {}
         for name in images:
@@ -127,7 +131,8 @@ def _find(images: Sequence[str], where: str) -> Domains:
             raise UsageError(f"{where} holds more than one dataset, {both}: give the folder of one of them.")
         if complete:
             return found[complete[0]]
-    return {}
+    what = _kinds(names) or "no files"
+    raise UsageError(f"{where} has no folders trainA and trainB (or A and B) of images; it has {what}.")
 
 
 def arrange(names: Collection[str], *, test_share: float, seed: int, where: str) -> dict[str, str]:
@@ -138,10 +143,7 @@ def arrange(names: Collection[str], *, test_share: float, seed: int, where: str)
     Returns {place: name}, places like 'trainA/sub/1.jpg'. Raises UsageError, naming `where`, when there is no
     such layout or more than one.
     """
-    domains = _find(sorted(filter(is_image, names)), where)
-    if not domains:
-        what = _kinds(names) or "no files"
-        raise UsageError(f"{where} has no folders trainA and trainB (or A and B) of images; it has {what}.")
+    domains = find_domains(names, where)
     places: dict[str, str] = {}
     for side in "AB":
         train = domains.get(f"train{side}", domains.get(side, {}))

@@ -1,32 +1,23 @@
-"""Decode images in parallel straight into a `.npy` file on the disk, one row an image."""
+"""Decode images straight into a `.npy` file on the disk, one row an image."""
 
 from __future__ import annotations
 
 import errno
 import hashlib
-import logging
-import multiprocessing
 import os
 import shutil
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from tqdm import tqdm
 
 from cyclegan.data.duplicates import thumbnail
 from cyclegan.data.images import BadImage, fit, open_image, to_rgb
 from cyclegan.errors import CycleGANError
 
-logger = logging.getLogger(__name__)
-
-CHUNK = 16
-WORTH_A_PROCESS = 128
 HEADER = 128  # bytes; numpy pads a version 1 header to 64 and leaves room for 21 digits of N
 
 
@@ -118,36 +109,3 @@ def pack_image(job: Job) -> Outcome:
     except OSError as error:
         raise CycleGANError(f"Cannot write {job.npy}: {error.strerror}.") from None
     return Outcome(digest=hashlib.blake2b(raw, digest_size=16).digest(), thumbnail=small.tobytes())
-
-
-def _pack_chunk(jobs: list[Job]) -> list[Outcome]:
-    return [pack_image(job) for job in jobs]
-
-
-def pack(jobs: Sequence[Job], workers: int, what: str) -> Iterator[Outcome]:
-    """Run the jobs in up to `workers` processes and yield the outcomes in order.
-
-    Small sets are done in this process. The bytes written do not depend on the number of workers. Raises
-    CycleGANError when a row cannot be written or a worker dies.
-    """
-    workers = min(workers, len(jobs) // WORTH_A_PROCESS)
-    with tqdm(total=len(jobs), desc=what, unit="image", disable=None) as bar:
-        for outcome in _in_processes(jobs, workers) if workers > 1 else map(pack_image, jobs):
-            bar.update()
-            yield outcome
-
-
-def _in_processes(jobs: Sequence[Job], workers: int) -> Iterator[Outcome]:
-    chunks: Iterable[list[Job]] = [list(jobs[i : i + CHUNK]) for i in range(0, len(jobs), CHUNK)]
-    # spawn: forking a process in which torch or MLflow already runs threads can hang
-    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
-    try:
-        for outcomes in pool.map(_pack_chunk, chunks):
-            yield from outcomes
-    except BrokenProcessPool:
-        raise CycleGANError(
-            "A worker process of preprocess died (out of memory, or the calling script has no "
-            "`if __name__ == '__main__':`); try with workers = 1."
-        ) from None
-    finally:
-        pool.shutdown(cancel_futures=True)

@@ -208,8 +208,8 @@ def _former_result(
 def _pack_domain(
     raw: Path, folder: Path, domain: str, names: Sequence[str], config: PreprocessConfig
 ) -> list[Outcome]:
-    from cyclegan.cores import available_cores
-    from cyclegan.data.packing import Job, create, pack
+    from cyclegan.data.packing import Job, create, pack_image
+    from cyclegan.data.parallel import for_each
 
     npy = folder / f"{domain}.npy"
     create(npy, len(names), config.load_size)
@@ -225,7 +225,7 @@ def _pack_domain(
         )
         for row, name in enumerate(names)
     ]
-    return list(pack(jobs, config.workers or available_cores(), domain))
+    return list(for_each(pack_image, jobs, config.workers, domain))
 
 
 def _check_share(refused: Mapping[str, str], total: int, limit: float, raw: Path) -> None:

@@ -1,0 +1,317 @@
+"""Look at a dataset before training: what is in it, what is wrong with it, what would flatter a score."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from cyclegan.data.layout import DOMAINS, find_domains, list_files
+from cyclegan.errors import CycleGANError, UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from cyclegan.data.measure import Measurement
+
+logger = logging.getLogger(__name__)
+
+ORDER = (*DOMAINS, "A", "B")
+FEW = 50
+FLAT = 4.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class InspectConfig:
+    """How a dataset is looked at."""
+
+    samples: int = 12
+    """Pictures of each domain on the page."""
+    examples: int = 12
+    """Pictures shown of each kind of trouble."""
+    max_pixels: int = 100_000_000
+    """Images with more pixels than this count as unusable."""
+    workers: int = 0
+    """Processes; 0 takes every core that the machine or the container grants."""
+
+    def __post_init__(self) -> None:
+        for name in ("samples", "examples", "workers"):
+            if getattr(self, name) < 0:
+                raise UsageError(f"{name} = {getattr(self, name)}: it must not be negative.")
+        if not 1 <= self.max_pixels <= 178_000_000:
+            raise UsageError(f"max_pixels = {self.max_pixels}: it must be between 1 and 178000000.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DomainSummary:
+    """One domain in numbers; medians unless said otherwise."""
+
+    count: int
+    """Usable images."""
+    bad: int
+    sizes: list[tuple[str, int]]
+    """The most frequent 'width x height' and how many have it."""
+    short_side: float
+    """In pixels."""
+    aspect: float
+    """Long side over short side."""
+    modes: dict[str, int]
+    formats: dict[str, int]
+    quality: float
+    """Estimated JPEG quality, 0 where there are no JPEGs."""
+    kilobytes: float
+    grey: int
+    """Images without colour, whatever their mode."""
+    flat: int
+    """Images that show almost nothing."""
+    turned: int
+    animated: int
+    brightness: float
+    """Mean of all pixels, in [0, 255]."""
+    contrast: float
+    """Mean standard deviation of an image's grey values."""
+    colour: tuple[float, float, float]
+    """Mean red, green and blue, in [0, 255]."""
+    saturation: float
+    """Mean difference between an image's largest and smallest channel, in [0, 255]."""
+
+
+@dataclass(frozen=True)
+class Duplicate:
+    """Two files that show the same."""
+
+    first: str
+    second: str
+    exact: bool
+    kind: Literal["train and test", "A and B", "within"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing to know: 'bad' spoils results, 'warn' may, 'note' does not."""
+
+    level: Literal["bad", "warn", "note"]
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inspection:
+    """What was found in a dataset."""
+
+    folder: Path
+    domains: dict[str, DomainSummary]
+    findings: list[Finding]
+    duplicates: list[Duplicate]
+    flat: list[str] = field(default_factory=list)
+    """Files that show almost nothing."""
+    rejected: list[tuple[str, str]] = field(default_factory=list)
+    """Unusable files and why."""
+
+
+def inspect(folder: Path, report: Path | None, config: InspectConfig) -> Inspection:
+    """Measure every image of a dataset; write the HTML page `report` unless it is None.
+
+    `folder` may have any layout that fetch understands. Raises UsageError if it has none.
+    """
+    from cyclegan.data.measure import Job, measure
+    from cyclegan.data.parallel import for_each
+
+    if not folder.is_dir():
+        raise UsageError(f"There is no folder {folder}.")
+    found = find_domains(list_files(folder), str(folder))
+    names = {domain: sorted(found[domain].values()) for domain in ORDER if domain in found}
+    measured: dict[str, dict[str, Measurement]] = {}
+    for domain, files in names.items():
+        jobs = [Job(str(folder / name), config.max_pixels) for name in files]
+        measured[domain] = dict(zip(files, for_each(measure, jobs, config.workers, domain), strict=True))
+    good = {d: {name: m for name, m in ms.items() if not m.reason} for d, ms in measured.items()}
+    for domain, images in good.items():
+        if not images:
+            raise CycleGANError(
+                f"None of the {len(measured[domain])} images of {domain} in {folder} is usable."
+            )
+    summaries = {domain: _summarise(good[domain], len(measured[domain])) for domain in good}
+    duplicates = _duplicates(good)
+    inspection = Inspection(
+        folder=folder,
+        domains=summaries,
+        findings=_findings(summaries, duplicates),
+        duplicates=duplicates,
+        flat=[name for images in good.values() for name, m in images.items() if m.contrast < FLAT],
+        rejected=[(name, m.reason) for ms in measured.values() for name, m in ms.items() if m.reason],
+    )
+    if report is not None:
+        from cyclegan.data.inspect_page import write_page
+
+        write_page(report, inspection, good, config)
+    return inspection
+
+
+def _thumbnails(images: dict[str, Measurement]) -> np.ndarray:
+    import numpy as np
+
+    return np.stack([image.pixels for image in images.values()])
+
+
+def _summarise(images: dict[str, Measurement], total: int) -> DomainSummary:
+    import numpy as np
+
+    values = list(images.values())
+    small = _thumbnails(images).astype(np.float32)
+    spread = small.max(axis=3) - small.min(axis=3)
+    qualities = [m.quality for m in values if m.quality]
+    red, green, blue = (float(v) for v in small.mean(axis=(0, 1, 2)))
+    return DomainSummary(
+        count=len(values),
+        bad=total - len(values),
+        sizes=Counter(f"{m.width}x{m.height}" for m in values).most_common(3),
+        short_side=float(np.median([min(m.width, m.height) for m in values])),
+        aspect=float(np.median([max(m.width, m.height) / min(m.width, m.height) for m in values])),
+        modes=dict(Counter(m.mode for m in values).most_common()),
+        formats=dict(Counter(m.format for m in values).most_common()),
+        quality=float(np.median(qualities)) if qualities else 0.0,
+        kilobytes=float(np.median([m.file_size for m in values])) / 1000,
+        grey=int((spread.max(axis=(1, 2)) <= 3).sum()),
+        flat=sum(m.contrast < FLAT for m in values),
+        turned=sum(m.turned for m in values),
+        animated=sum(m.animated for m in values),
+        brightness=float(small.mean()),
+        contrast=float(np.mean([m.contrast for m in values])),
+        colour=(red, green, blue),
+        saturation=float(spread.mean()),
+    )
+
+
+def _duplicates(images: dict[str, dict[str, Measurement]]) -> list[Duplicate]:
+    """Within each domain, across train and test of a side, and across A and B of train and of test."""
+    from cyclegan.data.duplicates import find_pairs
+
+    small = {domain: _thumbnails(measured) for domain, measured in images.items()}
+    digests = {domain: [m.digest for m in measured.values()] for domain, measured in images.items()}
+    names = {domain: list(measured) for domain, measured in images.items()}
+    kinds: list[tuple[str, str, Literal["train and test", "A and B", "within"]]] = [
+        *((f"train{side}", f"test{side}", "train and test") for side in "AB"),
+        ("trainA", "trainB", "A and B"),
+        ("testA", "testB", "A and B"),
+        ("A", "B", "A and B"),
+        *((domain, domain, "within") for domain in ORDER),
+    ]
+    found = []
+    for first, second, kind in kinds:
+        if first not in images or second not in images:
+            continue
+        other = (None, None) if first == second else (small[second], digests[second])
+        for pair in find_pairs(small[first], digests[first], *other):
+            found.append(Duplicate(names[first][pair.first], names[second][pair.second], pair.exact, kind))
+    return found
+
+
+def _findings(domains: dict[str, DomainSummary], duplicates: Sequence[Duplicate]) -> list[Finding]:
+    found = [*_of_duplicates(duplicates), *_of_the_two_sides(domains)]
+    for name, domain in domains.items():
+        total = domain.count + domain.bad
+        if domain.bad:
+            found.append(Finding("bad", f"{name}: {domain.bad} of {total} images cannot be used."))
+        if domain.flat:
+            found.append(
+                Finding("note", f"{name}: {domain.flat} images show almost nothing (nearly one colour).")
+            )
+        if 0 < domain.grey < domain.count:
+            share = f"{domain.grey} of {domain.count} images have no colour"
+            found.append(Finding("warn", f"{name}: {share}; a generator learns to paint both kinds."))
+        elif domain.grey and any(other.grey < other.count for other in domains.values()):
+            found.append(Finding("warn", f"{name}: no image has colour, unlike elsewhere in this dataset."))
+        if domain.turned:
+            found.append(
+                Finding("note", f"{name}: {domain.turned} images are turned upright as their EXIF says.")
+            )
+        if domain.animated:
+            found.append(
+                Finding("note", f"{name}: {domain.animated} files have several frames; the first counts.")
+            )
+        if domain.aspect > 1.25:
+            ratio = f"the images are oblong (median {domain.aspect:.2f} : 1)"
+            found.append(
+                Finding("note", f"{name}: {ratio}; aspect=squash distorts them, aspect=crop cuts them.")
+            )
+        if domain.count < FEW and not name.startswith("test"):
+            found.append(Finding("warn", f"{name}: {domain.count} images are few to learn from."))
+    return sorted(found, key=lambda finding: ("bad", "warn", "note").index(finding.level))
+
+
+def _of_duplicates(duplicates: Sequence[Duplicate]) -> list[Finding]:
+    texts: dict[str, tuple[Literal["bad", "warn"], str]] = {
+        "train and test": (
+            "bad",
+            "in train and in test, which flatters the scores; preprocess can drop them",
+        ),
+        "A and B": ("warn", "in A and in B, so that the domains overlap"),
+        "within": ("warn", "twice in one domain"),
+    }
+    found = []
+    for kind, (level, text) in texts.items():
+        pairs = [d for d in duplicates if d.kind == kind]
+        if pairs:
+            exact = sum(d.exact for d in pairs)
+            number = "1 picture is" if len(pairs) == 1 else f"{len(pairs)} pictures are"
+            found.append(Finding(level, f"{number} {text} ({exact} exactly, {len(pairs) - exact} nearly)."))
+    return found
+
+
+def _of_the_two_sides(domains: dict[str, DomainSummary]) -> list[Finding]:
+    """What tells A from B without looking at what the pictures show."""
+    found = []
+    a, b = (domains.get(f"train{side}", domains.get(side)) for side in "AB")
+    assert a is not None and b is not None
+    cheat = "a discriminator can tell the domains by it, and the generator learns to imitate it"
+    if a.quality and b.quality and abs(a.quality - b.quality) >= 4:
+        text = f"JPEG quality is about {a.quality:.0f} in A and {b.quality:.0f} in B"
+        found.append(Finding("warn", f"{text}; {cheat}."))
+    share_a, share_b = a.formats.get("JPEG", 0) / a.count, b.formats.get("JPEG", 0) / b.count
+    if abs(share_a - share_b) > 0.5:
+        text = f"{share_a:.0%} of A and {share_b:.0%} of B are JPEGs"
+        found.append(Finding("warn", f"{text}: compression marks one domain; {cheat}."))
+    low, high = sorted((a.short_side, b.short_side))
+    if high > 1.5 * low:
+        text = f"the short side has {a.short_side:.0f} pixels in A and {b.short_side:.0f} in B"
+        found.append(Finding("warn", f"{text}: one domain is sharper; {cheat}."))
+    few, many = sorted((a.count, b.count))
+    if many > 2 * few:
+        found.append(Finding("note", f"A has {a.count} images to train on, B has {b.count}."))
+    return found
+
+
+def as_table(inspection: Inspection) -> str:
+    """The domains and the findings as text for a terminal."""
+    rows = [("", *inspection.domains)]
+
+    def row(label: str, cells: list[str]) -> None:
+        rows.append((label, *cells))
+
+    of = list(inspection.domains.values())
+    row("images", [str(d.count) for d in of])
+    row("unusable", [str(d.bad) for d in of])
+    row("size", [d.sizes[0][0] + ("" if d.sizes[0][1] == d.count else " …") for d in of])
+    row("mode", [" ".join(f"{m}:{n}" if len(d.modes) > 1 else m for m, n in d.modes.items()) for d in of])
+    row(
+        "format",
+        [" ".join(f"{f}:{n}" if len(d.formats) > 1 else f for f, n in d.formats.items()) for d in of],
+    )
+    row("JPEG quality", [f"{d.quality:.0f}" if d.quality else "-" for d in of])
+    row("kB each", [f"{d.kilobytes:.0f}" for d in of])
+    row("brightness", [f"{d.brightness:.0f}" for d in of])
+    row("contrast", [f"{d.contrast:.0f}" for d in of])
+    row("saturation", [f"{d.saturation:.0f}" for d in of])
+    row("no colour", [str(d.grey) for d in of])
+    row("near-flat", [str(d.flat) for d in of])
+    widths = [max(len(line[i]) for line in rows) for i in range(len(rows[0]))]
+    padded = [[cell.ljust(width) for cell, width in zip(line, widths, strict=True)] for line in rows]
+    lines = ["  ".join(cells).rstrip() for cells in padded]
+    marks = {"bad": "!!", "warn": "! ", "note": "  "}
+    lines += ["", *(f"{marks[finding.level]} {finding.text}" for finding in inspection.findings)]
+    if not inspection.findings:
+        lines.append("nothing to complain of")
+    return "\n".join(lines)

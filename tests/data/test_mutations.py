@@ -1,0 +1,182 @@
+"""Images and archives damaged at random by a seeded mutator: no crash, no hang, nothing outside the folder.
+
+CYCLEGAN_MUTATIONS sets how many of each are tried; the figures in docs/data.md are for 5000.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import random
+import tarfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cyclegan.data import archives
+from cyclegan.data.archives import unpack
+from cyclegan.data.packing import HEADER, Job, create, pack_image
+from cyclegan.errors import CycleGANError
+
+COUNT = int(os.environ.get("CYCLEGAN_MUTATIONS", "600"))
+NASTY = [
+    b"\0\0\0\0",
+    b"\xff\xff\xff\xff",
+    b"\x7f\xff\xff\xff",
+    b"\0\0\0\x01",
+    b"\xff\xff",
+    b"../",
+    b"/",
+    b"\x80",
+]
+
+
+def mutate(data: bytes, rng: random.Random) -> bytes:
+    """One to eight changes: bits, bytes, nasty numbers, parts cut out, doubled or moved, the end cut off."""
+    out = bytearray(data)
+    for _ in range(rng.choice([1, 1, 2, 4, 8])):
+        # structure stands at both ends of these files
+        edge = rng.randrange(min(64, len(out)))
+        place = rng.choice([rng.randrange(len(out)), edge, len(out) - 1 - edge])
+        length = rng.choice([1, 2, 4, 16, 256])
+        kind = rng.randrange(7)
+        if kind == 0:
+            out[place] ^= 1 << rng.randrange(8)
+        elif kind == 1:
+            out[place] = rng.randrange(256)
+        elif kind == 2:
+            nasty = rng.choice(NASTY)
+            out[place : place + len(nasty)] = nasty
+        elif kind == 3:
+            del out[place : place + length]
+        elif kind == 4:
+            out[place:place] = out[place : place + length]
+        elif kind == 5:
+            other = rng.randrange(len(out))
+            out[place : place + length] = out[other : other + length]
+        else:
+            del out[place + 1 :]
+        if not out:
+            out = bytearray(b"\0")
+    return bytes(out)
+
+
+@pytest.fixture(scope="module")
+def images() -> list[bytes]:
+    rng = np.random.default_rng(0)
+    grey = Image.fromarray(rng.integers(0, 255, (6, 6), np.uint8)).resize((40, 32), Image.Resampling.BICUBIC)
+    colour = Image.merge("RGB", [grey, grey.rotate(90), grey.rotate(180)])
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    kinds: list[tuple[Image.Image, str, dict[str, object]]] = [
+        (colour, "JPEG", {"exif": exif}),
+        (colour, "JPEG", {"progressive": True}),
+        (colour.convert("CMYK"), "JPEG", {}),
+        (colour, "PNG", {}),
+        (colour.convert("P"), "PNG", {"transparency": 0}),
+        (Image.fromarray(np.asarray(grey).astype(np.uint16) * 257), "PNG", {}),
+        (colour, "WEBP", {}),
+        (colour, "WEBP", {"lossless": True}),
+        (colour, "TIFF", {}),
+        (colour, "TIFF", {"compression": "tiff_lzw"}),
+        (colour, "TIFF", {"compression": "jpeg"}),
+        (colour, "BMP", {}),
+        (colour, "GIF", {"save_all": True, "append_images": [colour.rotate(90)]}),
+        (colour, "AVIF", {}),
+    ]
+    out = []
+    for image, kind, options in kinds:
+        buffer = io.BytesIO()
+        image.save(buffer, kind, **options)
+        out.append(buffer.getvalue())
+    return out
+
+
+@pytest.mark.timeout(120)
+def test_mutated_images(tmp_path: Path, images: list[bytes], capfd: pytest.CaptureFixture[str]) -> None:
+    """Each is packed or refused with a reason; a refusal leaves its row alone."""
+    rng = random.Random(0)
+    npy = tmp_path / "x.npy"
+    create(npy, 1, 16)
+    path = tmp_path / "image.jpg"
+    packed = refused = 0
+    for number in range(COUNT):
+        path.write_bytes(mutate(images[number % len(images)], rng))
+        outcome = pack_image(
+            Job(
+                path=str(path),
+                npy=str(npy),
+                row=0,
+                size=16,
+                aspect="squash",
+                min_size=8,
+                max_pixels=1_000_000,
+            )
+        )
+        if outcome.reason:
+            refused += 1
+            assert not outcome.digest
+            assert "\n" not in outcome.reason
+        else:
+            packed += 1
+            assert len(outcome.digest) == 16
+        assert npy.stat().st_size == HEADER + 16 * 16 * 3
+    assert packed > COUNT // 20
+    assert refused > COUNT // 10
+
+
+@pytest.fixture(scope="module")
+def packed_archives(images: list[bytes], tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
+    names = ("trainA/1", "a", "b", "testB/1")
+    members = {f"set/{name}.png": images[3][: 200 + i] for i, name in enumerate(names)}
+    folder = tmp_path_factory.mktemp("archives")
+    for method, name in ((zipfile.ZIP_STORED, "1.zip"), (zipfile.ZIP_DEFLATED, "2.zip")):
+        with zipfile.ZipFile(folder / name, "w", method) as file:
+            for member, data in members.items():
+                file.writestr(member, data)
+    gnu, pax = tarfile.GNU_FORMAT, tarfile.PAX_FORMAT
+    for compression, form in (("", gnu), ("", pax), ("gz", pax), ("xz", gnu)):
+        with tarfile.open(folder / f"{compression}{form}.tar", "w:" + compression, format=form) as tar:  # type: ignore[call-overload]
+            for member, data in members.items():
+                info = tarfile.TarInfo(member.replace("set", "s" * 120 + "ä"))
+                info.size = len(data)
+                tar.addfile(info, io.BytesIO(data))
+    return [path.read_bytes() for path in sorted(folder.iterdir())]
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.filterwarnings("ignore")
+def test_mutated_archives(
+    tmp_path: Path, packed_archives: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is unpacked or refused in one sentence; files below the folder and nothing else."""
+    monkeypatch.setattr(archives, "ALLOWANCE", 1 << 20)
+    rng = random.Random(1)
+    path = tmp_path / "x.archive"
+    fine = refused = 0
+    for number in range(COUNT):
+        path.write_bytes(mutate(packed_archives[number % len(packed_archives)], rng))
+        folder = tmp_path / "deep" / "box"
+        folder.mkdir(parents=True)
+        try:
+            unpack(path, folder)
+            fine += 1
+        except CycleGANError as error:
+            refused += 1
+            assert "x.archive" in str(error)
+            assert "\n" not in str(error)
+        assert sorted(p.name for p in tmp_path.iterdir()) == ["deep", "x.archive"]
+        assert [p.name for p in folder.parent.iterdir()] == ["box"]
+        for parent, folders, names in os.walk(folder, topdown=False):
+            for name in names:
+                assert not (Path(parent) / name).is_symlink()
+                (Path(parent) / name).unlink()
+            for name in folders:
+                (Path(parent) / name).rmdir()
+        folder.rmdir()
+        folder.parent.rmdir()
+    assert fine > COUNT // 20
+    assert refused > COUNT // 10
