@@ -89,7 +89,11 @@ def _mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     command += ["--artifacts-destination", str(folder / "artifacts")]
     address = f"http://127.0.0.1:{port}"
     with (folder / "log").open("w") as log:
-        process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, start_new_session=True)
+        # its seven job runners would cost more than all the tests
+        variables = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+        process = subprocess.Popen(
+            command, cwd=folder, stdout=log, stderr=log, env=variables, start_new_session=True
+        )
     try:
         while process.poll() is None:
             with contextlib.suppress(OSError), urllib.request.urlopen(f"{address}/health", timeout=5):

@@ -37,7 +37,8 @@ def publish(
     Where a version of these weights is there already its tags are renewed and its number returned.
     """
     own = {key: value for key, value in scores.items() if _concerns(key, direction)}
-    tags = tags | {key: f"{value:.6g}" for key, value in own.items()}
+    # what the next candidate is judged by comes last, for it must not be rounded
+    tags = {key: f"{value:.6g}" for key, value in own.items()} | tags
     registered = f"{name}-{direction}"
     if version := _version_of(client, registered, tags["fingerprint"]):
         for key, value in tags.items():

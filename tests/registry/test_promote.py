@@ -1,0 +1,172 @@
+"""Registering against a real MLflow server."""
+
+from __future__ import annotations
+
+import json
+import uuid
+
+import numpy as np
+import pytest
+import torch
+
+from cyclegan.errors import CycleGANError, UsageError
+from cyclegan.registry.config import RegisterConfig
+from cyclegan.registry.promote import judge, register
+
+
+@pytest.fixture
+def client(mlflow_server: str):
+    from mlflow import MlflowClient
+
+    return MlflowClient()
+
+
+@pytest.fixture
+def name() -> str:
+    return f"city-{uuid.uuid4().hex[:8]}"
+
+
+def aliases(client, name):
+    """Alias to version number, the same for both directions."""
+    found = [dict(client.get_registered_model(f"{name}-{d}").aliases) for d in ("AtoB", "BtoA")]
+    assert found[0] == found[1]
+    return {alias: str(version) for alias, version in found[0].items()}
+
+
+def test_a_registered_pair_loads_without_pickle_and_computes_the_same(
+    client, name, make_model, tmp_path, monkeypatch
+):
+    import mlflow
+
+    from cyclegan.model import load_model
+    from cyclegan.tracking import open_run
+
+    with open_run("train", name="first") as tracker:
+        pass
+    model, scores = make_model(score=5.0, run_id=tracker.run_id)
+    verdict = register(model, scores, tmp_path / "registration.json", RegisterConfig(name=name))
+
+    assert json.loads((tmp_path / "registration.json").read_text()) == {
+        "name": name,
+        "passed": True,
+        "versions": {"AtoB": "1", "BtoA": "1"},
+        "alias": "champion",
+        "reason": verdict.reason,
+        "metric": "fid",
+        "score": 5.0,
+        "champion_score": None,
+        "run_id": tracker.run_id,
+    }
+    assert aliases(client, name) == {"champion": "1"}
+    version = client.get_model_version_by_alias(f"{name}-AtoB", "champion")
+    assert version.run_id == tracker.run_id
+    expected = {
+        "score": "5.0",
+        "metric": "fid",
+        "git_commit": "abc123",
+        "fid_AtoB": "4",
+        "cycle_l1_A": "0.25",
+    }
+    assert expected.items() <= version.tags.items()
+    assert version.tags["data_version"] == "0123456789abcdef0123456789abcdef.dir"
+    assert "fid_BtoA" not in version.tags
+    run = client.get_run(tracker.run_id)
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["registered"] == f"{name}-AtoB v1, {name}-BtoA v1"
+    assert run.data.tags["verdict"] == verdict.reason
+    assert len(run.outputs.model_outputs) == 2
+    logged = client.get_logged_model(run.outputs.model_outputs[0].model_id)
+    assert {metric.key for metric in logged.metrics} >= {"score", "cycle_l1_A"}
+
+    monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+    trained = load_model(model)
+    for direction in ("AtoB", "BtoA"):
+        uri = f"models:/{name}-{direction}@champion"
+        images = torch.rand(3, 3, 24, 40) * 2 - 1
+        expected_images = trained[direction](images)
+        program = mlflow.pytorch.load_model(uri)
+        torch.testing.assert_close(program(images), expected_images, rtol=0, atol=1e-5)
+        served = mlflow.pyfunc.load_model(uri)
+        np.testing.assert_allclose(served.predict(images.numpy()), expected_images.numpy(), rtol=0, atol=1e-5)
+        info = mlflow.models.get_model_info(uri)
+        (spec,) = info.signature.inputs.inputs
+        assert (spec.shape, spec.type) == ((-1, 3, -1, -1), np.dtype("float32"))
+        assert info.saved_input_example_info is not None
+        files = mlflow.artifacts.list_artifacts(uri)
+        folder = tmp_path / direction
+        mlflow.artifacts.download_artifacts(uri, dst_path=str(folder))
+        names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+        assert {f"extra_files/{direction}.safetensors", "extra_files/config.json", "data/model.pt2"} <= names
+        assert not [file for file in names if file.endswith((".pth", ".pkl", ".pickle"))]
+        assert files
+        requirements = (folder / "requirements.txt").read_text()
+        assert f"torch=={torch.__version__.split('+')[0]}" in requirements
+
+
+def test_the_title_goes_to_the_better_and_back_again_never(client, name, make_model, tmp_path):
+    config, out = RegisterConfig(name=name), tmp_path / "registration.json"
+    first = make_model(0, 5.0)
+    assert register(*first, out, config).alias == "champion"
+    worse = register(*make_model(1, 6.0), out, config)
+    assert (worse.alias, worse.champion_score) == ("challenger", 5.0)
+    assert aliases(client, name) == {"champion": "1", "challenger": "2"}
+    other = register(*make_model(2, 1.0, version="f" * 32 + ".dir"), out, config)
+    assert (other.alias, other.champion_score) == ("challenger", None)
+    assert "data version" in other.reason
+    assert aliases(client, name) == {"champion": "1", "challenger": "3"}
+    assert judge(make_model(3, 4.0)[1], config).alias == "champion"
+    assert aliases(client, name) == {"champion": "1", "challenger": "3"}
+    better = register(*make_model(3, 4.0), out, config)
+    assert (better.alias, better.champion_score) == ("champion", 5.0)
+    assert aliases(client, name) == {"champion": "4", "challenger": "3"}
+
+    # the same weights once more: no new version, the verdict and the scores are renewed
+    again = register(*first, out, config)
+    assert again.versions == {"AtoB": "1", "BtoA": "1"}
+    assert again.alias == "challenger"
+    assert len(client.search_model_versions(f"name = '{name}-AtoB'")) == 4
+    assert aliases(client, name) == {"champion": "4", "challenger": "1"}
+    risen = register(*make_model(0, 3.0), out, config)
+    assert (risen.versions["AtoB"], risen.alias) == ("1", "champion")
+    assert aliases(client, name) == {"champion": "1"}
+    assert client.get_model_version(f"{name}-BtoA", "1").tags["score"] == "3.0"
+
+
+def test_half_a_pair_is_completed(client, name, make_model, tmp_path):
+    config, out = RegisterConfig(name=name), tmp_path / "registration.json"
+    model, scores = make_model()
+    register(model, scores, out, config)
+    client.delete_model_version(f"{name}-BtoA", "1")
+    assert register(model, scores, out, config).versions == {"AtoB": "1", "BtoA": "2"}
+
+
+def test_the_gate_refuses_softly(client, name, make_model, tmp_path):
+    import mlflow
+
+    model, scores = make_model(score=5.0)
+    verdict = register(model, scores, tmp_path / "out" / "r.json", RegisterConfig(name=name, max_score=4.5))
+    assert (verdict.passed, verdict.versions, verdict.alias) == (False, {}, "")
+    assert "gate 4.5" in json.loads((tmp_path / "out" / "r.json").read_text())["reason"]
+    with pytest.raises(mlflow.MlflowException):
+        client.get_registered_model(f"{name}-AtoB")
+    assert client.get_run(verdict.run_id).data.tags["registered"] == "no"
+
+
+def test_without_tracking_nothing_is_registered_and_that_is_said(make_model, tmp_path, monkeypatch):
+    monkeypatch.setenv("CYCLEGAN_TRACKING", "off")
+    verdict = register(*make_model(), tmp_path / "r.json", RegisterConfig())
+    assert (verdict.passed, verdict.versions) == (False, {})
+    assert "switched off" in verdict.reason
+    assert (tmp_path / "r.json").exists()
+
+
+def test_mistakes_are_one_sentence(make_model, tmp_path, monkeypatch):
+    model, scores = make_model()
+    with pytest.raises(UsageError, match="no model in"):
+        register(scores, scores, tmp_path / "r.json", RegisterConfig())
+    with pytest.raises(UsageError, match="no scores in"):
+        register(model, model, tmp_path / "r.json", RegisterConfig())
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
+    with pytest.raises(CycleGANError, match="Cannot reach"):
+        register(model, scores, tmp_path / "r.json", RegisterConfig())
+    assert not (tmp_path / "r.json").exists()
