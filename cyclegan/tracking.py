@@ -21,7 +21,7 @@ import re
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -130,6 +130,16 @@ def fail_runs(tag: str, value: str, reason: str = "") -> list[str]:
         client.set_tag(run.info.run_id, "failure", reason[:5000] or "a step failed")
         client.set_terminated(run.info.run_id, "FAILED")
     return [run.info.run_id for run in found]
+
+
+def nest_runs(parent: str | None, children: Iterable[str]) -> None:
+    """Make runs the children of run `parent`, as the MLflow UI shows a sweep; None changes nothing."""
+    if parent is None:
+        return
+    from mlflow import MlflowClient
+
+    for child in children:
+        MlflowClient().set_tag(child, "mlflow.parentRunId", parent)
 
 
 def redact(uri: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 from cyclegan.errors import CycleGANError, UsageError
 
-NAMES = ("cyclegan",)
+NAMES = ("cyclegan", "sweep", "translate")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -31,7 +31,6 @@ def _parser() -> argparse.ArgumentParser:
         verb.add_argument("--file", type=Path, help="another compiled file")
         verb.add_argument("--params", type=Path, help="take values from a file such as presets/maps.yaml")
         verb.add_argument("--list", action="store_true", help="list the parameters and their defaults")
-    running.add_argument("--cache", action="store_true", help="reuse what former runs with --cache made")
     submitting.add_argument("--experiment", default="cyclegan", help="KFP experiment (default: cyclegan)")
     submitting.add_argument("--name", help="name of the run")
     submitting.add_argument("--image", default="", help="image for every task instead of the compiled one")
@@ -82,7 +81,7 @@ def _run(options: argparse.Namespace) -> None:
     spec = load_spec(file)
     if options.list:
         return _list(spec)
-    folder = run(file, _arguments(options, spec, {}), cache=options.cache)
+    folder = run(file, _arguments(options, spec, {}))
     print("\n".join(summary(folder)))
     return None
 

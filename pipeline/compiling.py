@@ -10,12 +10,16 @@ from typing import Any
 from kfp.compiler import Compiler
 from kfp.dsl.base_component import BaseComponent
 
-from pipeline import cyclegan
+from pipeline import cyclegan, sweep, translate
 from pipeline.defaults import Defaults, read_defaults
 from pipeline.placement import Backend
 
 FOLDER = Path(__file__).resolve().parent
-PIPELINES: dict[str, Callable[[Defaults, Backend], BaseComponent]] = {"cyclegan": cyclegan.build}
+PIPELINES: dict[str, Callable[[Defaults, Backend], BaseComponent]] = {
+    "cyclegan": cyclegan.build,
+    "sweep": sweep.build,
+    "translate": translate.build,
+}
 
 
 def compile_all(folder: Path = FOLDER, *, static: bool = False) -> list[Path]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tempfile
 import uuid
 import warnings
@@ -16,7 +17,7 @@ from pipeline.adapting import write_adapted
 OUTPUTS = Path("outputs/kfp")
 
 
-def run(file: Path, arguments: dict[str, Any], root: Path = OUTPUTS, *, cache: bool = False) -> Path:
+def run(file: Path, arguments: dict[str, Any], root: Path = OUTPUTS) -> Path:
     """Run the pipeline in `file`; returns the folder with the artifacts of this run.
 
     KFP_RUN_ID names the execution in MLflow; where the environment has none, a new one is made. A failure is
@@ -27,14 +28,10 @@ def run(file: Path, arguments: dict[str, Any], root: Path = OUTPUTS, *, cache: b
 
     # The image is named after the project, not after Python; its steps are Python all the same.
     warnings.filterwarnings("ignore", message=".*custom or non-Python base image", category=RuntimeWarning)
+    warnings.filterwarnings("ignore", message=".*have no effect in the current local runner")
     os.environ.setdefault("KFP_RUN_ID", str(uuid.uuid4()))
     folder = root / os.environ["KFP_RUN_ID"]
-    local.init(
-        local.SubprocessRunner(use_venv=False),
-        pipeline_root=str(folder),
-        enable_caching=cache,
-        cache_root=str(root / "cache"),
-    )
+    local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(folder))
     with tempfile.TemporaryDirectory() as temporary:
         adapted = Path(temporary) / file.name
         write_adapted(file, adapted, retries=False)
@@ -42,7 +39,7 @@ def run(file: Path, arguments: dict[str, Any], root: Path = OUTPUTS, *, cache: b
     try:
         pipeline(**arguments)
     except RuntimeError as error:
-        raise CycleGANError(str(error)) from None
+        raise CycleGANError(re.sub(r"\x1b\[\d*m", "", str(error)).rstrip(".") + "; see above.") from None
     return folder
 
 
