@@ -2,72 +2,71 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from cyclegan.errors import UsageError
 from cyclegan.files import read_json
-
-logger = logging.getLogger(__name__)
 
 REGISTRY = "models:/"
 
 
 @dataclass(frozen=True)
 class Champion:
-    """Scores of another model, and what they must share with ours to be compared."""
+    """Scores of another model where they compare with ours, and what they say about ours."""
 
-    extractor: str
-    """Name and sha256 of the feature extractor, a space between."""
-    data_version: str
+    verdict: str
     scores: dict[str, float] = field(default_factory=dict)
+    """Empty where they don't compare."""
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
 
-    def comparable(self, extractor: str, data_version: str) -> bool:
-        """Whether the same extractor looked at the same data."""
-        return (self.extractor, self.data_version) == (extractor, data_version)
 
+def find_champion(address: str, scores: Path) -> Champion | None:
+    """The champion at `address`, compared with the scores in folder `scores`.
 
-def find_champion(address: str) -> Champion | None:
-    """The champion at `address`: a scores folder, or models:/<name> for that of registered models.
-
-    None where `address` is empty, nothing is tracked, or no model is champion yet. Raises UsageError for a
-    folder without scores.
+    `address` is a scores folder, or models:/<name> for the champion of registered models. None where it is
+    empty, or where there is no champion yet. Raises UsageError for a folder without scores, CycleGANError
+    where the registry can't be reached.
     """
     if not address:
         return None
     if address.startswith(REGISTRY):
-        return _from_registry(address.removeprefix(REGISTRY).partition("@")[0])
-    folder = Path(address)
+        return _from_registry(address.removeprefix(REGISTRY).partition("@")[0], scores)
+    return _from_folder(Path(address), scores)
+
+
+def _from_registry(name: str, scores: Path) -> Champion | None:
+    from cyclegan.registry.config import RegisterConfig
+    from cyclegan.registry.promote import judge
+
+    decision = judge(scores, RegisterConfig(name=name))
+    if decision.champion_score is not None:
+        return Champion(decision.reason, {"score": decision.champion_score})
+    return None if decision.alias == "champion" else Champion(decision.reason)
+
+
+def _from_folder(folder: Path, scores: Path) -> Champion:
     try:
-        scores, details = (read_json(folder / f"{name}.json") for name in ("scores", "evaluation"))
-        extractor = details["extractor"]
-        return Champion(
-            f"{extractor['name']} {extractor['sha256']}",
-            details["data_version"],
-            scores,
-            {name: (low, high) for name, (low, high) in details["intervals"].items()},
-        )
-    except (OSError, ValueError, KeyError):
+        theirs, about = _read(folder)
+    except (OSError, ValueError):
         raise UsageError(
-            f"champion = {address}: there are no scores.json and evaluation.json there."
+            f"champion = {folder}: there are no scores.json and evaluation.json there."
         ) from None
+    ours, about_ours = _read(scores)
+    if any(about.get(key) != about_ours[key] for key in ("extractor", "data_version", "protocol")):
+        return Champion("judged on other data or by other means: the scores can't be compared")
+    intervals = {name: (low, high) for name, (low, high) in about["intervals"].items()}
+    low, high = about_ours["intervals"].get("score", [ours["score"]] * 2)
+    their_low, their_high = intervals.get("score", (theirs["score"],) * 2)
+    if high < their_low:
+        verdict = "this model is better, and the intervals do not overlap"
+    elif low > their_high:
+        verdict = "this model is worse, and the intervals do not overlap"
+    else:
+        verdict = "not certainly different: the intervals overlap"
+    return Champion(verdict, theirs, intervals)
 
 
-def _from_registry(name: str) -> Champion | None:
-    from cyclegan import tracking
-
-    if not tracking.enabled():
-        return None
-    tracking.check_server()
-    from mlflow import MlflowClient
-
-    from cyclegan.registry.promote import present_champion
-
-    evidence = present_champion(MlflowClient(), name)
-    if evidence is None:
-        logger.info("There is no champion of %s to compare with yet.", name)
-        return None
-    intervals = {"score": evidence.interval} if evidence.interval else {}
-    return Champion(evidence.extractor, evidence.data_version, {"score": evidence.score}, intervals)
+def _read(folder: Path) -> tuple[dict[str, float], dict[str, Any]]:
+    return read_json(folder / "scores.json"), read_json(folder / "evaluation.json")

@@ -32,7 +32,6 @@ def evaluate(prepared: Path, model: Path, out: Path, config: EvaluateConfig) -> 
 
     manifest = read_manifest(prepared)
     device = resolve_device(config.device)
-    champion = find_champion(config.champion)
     loaded = load_model(model, device)
     with (
         machine(device, threads=resolve_threads(0), deterministic=False),
@@ -45,6 +44,7 @@ def evaluate(prepared: Path, model: Path, out: Path, config: EvaluateConfig) -> 
             write_json(folder / "scores.json", evaluation.scores)
             write_json(folder / "evaluation.json", details)
             write_per_image(folder / "per_image.csv", evaluation)
+            champion = find_champion(config.champion, folder)
             write_report(folder / "report.html", evaluation, details, champion, prepared, model)
         tracker.metrics(evaluation.scores)
         tracker.artifact(out, "evaluation")

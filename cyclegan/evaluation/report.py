@@ -82,7 +82,7 @@ def pick_examples(errors: Sequence[float], most: int) -> list[tuple[str, int]]:
 def write_report(
     path: Path, e: Evaluation, details: dict[str, Any], champion: Champion | None, prepared: Path, model: Path
 ) -> None:
-    """Render report.html; a champion judged by other means is mentioned, not compared."""
+    """Render report.html into `path`."""
     import jinja2
 
     environment = jinja2.Environment(
@@ -92,11 +92,8 @@ def write_report(
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    extractor = f"{e.extractor.name} {e.extractor.sha256}"
-    given = champion is not None
-    if champion is None or not champion.comparable(extractor, e.manifest.version):
-        champion = Champion(extractor, e.manifest.version)
-    old_scores, old_intervals = champion.scores, champion.intervals
+    old_scores = champion.scores if champion else {}
+    old_intervals = champion.intervals if champion else {}
     curves = charts.read_losses(model / "losses.csv")
     page = environment.get_template("report.html.j2").render(
         title=_title(details),
@@ -109,10 +106,9 @@ def write_report(
                 for name, label in _headline_names(e)
             ]
         ),
-        champion_given=given,
+        verdict=champion.verdict if champion else "",
         champion_comparable=bool(old_scores),
         champion_column=len(old_scores) > 1,  # the registry knows the headline alone
-        verdict=_verdict(e, old_scores, old_intervals.get("score", [old_scores.get("score", 0.0)] * 2)),
         directions=[_direction(e, d, old_scores) for d in DIRECTIONS],
         examples={d: _examples(e, d) for d in DIRECTIONS},
         nearest={d: _nearest(e, d, prepared) for d in DIRECTIONS},
@@ -157,18 +153,6 @@ def _row(name: str, label: str, e: Evaluation, champion: dict[str, float], hint:
         number(champion[name]) if name in champion else "",
         hint,
     )
-
-
-def _verdict(e: Evaluation, champion: dict[str, float], old: Sequence[float]) -> str:
-    if "score" not in champion:
-        return ""
-    low, high = e.intervals.get("score", (e.scores["score"],) * 2)
-    old_low, old_high = old
-    if high < old_low:
-        return "better, and the intervals do not overlap"
-    if low > old_high:
-        return "worse, and the intervals do not overlap"
-    return "not certainly different: the intervals overlap"
 
 
 def _direction(e: Evaluation, d: Direction, champion: dict[str, float]) -> dict[str, Any]:
