@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -75,3 +76,16 @@ def kfp_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[KfpServer]:
     yield state
     server.shutdown()
     server.server_close()
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder with two small generators of random weights."""
+    from cyclegan.model import DIRECTIONS, save_model
+    from cyclegan.networks import build_generator
+
+    options = {"blocks": 1, "width": 4}
+    folder = tmp_path_factory.mktemp("tiny") / "model"
+    generators = {direction: build_generator("resnet", **options) for direction in DIRECTIONS}
+    save_model(folder, generators, {"generator": {"name": "resnet", **options}, "image_size": 32})
+    return folder

@@ -1,0 +1,94 @@
+"""The sweep and the translation, compiled, on this machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def _run(folder: Path, *words: str, **environment: str) -> str:
+    command = [sys.executable, "-m", "pipeline", "run", *words]
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "KFP_", "CYCLEGAN_"))}
+    clean |= {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "NO_PROXY": "127.0.0.1", **environment}
+    done = subprocess.run(
+        command, cwd=folder, env=clean, capture_output=True, text=True, timeout=500, check=False
+    )
+    assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-5000:]
+    return done.stdout
+
+
+def test_a_sweep_registers_the_best_and_nests_its_runs(mlflow_server: str, tmp_path: Path) -> None:
+    from mlflow import MlflowClient
+
+    _run(
+        tmp_path,
+        "--pipeline=sweep",
+        'grid={"seed": [0, 1]}',
+        "source=synthetic:city?train=6&test=4&size=32",
+        "version=",
+        "load_size=32",
+        "epochs=1",
+        "decay_epochs=0",
+        "batch_size=2",
+        'train_options={"blocks": 1, "width": 8, "discriminator_width": 8}',
+        'evaluate_options={"resamples": 0}',
+        "features=random",
+        "model_name=swept",
+        MLFLOW_TRACKING_URI=mlflow_server,
+        MLFLOW_EXPERIMENT_NAME="sweep",
+    )
+    client = MlflowClient(mlflow_server)
+    runs = client.search_runs([client.get_experiment_by_name("sweep").experiment_id])
+    (parent,) = [run for run in runs if "trials" in run.data.tags]
+    children = [run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+    assert {run.data.params["train.seed"] for run in children} == {"0", "1"}
+    best = min(
+        children, key=lambda r: r.data.metrics["kernel_random_AtoB"] + r.data.metrics["kernel_random_BtoA"]
+    )
+    assert parent.data.tags["best_run"] == best.info.run_id
+    assert client.get_model_version_by_alias("swept-AtoB", "champion").run_id == best.info.run_id
+
+
+def test_a_sweep_of_a_wrong_field_fails_before_any_training() -> None:
+    from components.sweep import plan_trials
+    from cyclegan.errors import UsageError
+
+    trials = plan_trials.python_func({"seed": [0.0, 1.0], "lr": [1e-4]}, '{"blocks": 3}')
+    assert [json.loads(trial) for trial in trials] == [
+        {"blocks": 3, "seed": 0.0, "lr": 1e-4},
+        {"blocks": 3, "seed": 1.0, "lr": 1e-4},
+    ]
+    with pytest.raises(UsageError, match="sed"):
+        plan_trials.python_func({"sed": [0]}, "{}")
+
+
+def test_images_under_an_s3_prefix_are_translated_once(
+    s3_bucket: str, tiny_model: Path, tmp_path: Path
+) -> None:
+    import numpy as np
+    from PIL import Image
+
+    from cyclegan.storage import open_store
+
+    photos = open_store(f"s3://{s3_bucket}/photos")
+    noise = np.random.default_rng(0)
+    for number in range(5):
+        Image.fromarray(noise.integers(0, 256, (24, 20, 3), dtype=np.uint8)).save(tmp_path / "one.png")
+        photos.put(tmp_path / "one.png", f"street/{number}.png")
+    maps = open_store(f"s3://{s3_bucket}/maps")
+    maps.write("street/3.png", b"done before")
+    words = ["--pipeline=translate", f"images=s3://{s3_bucket}/photos", f"out=s3://{s3_bucket}/maps"]
+    words += [f"model={tiny_model}", "shards=2"]
+    environment = {name: os.environ[name] for name in os.environ if name.startswith("AWS_")}
+    _run(tmp_path, *words, **environment)
+    keys = [entry.key for entry in maps.list()]
+    assert keys == [f"street/{number}.png" for number in range(5)]
+    assert maps.read("street/3.png") == b"done before"
+    assert maps.read("street/4.png").startswith(b"\x89PNG")
