@@ -5,9 +5,16 @@ VENV = .venv
 BIN = $(VENV)/bin
 UV = $(BIN)/uv
 READY = $(VENV)/.ready
+# The image: its name and base, an index of CPU builds of torch, a folder of weights to bake in
+IMAGE ?= localhost/cyclegan-pipeline:0.1.0
+BASE ?= docker.io/library/python:3.11-slim-bookworm
+TORCH_INDEX ?=
+WEIGHTS ?= deploy/weights
+BUILD_FLAGS ?=
+ENGINE ?= $(shell docker info >/dev/null 2>&1 && echo docker || echo podman)
 
 .DEFAULT_GOAL := help
-.PHONY: help run repro kfp-local ui test lint format lock compile clean
+.PHONY: help run repro kfp-local ui test lint format lock compile clean image test-containers
 
 help:  ## list the verbs
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -55,6 +62,13 @@ lock: $(UV)  ## resolve the dependencies anew into requirements.lock
 
 compile: $(READY)  ## compile the Kubeflow pipelines to YAML
 	$(BIN)/python -m pipeline compile
+
+image:  ## build the image that the pipeline's steps run in (docker or podman)
+	$(ENGINE) build --build-arg BASE=$(BASE) --build-arg TORCH_INDEX=$(TORCH_INDEX) --build-arg WEIGHTS=$(WEIGHTS) \
+	  --build-arg REVISION=$$(git describe --always --abbrev=40 --dirty --exclude='*') $(BUILD_FLAGS) -t $(IMAGE) .
+
+test-containers: $(READY) image  ## the compiled pipeline in containers of that image
+	CYCLEGAN_TEST_IMAGE=$(IMAGE) $(BIN)/python -m pytest tests/containers
 
 clean:  ## remove what the runs wrote (not the data, not the virtual environment)
 	rm -rf outputs mlflow.db mlartifacts mlruns .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -31,6 +31,7 @@ def _parser() -> argparse.ArgumentParser:
         verb.add_argument("--file", type=Path, help="another compiled file")
         verb.add_argument("--params", type=Path, help="take values from a file such as presets/maps.yaml")
         verb.add_argument("--list", action="store_true", help="list the parameters and their defaults")
+    running.add_argument("--image", default="", help="run each task in a container of this image")
     submitting.add_argument("--experiment", default="cyclegan", help="KFP experiment (default: cyclegan)")
     submitting.add_argument("--name", help="name of the run")
     submitting.add_argument("--image", default="", help="image for every task instead of the compiled one")
@@ -81,7 +82,7 @@ def _run(options: argparse.Namespace) -> None:
     spec = load_spec(file)
     if options.list:
         return _list(spec)
-    folder = run(file, _arguments(options, spec, {}))
+    folder = run(file, _arguments(options, spec, {}), image=options.image)
     print("\n".join(summary(folder)))
     return None
 

@@ -1,4 +1,4 @@
-"""Run a compiled pipeline on this machine, each task in a process of its own."""
+"""Run a compiled pipeline on this machine, each task in a process or a container of its own."""
 
 from __future__ import annotations
 
@@ -15,13 +15,18 @@ from cyclegan.errors import CycleGANError
 from pipeline.adapting import write_adapted
 
 OUTPUTS = Path("outputs/kfp")
+PASSED_ON = ("AWS_", "MLFLOW_", "CYCLEGAN_", "KFP_RUN_ID", "OMP_", "NO_PROXY", "HTTPS_PROXY")
+"""How the names of variables begin that containers get from this process."""
 
 
-def run(file: Path, arguments: dict[str, Any], root: Path = OUTPUTS) -> Path:
+def run(
+    file: Path, arguments: dict[str, Any], root: Path = OUTPUTS, *, image: str = "", retries: bool = False
+) -> Path:
     """Run the pipeline in `file`; returns the folder with the artifacts of this run.
 
-    KFP_RUN_ID names the execution in MLflow; where the environment has none, a new one is made. A failure is
-    final: what retries are for, nodes that vanish, does not happen here.
+    With `image` each task runs in a container of it, by the engine that DOCKER_HOST names, else in a process.
+    KFP_RUN_ID names the execution in MLflow; where the environment has none, a new one is made. Without
+    `retries` a failure is final: what they are for, nodes that vanish, does not happen here.
     Raises CycleGANError when a step failed; the step has then said why.
     """
     from kfp import components, local
@@ -30,11 +35,17 @@ def run(file: Path, arguments: dict[str, Any], root: Path = OUTPUTS) -> Path:
     warnings.filterwarnings("ignore", message=".*custom or non-Python base image", category=RuntimeWarning)
     warnings.filterwarnings("ignore", message=".*have no effect in the current local runner")
     os.environ.setdefault("KFP_RUN_ID", str(uuid.uuid4()))
-    folder = root / os.environ["KFP_RUN_ID"]
-    local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(folder))
+    folder = root.resolve() / os.environ["KFP_RUN_ID"]
+    runner: Any = local.SubprocessRunner(use_venv=False)
+    if image:
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o777)  # the image's user is another than this one
+        environment = {name: value for name, value in os.environ.items() if name.startswith(PASSED_ON)}
+        runner = local.DockerRunner(network_mode="host", shm_size="1g", environment=environment)
+    local.init(runner, pipeline_root=str(folder))
     with tempfile.TemporaryDirectory() as temporary:
         adapted = Path(temporary) / file.name
-        write_adapted(file, adapted, retries=False)
+        write_adapted(file, adapted, image=image, retries=retries)
         pipeline = components.load_component_from_file(str(adapted))
     try:
         pipeline(**arguments)

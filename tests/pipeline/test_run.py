@@ -93,7 +93,7 @@ def test_a_good_score_is_registered(executions: dict[str, Execution]) -> None:
 
 def test_the_summary_names_artifacts_report_and_run(executions: dict[str, Execution]) -> None:
     folder, log = executions["open"].folder, executions["open"].log
-    assert "artifacts     outputs/kfp/execution-1" in log
+    assert f"artifacts     {folder}/outputs/kfp/execution-1" in log
     (report,) = {line.split()[1] for line in log.splitlines() if line.startswith("report ")}
     assert "<html" in (folder / report).read_text().lower()
     assert f"MLflow run    {executions['open'].decisions()[0]['run_id']}" in log

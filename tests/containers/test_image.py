@@ -1,0 +1,158 @@
+"""The image for real: the compiled pipeline in containers, against a real MLflow server and S3 API.
+
+Skips unless CYCLEGAN_TEST_IMAGE names a built image; `make test-containers` builds one and sets it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+pytestmark = [pytest.mark.container, pytest.mark.timeout(1800)]
+ROOT = Path(__file__).resolve().parents[2]
+TINY = {
+    "source": "synthetic:city?train=16&test=4&size=32",
+    "version": "",
+    "load_size": 32,
+    "epochs": 4,
+    "decay_epochs": 0,
+    "batch_size": 2,
+    "train_options": '{"blocks": 1, "width": 8, "discriminator_width": 8, "sample_every": 0}',
+    "evaluate_options": '{"resamples": 0}',
+    "features": "random",
+    "model_name": "contained",
+}
+
+
+@pytest.fixture(scope="module")
+def image() -> str:
+    name = os.environ.get("CYCLEGAN_TEST_IMAGE", "")
+    if not name:
+        pytest.skip("CYCLEGAN_TEST_IMAGE names no image: run `make test-containers`")
+    return name
+
+
+@pytest.fixture(scope="module")
+def engine(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A docker client: of the engine that answers, else of a podman service started for these tests."""
+    docker = pytest.importorskip("docker")
+    service = None
+    if "DOCKER_HOST" not in os.environ and not Path("/var/run/docker.sock").exists():
+        if not shutil.which("podman"):
+            pytest.skip("neither docker nor podman is at hand")
+        socket = tmp_path_factory.mktemp("engine") / "podman.sock"
+        service = subprocess.Popen(["podman", "system", "service", "--time=0", f"unix://{socket}"])
+        os.environ["DOCKER_HOST"] = f"unix://{socket}"
+        while not socket.exists():
+            time.sleep(0.1)
+    client = docker.from_env()
+    assert client.ping()
+    yield client
+    client.close()
+    if service:
+        del os.environ["DOCKER_HOST"]
+        service.terminate()
+        service.wait()
+
+
+def _run(image: str, folder: Path, checkpoints: str, file: Path, **arguments: Any) -> Path:
+    from pipeline.local import run
+
+    os.environ["KFP_RUN_ID"] = folder.name
+    try:
+        values = TINY | {"checkpoints": checkpoints} | arguments
+        return run(file, values, folder, image=image, retries=True)
+    finally:
+        del os.environ["KFP_RUN_ID"]
+
+
+def _file(folder: Path) -> Path:
+    """The committed pipeline, with retries that don't wait."""
+    documents = list(yaml.safe_load_all((ROOT / "pipeline" / "cyclegan.yaml").read_text()))
+    for component in documents[0]["components"].values():
+        for task in component.get("dag", {}).get("tasks", {}).values():
+            if "retryPolicy" in task:
+                task["retryPolicy"] |= {"backoffDuration": "1s", "maxRetryCount": 2}
+    file = folder / "cyclegan.yaml"
+    file.write_text(yaml.safe_dump_all(documents))
+    return file
+
+
+def _weights(folder: Path) -> list[bytes]:
+    (model,) = [m for m in folder.glob("**/train/model") if (m / "config.json").exists()]
+    return [(model / f"{direction}.safetensors").read_bytes() for direction in ("AtoB", "BtoA")]
+
+
+def _inside(engine: Any, image: str, script: str, **options: Any) -> str:
+    options = {"remove": True, "network_mode": "host"} | options
+    return engine.containers.run(image, ["sh", "-ec", script], **options).decode()
+
+
+def test_any_user_can_work_in_it_and_no_tools_are_left(engine: Any, image: str) -> None:
+    script = "id -u; touch here $HOME/there; cyclegan --help | head -1; ! command -v gcc && ! command -v uv"
+    for user, uid in ((None, "1000"), ("123456:0", "123456")):
+        lines = _inside(engine, image, script, user=user).splitlines()
+        assert lines[0] == uid
+        assert lines[1].startswith("usage: cyclegan")
+    labels = engine.images.get(image).labels
+    assert labels["org.opencontainers.image.version"]
+    assert "org.opencontainers.image.revision" in labels
+
+
+def test_the_pipeline_in_containers_through_both_branches_of_the_gate(
+    engine: Any, image: str, mlflow_server: str, s3_bucket: str, tmp_path: Path
+) -> None:
+    from mlflow import MlflowClient
+
+    checkpoints = f"s3://{s3_bucket}/checkpoints"
+    file = _file(tmp_path)
+    shut = _run(image, tmp_path / "shut", checkpoints, file, max_score=1e-9)
+    assert not list(shut.glob("**/register/registration"))
+    opened = _run(image, tmp_path / "open", checkpoints, file, max_score=0.0)
+    (registration,) = opened.glob("**/register/registration")
+    decision = json.loads(registration.read_text())
+    assert decision["versions"] == {"AtoB": "1", "BtoA": "1"}
+    version = MlflowClient(mlflow_server).get_model_version_by_alias("contained-AtoB", "champion")
+    assert version.run_id == decision["run_id"]
+    # the second run found the first one's finished training in S3
+    assert _weights(shut) == _weights(opened)
+
+
+def test_a_killed_training_goes_on_from_s3_to_the_same_weights(
+    engine: Any, image: str, mlflow_server: str, s3_bucket: str, tmp_path: Path
+) -> None:
+    from cyclegan.storage import open_store
+
+    file = _file(tmp_path)
+    gate = {"max_score": 1e-9, "epochs": 12}
+    quiet = _run(image, tmp_path / "quiet", f"s3://{s3_bucket}/quiet", file, **gate)
+    killed: list[str] = []
+
+    def kill() -> None:
+        store = open_store(f"s3://{s3_bucket}/killed")
+        deadline = time.monotonic() + 600
+        while time.monotonic() < deadline and not killed:
+            if any("state" in e.key or e.size > 1000 for e in store.list()):
+                for container in engine.containers.list():
+                    if "train" in str(container.attrs.get("Args") or container.attrs["Config"]["Cmd"][-8:]):
+                        container.kill("SIGKILL")
+                        killed.append(container.id)
+                        return
+            time.sleep(0.05)
+
+    watcher = threading.Thread(target=kill)
+    watcher.start()
+    interrupted = _run(image, tmp_path / "killed", f"s3://{s3_bucket}/killed", file, **gate)
+    watcher.join()
+    assert killed
+    assert _weights(interrupted) == _weights(quiet)
