@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import math
 import re
 from collections.abc import Callable
@@ -335,22 +334,31 @@ def test_monitor_wants_enough_images(make_prepared: Make) -> None:
         Monitor(make_prepared(test_a=3, test_b=3), features="random")
 
 
-def test_scores_reach_the_run_of_the_model(
-    make_prepared: Make, make_model: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_scores_reach_the_run_and_the_registrys_champion_the_report(
+    make_prepared: Make, make_model: Make, tmp_path: Path, mlflow_server: str
 ) -> None:
-    mlflow = pytest.importorskip("mlflow")
-    monkeypatch.setenv("CYCLEGAN_TRACKING", "on")
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
-    monkeypatch.chdir(tmp_path)
+    import mlflow
+
+    from cyclegan.registry.config import RegisterConfig
+    from cyclegan.registry.promote import register
+
+    mlflow.set_tracking_uri(mlflow_server)
     with mlflow.start_run() as run:
         run_id = run.info.run_id
-    model = make_model()
+    prepared, model, out = make_prepared(), make_model(), tmp_path / "scores"
     write_json(model / "config.json", read_json(model / "config.json") | {"mlflow_run_id": run_id})
-    scores = evaluate(make_prepared(), model, tmp_path / "scores", fast())
+    address = "models:/evaluation-test"
+    scores = evaluate(prepared, model, out, fast(champion=address))  # there is none yet
+    assert "champion" not in Page((out / "report.html").read_text()).text
     found = mlflow.get_run(run_id)
     assert found.data.metrics["score"] == pytest.approx(scores["score"])
     assert found.data.params["evaluate.features"] == "random"
-    assert read_json(tmp_path / "scores" / "evaluation.json")["mlflow_run_id"] == run_id
+    assert read_json(out / "evaluation.json")["mlflow_run_id"] == run_id
     names = [a.path for a in mlflow.MlflowClient().list_artifacts(run_id, "evaluation")]
     assert "evaluation/report.html" in names
-    assert json.loads((tmp_path / "scores" / "scores.json").read_text()) == scores
+
+    register(model, out, tmp_path / "registration.json", RegisterConfig(name="evaluation-test"))
+    evaluate(prepared, make_model(name="other", seed=1), tmp_path / "second", fast(champion=address))
+    text = Page((tmp_path / "second" / "report.html").read_text()).text
+    assert f"champion {number(scores['score'])}" in text
+    assert "better than the champion's" in text
