@@ -327,6 +327,7 @@ class _MlflowTracker(Tracker):
 
         try:
             run = self._open(step, run_id, name)
+            _mark_experiment(run.info.experiment_id)
             self._known = dict(run.data.params)
             self.url = run_url(run)
             self.run_id = run.info.run_id
@@ -465,6 +466,17 @@ def run_url(run: Any) -> str | None:
     if not uri.startswith(("http://", "https://")):
         return None
     return f"{redact(uri).rstrip('/')}/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
+
+
+def _mark_experiment(experiment_id: str) -> None:
+    """Tell the UI that this is about training; otherwise it opens on a page about language models' traces."""
+    import mlflow
+
+    client = mlflow.MlflowClient()
+    with suppress(mlflow.MlflowException):  # whoever may log runs need not be allowed to change experiments
+        kind = client.get_experiment(experiment_id).tags.get("mlflow.experimentKind", "")
+        if not kind or kind.endswith("_inferred"):
+            client.set_experiment_tag(experiment_id, "mlflow.experimentKind", "custom_model_development")
 
 
 def _source(uri: str) -> tuple[str, dict[str, Any]]:

@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 PICTURE = re.compile(
     r"images/(?P<key>.+)[+%]step[+%](?P<step>\d+)[+%]timestamp[+%](?P<time>\d+)[+%][^+%]*png"
 )
-HIGHER_IS_BETTER = ("psnr", "ssim", "accuracy", "precision", "recall", "density", "coverage", "per_second")
+HIGHER_IS_BETTER = ("psnr", "ssim", "accuracy", "precision", "recall", "density", "coverage")
 LOWER_IS_BETTER = ("score", "fid", "kid", "frechet", "kernel", "l1", "lpips")
 NOT_SCORES = re.compile(
     r"(system|loss|score)/|_(se|input|mean)$|^(lr|input_correlation_.*|device_memory_gb)$"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,6 +29,17 @@ class Evidence:
     """95 % interval of the score."""
     fingerprint: str = ""
     """Hash of the weights: tells whether two pieces of evidence are about the same model."""
+
+    def to_json(self) -> str:
+        """All of it, to the last digit, as one line."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Evidence:
+        """The reverse of `to_json`. Raises ValueError, KeyError or TypeError for other texts."""
+        values = json.loads(text)
+        values["interval"] = tuple(values["interval"]) if values["interval"] else None
+        return cls(**values)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -75,7 +75,7 @@ def register(model: Path, scores: Path, out: Path, config: RegisterConfig) -> Re
                 )
             # last, so that an alias never points at half a pair
             set_alias(client, config.name, versions, decision.alias)
-        tracker.tags(_run_tags(config.name, versions, decision))
+        tracker.tags(_run_tags(config.name, loaded, evidence, versions, decision))
         return _conclude(config, evidence, decision, versions, tracker.run_id, out)
 
 
@@ -104,42 +104,38 @@ def present_champion(client: MlflowClient, name: str) -> Evidence | None:
     version = version_by_alias(client, f"{name}-AtoB", "champion")
     if version is None:
         return None
-    tags = version.tags
-    ends = (tags.get("interval_low"), tags.get("interval_high"))
-    return Evidence(
-        score=float(tags.get("score", "nan")),
-        metric=tags.get("metric", "an unknown metric"),
-        data_version=tags.get("data_version", "unknown"),
-        extractor=tags.get("extractor", ""),
-        protocol=tags.get("protocol", ""),
-        lower_is_better=tags.get("lower_is_better", "True") == "True",
-        interval=(float(ends[0]), float(ends[1])) if ends[0] and ends[1] else None,
-        fingerprint=tags.get("fingerprint", ""),
-    )
+    try:
+        return Evidence.from_json(version.tags["evidence"])
+    except (KeyError, ValueError, TypeError):  # somebody else made this version
+        return Evidence(score=float("nan"), metric="an unknown metric", data_version="unknown")
 
 
 def _tags(model: Model, evidence: Evidence, decision: Decision) -> dict[str, str]:
-    """What the registry keeps with both versions: enough to judge the next candidate against them."""
+    """What the registry keeps with both versions; few, for the UI lists them all beside each version."""
     facts: dict[str, Any] = {
-        "score": evidence.score,
+        "score": f"{evidence.score:.6g}",
         "metric": evidence.metric,
-        "lower_is_better": evidence.lower_is_better,
-        "data_version": evidence.data_version,
-        "data_uri": tracking.redact((model.config.get("data") or {}).get("uri", "")),
-        "extractor": evidence.extractor,
-        "protocol": evidence.protocol,
-        "fingerprint": evidence.fingerprint,
-        "git_commit": model.config.get("git_commit"),
         "verdict": decision.reason,
+        "data_version": evidence.data_version,
+        "git_commit": model.config.get("git_commit"),
+        "fingerprint": evidence.fingerprint,
+        "evidence": evidence.to_json(),  # by which the next candidate is judged
     }
-    if evidence.interval:
-        facts["interval_low"], facts["interval_high"] = evidence.interval
     return {key: str(value) for key, value in facts.items() if value not in (None, "")}
 
 
-def _run_tags(name: str, versions: dict[str, str], decision: Decision) -> dict[str, str]:
+def _run_tags(
+    name: str, model: Model, evidence: Evidence, versions: dict[str, str], decision: Decision
+) -> dict[str, str]:
+    from cyclegan.registry.versions import describe
+
     listed = ", ".join(f"{name}-{direction} v{version}" for direction, version in versions.items())
-    return {"registered": listed or "no", "alias": decision.alias or "none", "verdict": decision.reason}
+    return {
+        "registered": listed or "no",
+        "alias": decision.alias or "none",
+        "verdict": decision.reason,
+        "mlflow.note.content": describe(model, evidence.data_version, decision.reason),
+    }
 
 
 def _conclude(

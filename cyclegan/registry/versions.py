@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import tempfile
 import time
@@ -37,13 +38,14 @@ def publish(
     Where a version of these weights is there already its tags are renewed and its number returned.
     """
     own = {key: value for key, value in scores.items() if _concerns(key, direction)}
-    # what the next candidate is judged by comes last, for it must not be rounded
-    tags = {key: f"{value:.6g}" for key, value in own.items()} | tags
+    tags = tags | {"scores": json.dumps(own)}
+    text = f"{describe(model, tags['data_version'], tags['verdict'])}\n\n{_as_table(own)}"
     registered = f"{name}-{direction}"
     if version := _version_of(client, registered, tags["fingerprint"]):
         for key, value in tags.items():
             if version.tags.get(key) != value:
                 client.set_model_version_tag(registered, version.version, key, value)
+        client.update_model_version(registered, version.version, text)
         return str(version.version)
     model_id = _log_model(registered, direction, model, folder, run_id, tags, own)
     _ensure_registered_model(client, registered, direction, model)
@@ -52,7 +54,7 @@ def publish(
         source=f"models:/{model_id}",
         run_id=run_id,
         tags=tags,
-        description=_describe(model, tags, own),
+        description=text,
         model_id=model_id,
     )
     return str(version.version)
@@ -212,13 +214,16 @@ def pip_requirements() -> list[str]:
     return [f"torch=={torch.__version__.split('+')[0]}", f"numpy=={numpy.__version__}"]
 
 
-def _describe(model: Model, tags: dict[str, str], scores: dict[str, float]) -> str:
-    generator = model.config.get("generator") or {}
-    data = (model.config.get("data") or {}).get("uri", "")
-    rows = "\n".join(f"| {key} | {value:.4g} |" for key, value in scores.items())
-    epochs, size = (model.config.get(key, "?") for key in ("epochs", "image_size"))
+def describe(model: Model, data_version: str, verdict: str) -> str:
+    """What the model is and what became of it, in Markdown."""
+    data = tracking.redact((model.config.get("data") or {}).get("uri", ""))
+    epochs, size, seed = (model.config.get(key, "?") for key in ("epochs", "image_size", "seed"))
     return (
-        f"`{generator.get('name', '')}` trained for {epochs} epochs on `{tracking.redact(data)}`, version "
-        f"`{tags['data_version']}`, at {size} pixels.\n\n"
-        f"Verdict: {tags['verdict']}.\n\n| score | value |\n|---|---|\n{rows}\n"
+        f"`{model.config['generator']['name']}` trained for {epochs} epochs on `{data}` (version "
+        f"`{data_version}`) at {size} pixels, seed {seed}.\n\nVerdict: {verdict}."
     )
+
+
+def _as_table(scores: dict[str, float]) -> str:
+    rows = (f"| {name} | {value:.4g} |" for name, value in scores.items() if not name.endswith("_se"))
+    return "\n".join(["| score | value |", "|---|---|", *rows])
