@@ -41,7 +41,8 @@ COPY cyclegan cyclegan
 RUN --mount=type=secret,id=uv,target=/etc/uv/uv.toml \
     --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     --mount=type=cache,target=/root/.cache/uv \
-    /opt/uv/bin/uv build --quiet --wheel --out-dir /dist
+    /opt/uv/bin/uv build --quiet --wheel --out-dir /dist \
+ && /opt/uv/bin/uv pip install --quiet --no-index --no-deps --python /opt/venv/bin/python --prefix /package /dist/*.whl
 
 FROM ${BASE} AS final
 COPY --from=dependencies /opt/venv /opt/venv
@@ -57,10 +58,9 @@ ARG WEIGHTS=deploy/weights
 COPY ${WEIGHTS} /opt/weights/
 RUN mkdir -p -m 1777 /workspace && mkdir -p /opt/weights/hub/checkpoints && chmod -R a+rX /opt/weights \
  && chmod 1777 /opt/weights/hub/checkpoints
-# Last, since it changes with every commit: the package alone, a layer of some hundred kilobytes.
-RUN --mount=type=bind,from=dependencies,source=/opt/uv,target=/opt/uv \
-    --mount=type=bind,from=wheel,source=/dist,target=/dist \
-    /opt/uv/bin/uv pip install --quiet --no-cache --no-index --no-deps --python /opt/venv/bin/python /dist/*.whl
+# Last, since it changes with every commit: the package alone, a layer of some hundred kilobytes. Copied rather
+# than installed from a mount, since podman's cache does not look into mounts and would keep the former code.
+COPY --from=wheel /package /opt/venv
 WORKDIR /workspace
 USER 1000:0
 ARG VERSION=0.1.0
