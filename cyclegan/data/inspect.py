@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -122,10 +123,9 @@ def inspect(folder: Path, report: Path | None, config: InspectConfig) -> Inspect
         raise UsageError(f"There is no folder {folder}.")
     found = find_domains(list_files(folder), str(folder))
     names = {domain: sorted(found[domain].values()) for domain in ORDER if domain in found}
-    measured: dict[str, dict[str, Measurement]] = {}
-    for domain, files in names.items():
-        jobs = [Job(str(folder / name), config.max_pixels) for name in files]
-        measured[domain] = dict(zip(files, for_each(measure, jobs, config.workers, domain), strict=True))
+    jobs = [Job(str(folder / name), config.max_pixels) for files in names.values() for name in files]
+    results = for_each(measure, jobs, config.workers, "inspect")
+    measured = {d: dict(zip(files, islice(results, len(files)), strict=True)) for d, files in names.items()}
     good = {d: {name: m for name, m in ms.items() if not m.reason} for d, ms in measured.items()}
     for domain, images in good.items():
         if not images:

@@ -18,7 +18,7 @@ Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 CHUNK = 16
-WORTH_A_PROCESS = 128  # images; starting a process takes as long as preparing about so many
+WORTH_A_PROCESS = 200  # images; starting a process takes as long as preparing about so many
 
 
 def for_each(

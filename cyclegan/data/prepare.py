@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -78,7 +79,7 @@ def preprocess(raw: Path, out: Path, config: PreprocessConfig) -> Manifest:
         return former
     paired = config.pairs == "auto" and are_pairs(files["testA"], files["testB"])
     with atomic_dir(out) as folder:
-        outcomes = {domain: _pack_domain(raw, folder, domain, files[domain], config) for domain in DOMAINS}
+        outcomes = _pack(raw, folder, files, config)
         refused = {
             f"{domain}/{name}": outcome.reason
             for domain in DOMAINS
@@ -149,27 +150,30 @@ def _former_result(
     return former if found == (uri, version, settings, method) else None
 
 
-def _pack_domain(
-    raw: Path, folder: Path, domain: str, names: Sequence[str], config: PreprocessConfig
-) -> list[Outcome]:
+def _pack(
+    raw: Path, folder: Path, files: Mapping[str, Sequence[str]], config: PreprocessConfig
+) -> dict[str, list[Outcome]]:
     from cyclegan.data.packing import Job, create, pack_image
     from cyclegan.data.parallel import for_each
 
-    npy = folder / f"{domain}.npy"
-    create(npy, len(names), config.load_size)
-    jobs = [
-        Job(
-            path=str(raw / domain / name),
-            npy=str(npy),
-            row=row,
-            size=config.load_size,
-            aspect=config.aspect,
-            min_size=config.min_size,
-            max_pixels=config.max_pixels,
-        )
-        for row, name in enumerate(names)
-    ]
-    return list(for_each(pack_image, jobs, config.workers, domain))
+    jobs = []
+    for domain in DOMAINS:
+        npy = folder / f"{domain}.npy"
+        create(npy, len(files[domain]), config.load_size)
+        jobs += [
+            Job(
+                path=str(raw / domain / name),
+                npy=str(npy),
+                row=row,
+                size=config.load_size,
+                aspect=config.aspect,
+                min_size=config.min_size,
+                max_pixels=config.max_pixels,
+            )
+            for row, name in enumerate(files[domain])
+        ]
+    outcomes = for_each(pack_image, jobs, config.workers, "preprocess")
+    return {domain: list(islice(outcomes, len(files[domain]))) for domain in DOMAINS}
 
 
 def _check_share(refused: Mapping[str, str], total: int, limit: float, raw: Path) -> None:

@@ -78,7 +78,7 @@ def test_rejected_images_leave_no_trace_in_the_arrays(tmp_path: Path, make_tree:
 
 
 def test_any_number_of_workers_gives_the_same_bytes(tmp_path: Path, make_tree: MakeTree) -> None:
-    raw = make_tree(tmp_path / "raw", {"trainA": 400, "trainB": 9, "testA": 1, "testB": 1})
+    raw = make_tree(tmp_path / "raw", {"trainA": 800, "trainB": 9, "testA": 1, "testB": 1})
     (raw / "trainA" / "77.png").write_bytes(b"no image")
     for workers in (1, 3):
         preprocess(raw, tmp_path / str(workers), PreprocessConfig(load_size=16, workers=workers))

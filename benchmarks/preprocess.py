@@ -1,0 +1,124 @@
+"""Preprocess: images/s by number of processes, against a plain loop, and the peak of memory for many images.
+
+    python benchmarks/preprocess.py --raw FOLDER [--load-size 286] [--many 10000]
+
+FOLDER holds trainA trainB testA testB. The plain loop decodes, resizes and stacks everything in memory. Runs
+take turns; medians and ratios go into a table and into outputs/benchmarks/preprocess.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from cyclegan.cores import available_cores
+from cyclegan.data.layout import DOMAINS, is_image, list_files
+from cyclegan.data.prepare import PreprocessConfig, preprocess
+from cyclegan.files import write_json
+
+OUT = Path("outputs/benchmarks/preprocess.json")
+
+# run in a process of its own, so that its peak is its own
+PEAK = """
+import json, sys
+from pathlib import Path
+from cyclegan.data.prepare import PreprocessConfig, preprocess
+import cyclegan.data.packing, cyclegan.data.parallel
+
+def peak():  # VmHWM and not ru_maxrss, which a process inherits from the one that started it
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
+
+before = peak()
+preprocess(Path(sys.argv[1]), Path(sys.argv[2]), PreprocessConfig(load_size=int(sys.argv[3]), workers=1))
+print(json.dumps({"imports_mb": before, "peak_mb": peak()}))
+"""
+
+
+def plain_loop(raw: Path, size: int) -> int:
+    count = 0
+    for domain in DOMAINS:
+        rows = []
+        for name in list_files(raw / domain):
+            if is_image(name):
+                with Image.open(raw / domain / name) as image:
+                    small = image.convert("RGB").resize((size, size), Image.Resampling.BICUBIC)
+                rows.append(np.asarray(small))
+        count += len(np.stack(rows))
+    return count
+
+
+def many_images(raw: Path, target: Path, count: int) -> None:
+    """A dataset of `count` images by linking those of `raw` under many names."""
+    for domain in DOMAINS:
+        (target / domain).mkdir(parents=True)
+        files = [raw / domain / name for name in list_files(raw / domain)][:100]
+        for i in range(count if domain == "trainA" else len(files)):
+            (target / domain / f"{i}{files[i % len(files)].suffix}").symlink_to(
+                files[i % len(files)].resolve()
+            )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--raw", type=Path, required=True)
+    parser.add_argument("--load-size", type=int, default=286)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--many", type=int, default=10_000)
+    args = parser.parse_args()
+    seconds: dict[str, list[float]] = {}
+    with tempfile.TemporaryDirectory() as temporary:
+        count = plain_loop(args.raw, args.load_size)  # caches warm
+        for _ in range(args.rounds):
+            start = time.perf_counter()
+            plain_loop(args.raw, args.load_size)
+            seconds.setdefault("plain loop in memory", []).append(time.perf_counter() - start)
+            for workers in sorted({1, available_cores()}):
+                out = Path(temporary) / "out"
+                start = time.perf_counter()
+                preprocess(args.raw, out, PreprocessConfig(load_size=args.load_size, workers=workers))
+                seconds.setdefault(f"preprocess, {workers} process(es)", []).append(
+                    time.perf_counter() - start
+                )
+                shutil.rmtree(out)
+        peaks = {}
+        for number in (args.many // 10, args.many):
+            raw = Path(temporary) / f"many{number}"
+            many_images(args.raw, raw, number)
+            command = [sys.executable, "-c", PEAK, str(raw), str(raw) + ".out", str(args.load_size)]
+            peaks[number] = json.loads(
+                subprocess.run(command, capture_output=True, check=True, text=True).stdout
+            )
+            peaks[number]["arrays_mb"] = (Path(str(raw) + ".out") / "trainA.npy").stat().st_size / 1e6
+            shutil.rmtree(str(raw) + ".out")
+    plain = statistics.median(seconds["plain loop in memory"])
+    rows = [
+        {
+            "path": name,
+            "images_per_second": round(count / statistics.median(times), 1),
+            "times_the_plain_loop": round(plain / statistics.median(times), 2),
+        }
+        for name, times in seconds.items()
+    ]
+    print(f"{count} images to {args.load_size}x{args.load_size}")
+    for row in rows:
+        print(f"{row['path']:<28}{row['images_per_second']:>9} images/s{row['times_the_plain_loop']:>8} x")
+    for number, peak in peaks.items():
+        print(f"{number} images: " + ", ".join(f"{name} {value:.0f}" for name, value in peak.items()))
+    write_json(OUT, {"load_size": args.load_size, "cores": available_cores(), "rows": rows, "memory": peaks})
+
+
+if __name__ == "__main__":
+    main()
