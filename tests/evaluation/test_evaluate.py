@@ -103,6 +103,20 @@ def test_random_features_are_called_fid_nowhere(
     assert not re.search(r"\b(fid|kid)\b", prose, re.IGNORECASE)
 
 
+def test_partial_inception_carries_its_name(
+    make_prepared: Make, make_model: Make, tmp_path: Path, inception_file: Path
+) -> None:
+    config = fast(features="inception64", weights=str(inception_file))
+    scores = evaluate(make_prepared(test_a=4, test_b=4), make_model(), tmp_path / "scores", config)
+    distances = [n for n in scores if re.match("fid|kid|frechet|kernel|precision|recall", n)]
+    assert distances
+    assert all("inception64" in name for name in distances)
+    details = read_json(tmp_path / "scores" / "evaluation.json")
+    assert details["headline"] == "frechet_inception64"
+    assert details["extractor"]["sha256"].startswith("c19de925")
+    assert any("4 test images for 64 feature dimensions" in note for note in details["notes"])
+
+
 def test_the_same_again_gives_the_same_scores(make_prepared: Make, make_model: Make, tmp_path: Path) -> None:
     prepared, model = make_prepared(), make_model()
     first = evaluate(prepared, model, tmp_path / "a", fast())

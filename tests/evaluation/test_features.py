@@ -226,3 +226,15 @@ def test_a_file_in_torchs_cache_is_found(inception_file: Path, monkeypatch: pyte
     folder.mkdir(parents=True)
     shutil.copyfile(inception_file, folder / weights.URL.rsplit("/", 1)[1])
     assert load_extractor("auto").name == "inception768"
+
+
+def test_weights_from_s3(tmp_path: Path, s3_bucket: str) -> None:
+    from cyclegan.storage import open_store
+
+    path = tmp_path / "inception.pth"
+    torch.save(tiny_state(), path)
+    open_store(f"s3://{s3_bucket}/weights").put(path, "inception.pth")
+    address = f"s3://{s3_bucket}/weights/inception.pth"
+    assert weights.load_weights(address, sha256(path)).sha256 == sha256(path)
+    with pytest.raises(CycleGANError):
+        weights.load_weights(f"s3://{s3_bucket}/weights/none.pth")
