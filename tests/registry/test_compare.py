@@ -1,0 +1,77 @@
+"""Comparing runs that a real MLflow server holds."""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from cyclegan.errors import CycleGANError, UsageError
+from cyclegan.registry.compare import CompareConfig, compare
+from cyclegan.tracking import open_run
+
+
+@pytest.fixture
+def make_run(mlflow_server, tmp_path):
+    def make(name, lr, score, version="a" * 32 + ".dir", psnr=20.0):
+        manifest = SimpleNamespace(
+            uri="synthetic:city", version=version, paired=True, height=8, width=8, domains={}
+        )
+        facts = tmp_path / "evaluation.json"
+        facts.write_text(json.dumps({"intervals": {"score": [score - 1, score + 1]}}))
+        with open_run("train", name=name) as tracker:
+            tracker.params("train", {"lr": lr, "epochs": 7})
+            tracker.dataset(manifest)
+            tracker.metrics({"loss/G": 9.0, "score": score, "psnr_AtoB": psnr, "l1_AtoB_mean": 1.0})
+            for epoch in (2, 10):
+                tracker.image("samples_AtoB", np.full((4, 12, 3), 20 * epoch, np.uint8), epoch)
+            tracker.artifact(facts, "evaluation")
+        return tracker.run_id
+
+    return make
+
+
+def test_scores_and_pictures_side_by_side(make_run, tmp_path):
+    version = uuid.uuid4().hex + ".dir"
+    good = make_run("good run", 0.1, 3.25, version)
+    bad = make_run("<bad> run", 0.2, 4.5, version, psnr=21.0)
+    text = compare([bad, good], tmp_path / "page.html", CompareConfig())
+    lines = text.splitlines()
+    assert f"<bad> run ({bad[:6]})" in lines[0] and f"good run ({good[:6]})" in lines[0]
+    assert re.fullmatch(r"score +4\.5 +3\.25 \*", lines[1])
+    assert re.fullmatch(r"psnr_AtoB +21 \* +20", lines[2])
+    assert len(lines) == 3
+
+    page = (tmp_path / "page.html").read_text()
+    assert page.count("data:image/webp;base64,") == 2
+    assert "after epoch 10" in page and "after epoch 2<" not in page
+    assert "&lt;bad&gt; run" in page and "<bad>" not in page
+    assert "2.25 to 4.25" in page
+    assert "train.lr" in page.split("What differs")[1].split("parameters are the same")[0]
+    assert not re.search(r"(src|href)=\"(?!data:|http://127)", page)
+
+    by_data = compare([], tmp_path / "page.html", CompareConfig(data_version=version))
+    assert by_data.splitlines()[0].index("good run") < by_data.splitlines()[0].index("<bad> run")
+    only = compare(["good run"], tmp_path / "page.html", CompareConfig())
+    assert "3.25" in only and "*" not in only
+
+
+def test_scores_on_different_data_have_no_best(make_run, tmp_path):
+    runs = [make_run("one", 0.1, 3.0), make_run("two", 0.1, 4.0, "b" * 32 + ".dir")]
+    text = compare(runs, tmp_path / "page.html", CompareConfig())
+    assert "do not compare" in text and "*" not in text
+    assert "do not compare" in (tmp_path / "page.html").read_text()
+
+
+def test_runs_that_are_not_there(mlflow_server, tmp_path, monkeypatch):
+    for runs, message in [(["f" * 32], "no run f"), (["nobody"], "no run called"), ([], "Name the runs")]:
+        with pytest.raises(UsageError, match=message):
+            compare(runs, tmp_path / "page.html", CompareConfig())
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
+    with pytest.raises(CycleGANError, match="Cannot reach"):
+        compare(["x"], tmp_path / "page.html", CompareConfig())
+    assert not (tmp_path / "page.html").exists()
