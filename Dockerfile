@@ -52,7 +52,8 @@ ENV PATH=/opt/venv/bin:/usr/local/bin:/usr/bin:/bin \
     XDG_CACHE_HOME=/tmp/.cache \
     TORCH_HOME=/opt/weights \
     PYTHONUNBUFFERED=1 \
-    PYTHONDONTWRITEBYTECODE=1
+    PYTHONDONTWRITEBYTECODE=1 \
+    GIT_PYTHON_REFRESH=quiet
 # Files as torch.hub lays them out: hub/checkpoints/NAME. Steps that find a file there download nothing.
 ARG WEIGHTS=deploy/weights
 COPY ${WEIGHTS} /opt/weights/

@@ -35,6 +35,7 @@ def _parser() -> argparse.ArgumentParser:
     submitting.add_argument("--experiment", default="cyclegan", help="KFP experiment (default: cyclegan)")
     submitting.add_argument("--name", help="name of the run")
     submitting.add_argument("--image", default="", help="image for every task instead of the compiled one")
+    submitting.add_argument("--service-account", default="", help="of the pods, such as cyclegan-steps")
     submitting.add_argument("--no-cache", action="store_true", help="run every task anew")
     return parser
 
@@ -57,7 +58,7 @@ def _compile(options: argparse.Namespace) -> None:
 
 def _arguments(options: argparse.Namespace, spec: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
     """Arguments by rising precedence: `given`, a preset, the words of the command line."""
-    from pipeline.arguments import parse
+    from pipeline.arguments import check_complete, parse
 
     arguments = dict(given)
     if options.params:
@@ -65,7 +66,9 @@ def _arguments(options: argparse.Namespace, spec: dict[str, Any], given: dict[st
         from pipeline.defaults import read_defaults
 
         arguments |= parameters(options.pipeline, read_defaults(options.params))
-    return arguments | parse(spec, options.words)
+    arguments |= parse(spec, options.words)
+    check_complete(spec, arguments)
+    return arguments
 
 
 def _list(spec: dict[str, Any]) -> None:
@@ -108,6 +111,7 @@ def _submit(options: argparse.Namespace) -> None:
         run_name=options.name,
         image=options.image,
         caching=not options.no_cache,
+        service_account=options.service_account,
     )
     print(f"run {run_id}")
     if endpoint := os.environ.get("KFP_ENDPOINT"):

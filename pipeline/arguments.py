@@ -52,6 +52,14 @@ def parse(spec: dict[str, Any], words: Sequence[str]) -> dict[str, Any]:
     return arguments
 
 
+def check_complete(spec: dict[str, Any], arguments: dict[str, Any]) -> None:
+    """Raise UsageError where a parameter without a default is not given."""
+    known = spec["root"].get("inputDefinitions", {}).get("parameters", {})
+    missing = [name for name, facts in known.items() if not facts.get("isOptional") and name not in arguments]
+    if missing:
+        raise UsageError(f"{missing[0]} is missing: {known[missing[0]]['description']}")
+
+
 def _value(name: str, text: str, kind: str) -> Any:
     if kind == "STRING":
         return text

@@ -45,6 +45,7 @@ def submit(
     run_name: str | None = None,
     image: str = "",
     caching: bool = True,
+    service_account: str = "",
 ) -> str:
     """Create a run on the cluster that KFP_ENDPOINT, or else the kubectl context, names; returns its id.
 
@@ -65,7 +66,11 @@ def submit(
             sent = Path(folder) / file.name
             write_adapted(file, sent, image=image, caching=caching)
             run = client.create_run_from_pipeline_package(
-                str(sent), arguments=arguments, run_name=run_name or file.stem, experiment_name=experiment
+                str(sent),
+                arguments=arguments,
+                run_name=run_name or file.stem,
+                experiment_name=experiment,
+                service_account=service_account or None,
             )
     except ApiException as error:
         raise CycleGANError(f"Kubeflow Pipelines refused: {error.status} {error.reason}.") from None

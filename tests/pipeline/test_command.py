@@ -37,6 +37,7 @@ def _arguments(run: dict[str, Any]) -> dict[str, Any]:
         (['train_options={"batch_size": 0}'], "batch_size"),
         (["--file", "nowhere.yaml"], "make compile"),
         (["--params", "nowhere.yaml"], "nowhere.yaml"),
+        (["--pipeline", "translate", "out=maps"], "images is missing: s3:// prefix"),
     ],
 )
 def test_wrong_usage_is_one_sentence(
@@ -54,8 +55,10 @@ def test_parameters_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_submit_sends_the_compiled_pipeline(kfp_server: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["submit", "epochs=3", "lr=1e-4", "--name", "trial", "--image", "hub/image@sha256:0"]) == 0
+    words = ["submit", "epochs=3", "lr=1e-4", "--name", "trial", "--service-account", "cyclegan-steps"]
+    assert main([*words, "--image", "hub/image@sha256:0"]) == 0
     (run,) = kfp_server.runs
+    assert run["service_account"] == "cyclegan-steps"
     assert run["display_name"] == "trial"
     assert _arguments(run) == {"epochs": 3, "lr": 1e-4}
     spec = run["pipeline_spec"]["pipeline_spec"]
