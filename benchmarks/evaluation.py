@@ -58,6 +58,7 @@ def alternate(candidates: dict[str, Callable[[], Any]], repeat: int) -> dict[str
             start = time.perf_counter()
             call()
             seconds[name].append(time.perf_counter() - start)
+            print(f"  ({name}: {seconds[name][-1]:.2f} s)", file=sys.stderr, flush=True)
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
