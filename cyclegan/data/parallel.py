@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -40,10 +41,15 @@ def _chunk(action: Callable[[Job], Result], jobs: Sequence[Job]) -> list[Result]
     return [action(job) for job in jobs]
 
 
+def _leave_interrupts_to_the_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 def _in_processes(action: Callable[[Job], Result], jobs: Sequence[Job], workers: int) -> Iterator[Result]:
     chunks = [jobs[i : i + CHUNK] for i in range(0, len(jobs), CHUNK)]
     # spawn: forking a process in which torch or MLflow already runs threads can hang
-    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+    spawn = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, mp_context=spawn, initializer=_leave_interrupts_to_the_parent)
     try:
         for results in pool.map(partial(_chunk, action), chunks):
             yield from results

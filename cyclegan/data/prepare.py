@@ -78,7 +78,7 @@ def preprocess(raw: Path, out: Path, config: PreprocessConfig) -> Manifest:
         logger.info("%s already holds this version with these settings", out)
         return former
     paired = config.pairs == "auto" and are_pairs(files["testA"], files["testB"])
-    with atomic_dir(out) as folder:
+    with atomic_dir(out.resolve()) as folder:  # resolved: a link to a larger disk stays a link
         outcomes = _pack(raw, folder, files, config)
         refused = {
             f"{domain}/{name}": outcome.reason

@@ -92,7 +92,7 @@ def fetch(out: Path, config: FetchConfig) -> Source:
     """
     _guard(out)
     try:
-        with atomic_dir(out) as folder:
+        with atomic_dir(out.resolve()) as folder:  # resolved: a link to a larger disk stays a link
             source = _fetch(folder, config)
     except OSError as error:
         raise CycleGANError(f"Cannot write {out}: {error.strerror}.") from None

@@ -174,6 +174,14 @@ def test_linked_folders_are_read(tmp_path: Path, make_tree: MakeTree) -> None:
     assert preprocess(raw, tmp_path / "out", SMALL).domains["trainA"]["count"] == 5
 
 
+def test_a_linked_result_stays_a_link(tmp_path: Path, make_tree: MakeTree) -> None:
+    (tmp_path / "large disk").mkdir()
+    (tmp_path / "out").symlink_to(tmp_path / "large disk")
+    preprocess(make_tree(tmp_path / "raw"), tmp_path / "out", SMALL)
+    assert (tmp_path / "out").is_symlink()
+    assert (tmp_path / "large disk" / "manifest.json").is_file()
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [

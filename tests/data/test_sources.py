@@ -232,6 +232,14 @@ def test_other_peoples_folders_are_not_replaced(tmp_path: Path, original: Path) 
     assert (home / "thesis.tex").read_text() == "years of work"
 
 
+def test_a_linked_result_stays_a_link(tmp_path: Path, original: Path) -> None:
+    (tmp_path / "large disk").mkdir()
+    (tmp_path / "out").symlink_to(tmp_path / "large disk")
+    source = fetch(tmp_path / "out", FetchConfig(source=str(original)))
+    assert (tmp_path / "out").is_symlink()
+    check(tmp_path / "large disk", source, original)
+
+
 def test_fetching_a_folder_into_itself_keeps_it(tmp_path: Path, original: Path) -> None:
     source = fetch(original, FetchConfig(source=str(original)))
     assert source.counts == COUNTS
