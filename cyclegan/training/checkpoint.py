@@ -72,6 +72,10 @@ class Checkpoints:
         """The checkpoints in this run's folder, the one with the most steps first."""
         return _newest_first(self.store, f"{self.folder}/")
 
+    def others(self) -> bool:
+        """Whether the store holds checkpoints of any other run."""
+        return any(found.folder != self.folder for found in _newest_first(self.store, ""))
+
     def load(
         self, wanted: Schedule, steps_per_epoch: int
     ) -> Iterator[tuple[dict[str, Tensor], dict[str, Any]]]:

@@ -48,6 +48,8 @@ class State:
     step: int = 0
     pending: list[Tensor] = field(default_factory=list)
     """Losses of the updates since the last log line."""
+    best: dict[str, Tensor] = field(default_factory=dict)
+    """Weights of both generators when they scored best; empty without evaluations during training."""
     facts: dict[str, Any] = field(default_factory=dict)
     """Small things to remember that fit JSON, such as the MLflow run."""
 
@@ -61,6 +63,7 @@ class State:
                 found |= {f"{kind}.{index}.{name}": torch.as_tensor(m) for name, m in moments.items()}
         found["buffer_a"] = gathered(self.buffer_a.images)
         found["buffer_b"] = gathered(self.buffer_b.images)
+        found |= {f"best.{name}": tensor for name, tensor in self.best.items()}
         if self.pending:
             found["losses"] = torch.stack(self.pending)
         return found
@@ -78,6 +81,7 @@ class State:
             optimiser.load_state_dict({**optimiser.state_dict(), "state": moments})
         for name, buffer in (("buffer_a", self.buffer_a), ("buffer_b", self.buffer_b)):
             buffer.images.copy_(tensors[name].chunk(processes.world)[processes.rank])
+        self.best = _below(tensors, "best")
         pending = tensors.get("losses")
         self.pending = [] if pending is None else list(pending.to(self.buffer_a.images.device))
         self.step, self.facts = facts["step"], facts
@@ -89,6 +93,27 @@ class State:
         """The generators AtoB and BtoA that count: the averages where there are any."""
         source = self.average or self.networks
         return source.AtoB, source.BtoA
+
+    def note_score(self, score: float, epoch: int, patience: int) -> None:
+        """Keep the weights of the best score (lowest) so far; after `patience` worse ones in a row, stop."""
+        best = self.facts.get("best")
+        if best is None or score < best["score"]:
+            self.facts["best"] = {"score": score, "epoch": epoch}
+            pair = torch.nn.ModuleList(self.exported())
+            self.best = {name: tensor.detach().cpu().clone() for name, tensor in pair.state_dict().items()}
+            self.facts["worse"] = 0
+        else:
+            self.facts["worse"] += 1
+        self.facts["stopped"] = 0 < patience <= self.facts["worse"]
+
+    def restore_best(self) -> None:
+        """Make the best-scored generators the exported ones, where there are any."""
+        if self.best:
+            torch.nn.ModuleList(self.exported()).load_state_dict(self.best)
+
+    def epoch_exported(self, steps_per_epoch: int) -> int:
+        """How many epochs the exported generators were trained."""
+        return self.facts["best"]["epoch"] if self.best else self.step // steps_per_epoch
 
     def advance(self) -> None:
         """Note that an update was done."""

@@ -1,0 +1,104 @@
+"""Sampling: every image its turn, the same chances for the same seed, and batches as the plan says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cyclegan.data.packed import PackedImages, Sampling, shuffled
+from cyclegan.errors import UsageError
+
+
+def sampling(**fields: object) -> Sampling:
+    values: dict[str, object] = {"count_a": 7, "count_b": 5, "image_height": 10, "image_width": 12}
+    values |= {"batch_size": 2, "crop_size": 6, "flip": True, "epoch_size": "larger", "seed": 3}
+    return Sampling(**{**values, "lane_slots": 4, **fields})  # type: ignore[arg-type]
+
+
+@given(
+    count=st.integers(1, 9),
+    batches=st.lists(st.integers(1, 6), min_size=1, max_size=8),
+    seed=st.integers(0, 99),
+)
+@settings(max_examples=50, deadline=None)
+def test_every_image_comes_once_a_pass_however_the_stream_is_cut(
+    count: int, batches: list[int], seed: int
+) -> None:
+    start, parts = 0, []
+    for length in batches:
+        parts.append(shuffled(count, start, length, seed, domain=0))
+        start += length
+    stream = torch.cat(parts)
+    assert torch.equal(stream, shuffled(count, 0, start, seed, domain=0))
+    for i in range(0, start - count + 1, count):
+        assert sorted(stream[i : i + count].tolist()) == list(range(count))
+
+
+def test_epochs_differ_domains_differ_and_seeds_repeat() -> None:
+    plan = sampling().plan(0)
+    again = sampling().plan(0)
+    assert all(torch.equal(getattr(plan, n), getattr(again, n)) for n in ("a", "b", "buffer_a", "buffer_b"))
+    assert not torch.equal(plan.a, sampling().plan(1).a)
+    assert not torch.equal(plan.a, sampling(seed=4).plan(0).a)
+    same = sampling(count_b=7).plan(0)
+    assert not torch.equal(same.a[..., 0], same.b[..., 0])
+
+
+def test_epoch_sizes() -> None:
+    assert sampling().plan(0).a.shape == (3, 2, 4)
+    assert sampling(epoch_size="smaller").plan(0).a.shape == (2, 2, 4)
+    assert sampling(batch_size=50).steps == 1
+
+
+def test_parts_of_processes_make_up_the_plan() -> None:
+    plan = sampling(batch_size=6).plan(0)
+    parts = [plan.part(rank, 3) for rank in range(3)]
+    assert torch.equal(torch.cat([part.a for part in parts], dim=1), plan.a)
+    assert torch.equal(torch.cat([part.buffer_b for part in parts], dim=1), plan.buffer_b)
+
+
+def test_crops_reach_every_corner_and_mirror_half_the_time() -> None:
+    rows = sampling(count_a=4000).plan(0).a.flatten(0, 1)
+    assert set(rows[:, 1].tolist()) == set(range(5))
+    assert set(rows[:, 2].tolist()) == set(range(7))
+    assert 0.45 < rows[:, 3].double().mean() < 0.55
+    whole = sampling(crop_size=0, flip=False).plan(0).a
+    assert not whole[..., 1:].any()
+
+
+def test_the_buffer_fills_first_and_then_swaps_half_the_time() -> None:
+    rows = torch.cat([sampling(count_a=1000, batch_size=1).plan(epoch).buffer_a for epoch in range(2)])[:, 0]
+    slot, keep, show_old = rows.unbind(1)
+    assert slot[:4].tolist() == [0, 1, 2, 3]
+    assert keep[:4].tolist() == [1] * 4
+    assert show_old[:4].tolist() == [0] * 4
+    assert torch.equal(keep[4:], show_old[4:])
+    assert 0.45 < keep[4:].double().mean() < 0.55
+    assert set(slot.tolist()) == {0, 1, 2, 3}
+    assert not sampling(lane_slots=0).plan(0).buffer_a.any()
+
+
+def test_a_batch_is_cut_and_mirrored_as_numpy_would(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (7, 10, 12, 3), dtype=np.uint8)
+    np.save(tmp_path / "trainA.npy", images)
+    packed = PackedImages(tmp_path / "trainA.npy", torch.device("cpu"), crop_size=6)
+    rows = sampling().plan(0).a[0]
+    batch = packed.batch(rows)
+    assert batch.dtype == torch.float32
+    for got, (image, top, left, mirrored) in zip(batch, rows.tolist(), strict=True):
+        cut = images[image, top : top + 6, left : left + 6].astype(np.float32) / 127.5 - 1
+        cut = cut[:, ::-1] if mirrored else cut
+        np.testing.assert_allclose(got.permute(1, 2, 0).numpy(), cut, atol=1e-6)
+
+
+def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="crop_size = 11 is larger than the prepared images of 10×12"):
+        sampling(crop_size=11)
+    (tmp_path / "trainA.npy").write_text("no array")
+    with pytest.raises(UsageError, match="cyclegan preprocess"):
+        PackedImages(tmp_path / "trainA.npy", torch.device("cpu"))

@@ -1,0 +1,149 @@
+"""Shapes, sizes and what each network sees."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from cyclegan.errors import UsageError
+from cyclegan.networks import VggUnet, build_discriminator, build_generator
+
+
+def count(network: nn.Module) -> int:
+    return sum(p.numel() for p in network.parameters())
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "parameters"),
+    [
+        ("vgg_unet", {}, 15_863_267),
+        ("vgg_unet", {"norm": "layer"}, 15_858_359),
+        ("resnet", {"blocks": 9}, 11_378_179),
+        ("resnet", {"blocks": 6}, 7_837_699),
+    ],
+)
+def test_generators_have_the_published_number_of_weights(name: str, options: dict, parameters: int) -> None:
+    assert count(build_generator(name, **options)) == parameters
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "parameters"),
+    [("author", {}, 2_766_529), ("author", {"norm": "layer"}, 2_764_743), ("patchgan", {}, 2_764_737)],
+)
+def test_discriminators_have_the_published_number_of_weights(
+    name: str, options: dict, parameters: int
+) -> None:
+    assert count(build_discriminator(name, **options)) == parameters
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("vgg_unet", {}),
+        ("vgg_unet", {"norm": "layer"}),
+        ("resnet", {"blocks": 1, "width": 4}),
+        ("resnet", {"blocks": 1, "width": 4, "upsample": "resize", "norm": "layer"}),
+        ("unet", {"depth": 4, "width": 4}),
+    ],
+)
+def test_a_generator_keeps_the_size_and_treats_each_image_by_itself(name: str, options: dict) -> None:
+    torch.manual_seed(0)
+    generator = build_generator(name, **options)
+    side = int(generator.multiple)  # type: ignore[arg-type]
+    images = torch.rand(3, 3, 2 * side, 3 * side) * 2 - 1
+    with torch.no_grad():
+        together = generator(images)
+        alone = torch.cat([generator(image[None]) for image in images])
+    assert together.shape == images.shape
+    assert together.abs().max() <= 1
+    assert together.std() > 0.01
+    torch.testing.assert_close(together, alone, rtol=0, atol=1e-3)
+
+
+def test_score_maps_have_the_published_sizes() -> None:
+    image = torch.zeros(1, 3, 256, 256)
+    with torch.no_grad():
+        assert build_discriminator("patchgan")(image).shape == (1, 1, 30, 30)
+        assert build_discriminator("author")(image).shape == (1, 1, 16, 16)
+
+
+@pytest.mark.parametrize(("layers", "field"), [(1, 16), (2, 34), (3, 70), (4, 142)])
+def test_a_score_of_the_patchgan_sees_a_patch_of_this_side(layers: int, field: int) -> None:
+    discriminator = build_discriminator("patchgan", layers=layers, width=2)
+    # An instance norm sees the whole image; what the paper counts is what the convolutions see.
+    for parent in list(discriminator.modules()):
+        for name, child in parent.named_children():
+            if isinstance(child, nn.InstanceNorm2d):
+                setattr(parent, name, nn.Identity())
+    image = torch.rand(1, 3, 288, 288, requires_grad=True)
+    scores = discriminator(image)
+    scores[0, 0, scores.shape[2] // 2, scores.shape[3] // 2].backward()
+    assert image.grad is not None
+    seen = image.grad.abs().sum((0, 1)) > 0
+    rows, columns = seen.any(1).nonzero(), seen.any(0).nonzero()
+    assert int(rows.max() - rows.min()) + 1 == field
+    assert int(columns.max() - columns.min()) + 1 == field
+
+
+def vgg_state(blocks: int = 5) -> dict[str, Tensor]:
+    """Random weights in the layout of torchvision's VGG-16."""
+    indices = [0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28]
+    widths = [64, 64, 128, 128, 256, 256, 256] + [512] * 6
+    chance = torch.Generator().manual_seed(0)
+    state, inputs = {}, 3
+    for index, width in list(zip(indices, widths, strict=True))[: {5: 13, 3: 7}[blocks]]:
+        state[f"features.{index}.weight"] = torch.randn(width, inputs, 3, 3, generator=chance) / inputs**0.5
+        state[f"features.{index}.bias"] = torch.randn(width, generator=chance)
+        inputs = width
+    return state
+
+
+def test_the_encoder_is_torchvisions_vgg16_on_imagenets_scale() -> None:
+    from torchvision.models import vgg16
+
+    theirs = vgg16(weights=None).features
+    state = vgg_state()
+    theirs.load_state_dict({name.removeprefix("features."): value for name, value in state.items()})
+    ours = VggUnet()
+    assert ours.load_vgg_(state) == []
+    images = torch.rand(1, 3, 64, 64)
+    normed = (images - torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)) / torch.tensor(
+        [0.229, 0.224, 0.225]
+    ).view(3, 1, 1)
+    seen: list[Tensor] = []
+    ours.encoder[-1].register_forward_hook(lambda module, inputs, output: seen.append(output))
+    with torch.no_grad():
+        ours(images * 2 - 1)
+        expected = theirs(normed)
+    torch.testing.assert_close(seen[0], expected, rtol=1e-4, atol=1e-4)
+
+
+def test_incomplete_encoder_weights_need_consent() -> None:
+    with pytest.raises(UsageError, match="6 of VGG-16's 13"):
+        VggUnet().load_vgg_(vgg_state(blocks=3))
+    missing = VggUnet().load_vgg_(vgg_state(blocks=3), partial=True)
+    assert missing == [f"features.{i}" for i in (17, 19, 21, 24, 26, 28)]
+    with pytest.raises(UsageError):
+        VggUnet().load_vgg_({"conv.weight": torch.zeros(1)}, partial=True)
+
+
+def test_real_partial_weights_load(real_weights) -> None:  # type: ignore[no-untyped-def]
+    from cyclegan.training.pretrained import load_encoder
+
+    generator = VggUnet()
+    path = str(real_weights / "vgg16-imagenet-blocks1-3.pth")
+    with pytest.raises(UsageError, match="weights_partial"):
+        load_encoder([generator], path)
+    load_encoder([generator], path, partial=True)
+    state = torch.load(path, weights_only=True)
+    convolutions = [layer for layer in generator.encoder.modules() if isinstance(layer, nn.Conv2d)]
+    for layer, weight in zip(convolutions, list(state.values())[::2], strict=False):
+        assert torch.equal(layer.weight, weight)
+
+
+def test_unknown_names_and_options_are_refused() -> None:
+    with pytest.raises(UsageError, match="vgg_unet, resnet, unet"):
+        build_generator("resnet9")
+    with pytest.raises(UsageError, match="cannot be built"):
+        build_discriminator("patchgan", depth=3)

@@ -1,0 +1,191 @@
+"""Ended at any moment and started again, a run ends with the weights of one that never stopped."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import random
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from cyclegan.errors import CycleGANError
+from cyclegan.training.config import TrainConfig
+from cyclegan.training.loop import train
+
+SCRIPT = """
+import os, sys
+descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+os.dup2(descriptor, 2)
+os.environ.update(CYCLEGAN_TRACKING="off", OMP_NUM_THREADS="1")
+from cyclegan.errors import CycleGANError
+from cyclegan.training.loop import train
+try:
+    train(prepared, model, config, checkpoints=checkpoints)
+except CycleGANError as error:
+    print(error, file=sys.stderr)
+    sys.exit(error.exit_code)
+"""
+MODULES = ["torch._dynamo", "cyclegan.tracking", "cyclegan.storage", "cyclegan.training.loop"]
+
+
+class Run:
+    """Training in a process of its own, which can be killed; forked from one that has torch loaded."""
+
+    def __init__(self, prepared: Path, model: Path, checkpoints: Path | str, config: TrainConfig) -> None:
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(MODULES)
+        self.log = model.with_name("stderr")
+        names = {"prepared": prepared, "model": model, "checkpoints": str(checkpoints), "config": config}
+        self.process = context.Process(target=exec, args=(SCRIPT, {**names, "log": str(self.log)}))
+        self.process.start()
+
+    def running(self) -> bool:
+        return self.process.is_alive()
+
+    def kill(self) -> int:
+        self.process.kill()
+        return self.wait()
+
+    def wait(self) -> int:
+        self.process.join(120)
+        assert self.process.exitcode is not None, "still running after two minutes"
+        return self.process.exitcode
+
+    def errors(self) -> str:
+        return self.log.read_text()
+
+
+def weights(model: Path) -> tuple[bytes, bytes]:
+    return (model / "AtoB.safetensors").read_bytes(), (model / "BtoA.safetensors").read_bytes()
+
+
+def saved(checkpoints: Path) -> list[Path]:
+    return sorted(checkpoints.glob("*/*.safetensors"))
+
+
+def test_killed_again_and_again_while_writing_too(
+    prepared: Path, tmp_path: Path, small: Callable[..., TrainConfig]
+) -> None:
+    # A checkpoint after every update, so that most of the time is spent in writing one.
+    config = small(epochs=6, decay_epochs=6, checkpoint_minutes=1e-9, ema=0.9)
+    train(
+        prepared,
+        tmp_path / "straight",
+        replace(config, checkpoint_minutes=60),
+        checkpoints=str(tmp_path / "c"),
+    )
+    chance, folder, kills = random.Random(0), tmp_path / "killed", 0
+    while kills < 5:
+        before = saved(folder)
+        run = Run(prepared, tmp_path / "model", folder, config)
+        while saved(folder) == before and run.running():
+            time.sleep(0.01)
+        time.sleep(chance.random() * 0.3)
+        if run.kill() == 0:
+            break
+        kills += 1
+    assert kills >= 3
+    run = Run(prepared, tmp_path / "model", folder, config)
+    assert run.wait() == 0, run.errors()
+    assert weights(tmp_path / "model") == weights(tmp_path / "straight")
+    assert len(saved(folder)) == 2
+    assert not list(folder.glob("*/.*.safetensors.*"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_after_the_update_with_a_checkpoint(
+    number: signal.Signals, prepared: Path, tmp_path: Path, small: Callable[..., TrainConfig]
+) -> None:
+    config = small(epochs=300, decay_epochs=0)
+    run = Run(prepared, tmp_path / "model", tmp_path / "c", config)
+    while not saved(tmp_path / "c") and run.running():
+        time.sleep(0.01)
+    assert run.process.pid is not None
+    os.kill(run.process.pid, number)
+    assert run.wait() == 128 + number, run.errors()
+    errors = run.errors()
+    assert f"stopped by {number.name} after update" in errors
+    assert "Traceback" not in errors
+    step = int(errors.split("after update ")[1].split()[0])
+    assert saved(tmp_path / "c")[-1].name.startswith(f"{step:010d}-")
+
+
+def test_more_epochs_go_on_where_the_schedule_was_the_same(
+    prepared: Path, tmp_path: Path, small: Callable[..., TrainConfig], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    longer = small(epochs=3, decay_epochs=0)
+    train(prepared, tmp_path / "m1", small(epochs=2, decay_epochs=0), checkpoints=str(tmp_path / "c"))
+    train(prepared, tmp_path / "m2", longer, checkpoints=str(tmp_path / "c"))
+    assert "Going on after update 14 of 21" in caplog.text
+    train(prepared, tmp_path / "m3", longer, checkpoints=str(tmp_path / "other"))
+    assert weights(tmp_path / "m2") == weights(tmp_path / "m3")
+
+    caplog.clear()
+    falling = small(epochs=1, decay_epochs=1)  # from the second epoch on its rate is another
+    train(prepared, tmp_path / "m4", falling, checkpoints=str(tmp_path / "c"))
+    assert "Going on after update 7 of 14" in caplog.text
+    train(prepared, tmp_path / "m5", falling, checkpoints=str(tmp_path / "another"))
+    assert weights(tmp_path / "m4") == weights(tmp_path / "m5")
+
+
+def test_what_decides_the_result_starts_anew_and_what_does_not_goes_on(
+    prepared: Path, tmp_path: Path, small: Callable[..., TrainConfig], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    run = small(epochs=1, decay_epochs=0)
+    train(prepared, tmp_path / "m", run, checkpoints=str(tmp_path / "c"))
+    train(
+        prepared, tmp_path / "n", replace(run, sample_every=0, log_every=2), checkpoints=str(tmp_path / "c")
+    )
+    assert "Going on after update 7 of 7" in caplog.text
+    assert weights(tmp_path / "m") == weights(tmp_path / "n")
+    caplog.clear()
+    train(prepared, tmp_path / "o", replace(run, seed=1), checkpoints=str(tmp_path / "c"))
+    assert "Going on" not in caplog.text
+    assert "other parameters" in caplog.text
+    assert weights(tmp_path / "m") != weights(tmp_path / "o")
+
+
+def test_a_damaged_newest_checkpoint_is_passed_over(
+    prepared: Path, tmp_path: Path, small: Callable[..., TrainConfig], caplog: pytest.LogCaptureFixture
+) -> None:
+    train(prepared, tmp_path / "m", small(), checkpoints=str(tmp_path / "c"))
+    older, newest = saved(tmp_path / "c")
+    damaged = bytearray(newest.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    for content in (bytes(damaged), b"", bytes(damaged[:1000])):
+        newest.write_bytes(content)
+        train(prepared, tmp_path / "n", small(), checkpoints=str(tmp_path / "c"))
+        assert f"{newest.name} is damaged" in caplog.text
+        assert weights(tmp_path / "m") == weights(tmp_path / "n")
+        caplog.clear()
+    assert older.name < newest.name
+
+
+def test_two_processes_on_one_folder_are_refused(
+    prepared: Path, tmp_path: Path, small: Callable[..., TrainConfig]
+) -> None:
+    config = small(epochs=300, decay_epochs=0)
+    run = Run(prepared, tmp_path / "model", tmp_path / "c", config)
+    try:
+        while not saved(tmp_path / "c") and run.running():
+            time.sleep(0.01)
+        with pytest.raises(CycleGANError, match="Another process is training"):
+            train(prepared, tmp_path / "n", config, checkpoints=str(tmp_path / "c"))
+    finally:
+        run.kill()
+
+
+def test_losses_that_are_no_numbers_stop_the_run(
+    prepared: Path, tmp_path: Path, small: Callable[..., TrainConfig]
+) -> None:
+    with pytest.raises(CycleGANError, match=r"(At|After) update \d+"):
+        train(prepared, tmp_path / "m", small(lr=1e30, log_every=1), checkpoints=str(tmp_path / "c"))
+    assert not (tmp_path / "m").exists()
