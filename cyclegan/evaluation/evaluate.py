@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cyclegan.data.prepare import read_manifest
+from cyclegan.errors import UsageError
 from cyclegan.evaluation.champion import find_champion
 from cyclegan.evaluation.config import EvaluateConfig
 from cyclegan.evaluation.measure import Evaluation, measure
@@ -15,6 +16,8 @@ from cyclegan.files import atomic_dir, write_json
 from cyclegan.model import library_versions, load_model
 
 logger = logging.getLogger(__name__)
+
+FILES = frozenset({"scores.json", "evaluation.json", "per_image.csv", "report.html"})
 
 
 def evaluate(prepared: Path, model: Path, out: Path, config: EvaluateConfig) -> dict[str, float]:
@@ -30,6 +33,7 @@ def evaluate(prepared: Path, model: Path, out: Path, config: EvaluateConfig) -> 
     from cyclegan.tracking import open_run
     from cyclegan.training.device import machine, resolve_device, resolve_threads
 
+    _guard(out)
     manifest = read_manifest(prepared)
     device = resolve_device(config.device)
     loaded = load_model(model, device)
@@ -55,6 +59,16 @@ def evaluate(prepared: Path, model: Path, out: Path, config: EvaluateConfig) -> 
         low_high = evaluation.intervals.get(name)
         logger.info("%-28s %10.4f%s", name, value, " [{:.4f}, {:.4f}]".format(*low_high) if low_high else "")
     return evaluation.scores
+
+
+def _guard(out: Path) -> None:
+    """The folder is replaced as a whole, so it must not hold anything else."""
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{out} is a file: name a folder for the scores.")
+    found = {entry.name for entry in out.iterdir()} if out.exists() else set()
+    others = {name for name in found - FILES if not name.startswith(".")}  # DVC writes a .gitignore there
+    if others:
+        raise UsageError(f"{out} holds other files ({min(others)}): name a new folder for the scores.")
 
 
 def describe(e: Evaluation, run_id: str | None) -> dict[str, Any]:

@@ -221,6 +221,18 @@ def test_a_diverged_model_is_one_sentence_and_leaves_former_scores(
     assert (tmp_path / "scores" / "scores.json").read_bytes() == before
 
 
+def test_a_folder_of_other_things_is_left_alone(
+    make_prepared: Make, make_model: Make, tmp_path: Path
+) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").write_text("years of work")
+    with pytest.raises(UsageError, match=r"holds other files \(thesis.tex\)"):
+        evaluate(make_prepared(), make_model(), tmp_path / "mine", fast())
+    assert (tmp_path / "mine" / "thesis.tex").read_text() == "years of work"
+    with pytest.raises(UsageError, match="is a file"):
+        evaluate(tmp_path / "prepared", tmp_path / "model", tmp_path / "mine" / "thesis.tex", fast())
+
+
 def test_model_of_other_data_is_told(make_prepared: Make, make_model: Make, tmp_path: Path) -> None:
     model = make_model()
     config = read_json(model / "config.json")
