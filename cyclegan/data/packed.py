@@ -152,8 +152,15 @@ class Sampling:
 class PackedImages:
     """One domain, uint8 N×H×W×3, on the training device where it fits there and else in host memory."""
 
-    def __init__(self, file: Path, device: torch.device, *, crop_size: int = 0) -> None:
-        """Raises UsageError if `file` is no packed array."""
+    def __init__(
+        self,
+        file: Path,
+        device: torch.device,
+        *,
+        crop_size: int = 0,
+        memory_format: torch.memory_format = torch.contiguous_format,
+    ) -> None:
+        """`crop_size` 0 takes whole images. Raises UsageError if `file` is no packed array."""
         try:
             array = np.load(file, mmap_mode="c")
         except (OSError, ValueError):
@@ -162,24 +169,21 @@ class PackedImages:
         if device.type == "cuda" and images.nbytes < torch.cuda.mem_get_info(device)[0] // 5:
             images = images.to(device)
         self.images = images
-        self.device = device
+        self.device, self.memory_format = device, memory_format
         self.height, self.width = (crop_size, crop_size) if crop_size else images.shape[1:3]
 
     def __len__(self) -> int:
         return self.images.shape[0]
 
     def batch(self, rows: Tensor) -> Tensor:
-        """Cut, mirror and scale: rows B×(image, top, left, mirrored) → float32 B×3×H×W in [-1, 1].
-
-        The memory order is channels last, as the arrays are.
-        """
+        """Cut, mirror and scale: rows B×(image, top, left, mirrored) → float32 B×3×H×W in [-1, 1]."""
         rows = rows.to(self.images.device)
         image, top, left, mirrored = (column[:, None, None] for column in rows.unbind(1))
         y = torch.arange(self.height, device=rows.device)[None, :, None]
         x = torch.arange(self.width, device=rows.device)[None, None, :]
         x = torch.where(mirrored.bool(), self.width - 1 - x, x)
         pixels = self.images[image, top + y, left + x].to(self.device, non_blocking=True)
-        return scale(pixels)
+        return scale(pixels).contiguous(memory_format=self.memory_format)
 
 
 def scale(pixels: Tensor) -> Tensor:

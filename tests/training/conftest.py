@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 from collections.abc import Callable
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +35,15 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     manifest = {"uri": "random", "version": "0" * 32 + ".dir", "paired": False, "height": 40, "width": 40}
     (folder / "manifest.json").write_text(json.dumps({**manifest, "domains": domains, "config": {}}))
     return folder
+
+
+@pytest.fixture(scope="session")
+def warm() -> ForkServerContext:
+    """Starts processes from a server that has loaded torch, which costs ten seconds a process otherwise."""
+    context = multiprocessing.get_context("forkserver")
+    modules = ["torch._dynamo", "torch.distributed", "cyclegan.tracking", "cyclegan.storage"]
+    context.set_forkserver_preload([*modules, "cyclegan.training.loop"])
+    return context
 
 
 @pytest.fixture

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing
 import os
 import random
 import signal
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
 import pytest
@@ -31,15 +31,19 @@ except CycleGANError as error:
     print(error, file=sys.stderr)
     sys.exit(error.exit_code)
 """
-MODULES = ["torch._dynamo", "cyclegan.tracking", "cyclegan.storage", "cyclegan.training.loop"]
 
 
 class Run:
     """Training in a process of its own, which can be killed; forked from one that has torch loaded."""
 
-    def __init__(self, prepared: Path, model: Path, checkpoints: Path | str, config: TrainConfig) -> None:
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(MODULES)
+    def __init__(
+        self,
+        context: ForkServerContext,
+        prepared: Path,
+        model: Path,
+        checkpoints: Path | str,
+        config: TrainConfig,
+    ) -> None:
         self.log = model.with_name("stderr")
         names = {"prepared": prepared, "model": model, "checkpoints": str(checkpoints), "config": config}
         self.process = context.Process(target=exec, args=(SCRIPT, {**names, "log": str(self.log)}))
@@ -70,10 +74,10 @@ def saved(checkpoints: Path) -> list[Path]:
 
 
 def test_killed_again_and_again_while_writing_too(
-    prepared: Path, tmp_path: Path, small: Callable[..., TrainConfig]
+    warm: ForkServerContext, prepared: Path, tmp_path: Path, small: Callable[..., TrainConfig]
 ) -> None:
     # A checkpoint after every update, so that most of the time is spent in writing one.
-    config = small(epochs=6, decay_epochs=6, checkpoint_minutes=1e-9, ema=0.9)
+    config = small(epochs=3, decay_epochs=3, checkpoint_minutes=1e-9, ema=0.9)
     train(
         prepared,
         tmp_path / "straight",
@@ -83,15 +87,15 @@ def test_killed_again_and_again_while_writing_too(
     chance, folder, kills = random.Random(0), tmp_path / "killed", 0
     while kills < 5:
         before = saved(folder)
-        run = Run(prepared, tmp_path / "model", folder, config)
+        run = Run(warm, prepared, tmp_path / "model", folder, config)
         while saved(folder) == before and run.running():
             time.sleep(0.01)
-        time.sleep(chance.random() * 0.3)
+        time.sleep(chance.random() * 0.15)
         if run.kill() == 0:
             break
         kills += 1
     assert kills >= 3
-    run = Run(prepared, tmp_path / "model", folder, config)
+    run = Run(warm, prepared, tmp_path / "model", folder, config)
     assert run.wait() == 0, run.errors()
     assert weights(tmp_path / "model") == weights(tmp_path / "straight")
     assert len(saved(folder)) == 2
@@ -100,10 +104,14 @@ def test_killed_again_and_again_while_writing_too(
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_after_the_update_with_a_checkpoint(
-    number: signal.Signals, prepared: Path, tmp_path: Path, small: Callable[..., TrainConfig]
+    number: signal.Signals,
+    warm: ForkServerContext,
+    prepared: Path,
+    tmp_path: Path,
+    small: Callable[..., TrainConfig],
 ) -> None:
     config = small(epochs=300, decay_epochs=0)
-    run = Run(prepared, tmp_path / "model", tmp_path / "c", config)
+    run = Run(warm, prepared, tmp_path / "model", tmp_path / "c", config)
     while not saved(tmp_path / "c") and run.running():
         time.sleep(0.01)
     assert run.process.pid is not None
@@ -170,10 +178,10 @@ def test_a_damaged_newest_checkpoint_is_passed_over(
 
 
 def test_two_processes_on_one_folder_are_refused(
-    prepared: Path, tmp_path: Path, small: Callable[..., TrainConfig]
+    warm: ForkServerContext, prepared: Path, tmp_path: Path, small: Callable[..., TrainConfig]
 ) -> None:
     config = small(epochs=300, decay_epochs=0)
-    run = Run(prepared, tmp_path / "model", tmp_path / "c", config)
+    run = Run(warm, prepared, tmp_path / "model", tmp_path / "c", config)
     try:
         while not saved(tmp_path / "c") and run.running():
             time.sleep(0.01)

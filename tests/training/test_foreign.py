@@ -1,0 +1,102 @@
+"""Generators of the reference implementation give the same pictures here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from cyclegan.errors import UsageError
+from cyclegan.model import load_model
+from cyclegan.training.foreign import import_weights, reference_resnet
+from cyclegan.training.import_config import ImportConfig
+
+
+class Block(nn.Module):
+    def __init__(self, width: int, dropout: bool) -> None:
+        super().__init__()
+        layers: list[nn.Module] = [
+            nn.ReflectionPad2d(1),
+            nn.Conv2d(width, width, 3),
+            nn.InstanceNorm2d(width),
+        ]
+        layers += [nn.ReLU(), *([nn.Dropout(0.5)] if dropout else []), nn.ReflectionPad2d(1)]
+        self.conv_block = nn.Sequential(*layers, nn.Conv2d(width, width, 3), nn.InstanceNorm2d(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.conv_block(x)
+
+
+class Reference(nn.Module):
+    """The public layout of names: one Sequential called `model`."""
+
+    def __init__(self, blocks: int, width: int, dropout: bool = False) -> None:
+        super().__init__()
+        w = width
+        down = [nn.ReflectionPad2d(3), nn.Conv2d(3, w, 7), nn.InstanceNorm2d(w), nn.ReLU()]
+        for i in (1, 2):
+            down += [nn.Conv2d(w * i, w * i * 2, 3, 2, 1), nn.InstanceNorm2d(w * i * 2), nn.ReLU()]
+        middle = [Block(4 * w, dropout) for _ in range(blocks)]
+        up: list[nn.Module] = []
+        for i in (4, 2):
+            up += [nn.ConvTranspose2d(w * i, w * i // 2, 3, 2, 1, output_padding=1)]
+            up += [nn.InstanceNorm2d(w * i // 2), nn.ReLU()]
+        self.model = nn.Sequential(*down, *middle, *up, nn.ReflectionPad2d(3), nn.Conv2d(w, 3, 7), nn.Tanh())
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.model(x)
+
+
+@pytest.mark.parametrize(("blocks", "width", "dropout"), [(9, 8, False), (6, 8, False), (6, 4, True)])
+def test_a_reference_generator_gives_the_same_pictures(blocks: int, width: int, dropout: bool) -> None:
+    theirs = Reference(blocks, width, dropout).eval()
+    state = {f"module.{name}": tensor for name, tensor in theirs.state_dict().items()}
+    state["module.model.2.running_mean"] = torch.randn(width)  # older versions kept these, and use none
+    state["module.model.2.num_batches_tracked"] = torch.tensor(3)
+    ours = reference_resnet(state)
+    images = torch.rand(2, 3, 32, 48) * 2 - 1
+    with torch.no_grad():
+        assert torch.equal(ours(images), theirs(images))
+
+
+def test_files_become_a_model(tmp_path: Path) -> None:
+    pair = {name: Reference(6, 4).eval() for name in ("A", "B")}
+    for name, generator in pair.items():
+        torch.save(generator.state_dict(), tmp_path / f"latest_net_G_{name}.pth")
+    config = ImportConfig(
+        AtoB=str(tmp_path / "latest_net_G_A.pth"), BtoA=str(tmp_path / "latest_net_G_B.pth"), image_size=32
+    )
+    import_weights(tmp_path / "model", config)
+    model = load_model(tmp_path / "model")
+    image = torch.rand(1, 3, 32, 32) * 2 - 1
+    with torch.no_grad():
+        assert torch.equal(model.AtoB(image), pair["A"](image))
+        assert torch.equal(model.BtoA(image), pair["B"](image))
+    assert model.config["image_size"] == 32
+
+
+def test_what_is_no_reference_generator_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="not the weights of a reference ResNet"):
+        reference_resnet({"features.0.weight": torch.zeros(1)})
+    state = Reference(6, 4).state_dict()
+    with pytest.raises(UsageError, match="do not fit"):
+        reference_resnet({**state, "model.4.weight": torch.zeros(3, 3)})
+    with pytest.raises(UsageError, match=r"model\.99"):
+        reference_resnet({**state, "model.99.weight": torch.zeros(3, 3)})
+    with pytest.raises(UsageError, match="no weights file"):
+        import_weights(tmp_path / "m", ImportConfig(AtoB=str(tmp_path / "none.pth")))
+
+
+class Hostile:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return (Path.touch, (Path("hostile-was-here"),))  # type: ignore[return-value]
+
+
+def test_a_file_that_would_run_code_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save({"model.1.weight": Hostile()}, tmp_path / "bad.pth")
+    with pytest.raises(UsageError, match="no file of weights"):
+        import_weights(tmp_path / "m", ImportConfig(AtoB=str(tmp_path / "bad.pth")))
+    assert not (tmp_path / "hostile-was-here").exists()
