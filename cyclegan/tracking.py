@@ -465,7 +465,8 @@ def run_url(run: Any) -> str | None:
     uri = mlflow.get_tracking_uri()
     if not uri.startswith(("http://", "https://")):
         return None
-    return f"{redact(uri).rstrip('/')}/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
+    page = f"experiments/{run.info.experiment_id}/runs/{run.info.run_id}?workflowType=machine_learning"
+    return f"{redact(uri).rstrip('/')}/#/{page}"
 
 
 def _mark_experiment(experiment_id: str) -> None:

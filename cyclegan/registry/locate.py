@@ -70,4 +70,4 @@ def _of_run(uri: str, direction: Direction) -> tuple[str, str]:
     if not mine:
         raise UsageError(f"{uri} has registered no generator {direction}.")
     newest = max(mine, key=lambda model: model.creation_timestamp)
-    return newest.name, f"models:/{newest.model_id}"
+    return newest.name, newest.artifact_location.rstrip("/")
