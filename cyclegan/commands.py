@@ -9,13 +9,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
-from tyro.conf import arg
+from tyro.conf import Positional, arg
 
+from cyclegan.data.inspect import InspectConfig
 from cyclegan.data.prepare import PreprocessConfig
 from cyclegan.data.sources import FetchConfig
 from cyclegan.evaluation.config import EvaluateConfig
+from cyclegan.registry.compare import CompareConfig
 from cyclegan.registry.config import RegisterConfig
+from cyclegan.registry.export import ExportConfig
 from cyclegan.training.config import TrainConfig
+from cyclegan.training.import_config import ImportConfig
+from cyclegan.translate import TranslateConfig
 
 RAW = Path("data")
 PREPARED = Path("outputs/prepared")
@@ -139,11 +144,99 @@ class Run:
         run(self.out, self.fetch, self.preprocess, self.train, self.evaluate, self.register)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Inspect:
+    """Look at a dataset before training on it: a table and a page of what is in it, and what is wrong."""
+
+    folder: Annotated[Positional[Path], arg(metavar="FOLDER")] = RAW
+    """Folder of images, in any layout that fetch understands."""
+    config: Annotated[InspectConfig, FLAT] = field(default_factory=InspectConfig)
+    report: Path = Path("outputs/inspect.html")
+    """Page to write."""
+
+    def run(self) -> None:
+        from cyclegan.data.inspect import as_table, inspect
+
+        print(as_table(inspect(self.folder, self.report, self.config)))
+        print(f"\n{self.report}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Translate:
+    """Translate a picture, a folder of pictures, or an s3:// prefix."""
+
+    model: Annotated[Positional[str], arg(metavar="MODEL")]
+    """Model folder, or an MLflow address such as models:/cyclegan-AtoB@champion."""
+    images: Annotated[Positional[str], arg(metavar="IMAGES")]
+    """A picture, a folder with all below it, or an s3:// prefix."""
+    out: str
+    """Where the translations go: a folder or an s3:// prefix."""
+    config: Annotated[TranslateConfig, FLAT] = field(default_factory=TranslateConfig)
+
+    def run(self) -> None:
+        from cyclegan.translate import translate
+
+        translate(self.model, self.images, self.out, self.config)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compare:
+    """Compare MLflow runs: scores in a table, pictures side by side on a page."""
+
+    runs: Annotated[Positional[tuple[str, ...]], arg(metavar="[RUN …]")] = ()
+    """Ids or names of runs."""
+    config: Annotated[CompareConfig, FLAT] = field(default_factory=CompareConfig)
+    out: Path = Path("outputs/compare.html")
+    """Page to write."""
+
+    def run(self) -> None:
+        from cyclegan.registry.compare import compare
+
+        print(compare(self.runs, self.out, self.config))
+        print(f"\n{self.out}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export:
+    """Export a model's generators to ONNX or pt2, checked after writing."""
+
+    model: Annotated[Positional[str], arg(metavar="MODEL")]
+    """Model folder, or an MLflow address such as models:/cyclegan-AtoB@champion."""
+    config: Annotated[ExportConfig, FLAT] = field(default_factory=ExportConfig)
+    out: Path = Path("outputs/export")
+    """Folder to write to."""
+
+    def run(self) -> None:
+        from cyclegan.registry.export import export
+
+        for file in export(self.model, self.out, self.config):
+            print(file)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportWeights:
+    """Make a model folder of ResNet generators saved by the reference implementation."""
+
+    config: Annotated[ImportConfig, FLAT] = field(default_factory=ImportConfig)
+    out: Path = MODEL
+    """Folder to write the generators to."""
+
+    def run(self) -> None:
+        from cyclegan.training.foreign import import_weights
+
+        import_weights(self.out, self.config)
+
+
 VERBS: dict[str, type] = {
     "run": Run,
     "fetch": Fetch,
+    "inspect": Inspect,
     "preprocess": Preprocess,
     "train": Train,
     "evaluate": Evaluate,
     "register": Register,
+    "compare": Compare,
+    "translate": Translate,
+    "export": Export,
+    "import-weights": ImportWeights,
 }
