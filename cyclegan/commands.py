@@ -193,7 +193,6 @@ class Compare:
         from cyclegan.registry.compare import compare
 
         print(compare(self.runs, self.out, self.config))
-        print(f"\n{self.out}")
 
 
 @dataclass(frozen=True, kw_only=True)
