@@ -327,6 +327,7 @@ class _MlflowTracker(Tracker):
 
         try:
             run = self._open(step, run_id, name)
+            _refuse_lost_artifacts(run)
             _mark_experiment(run.info.experiment_id)
             self._known = dict(run.data.params)
             self.url = run_url(run)
@@ -467,6 +468,19 @@ def run_url(run: Any) -> str | None:
         return None
     page = f"experiments/{run.info.experiment_id}/runs/{run.info.run_id}?workflowType=machine_learning"
     return f"{redact(uri).rstrip('/')}/#/{page}"
+
+
+def _refuse_lost_artifacts(run: Any) -> None:
+    """End a run whose pictures and models could not be stored: only a server can write to its own store."""
+    import mlflow
+
+    uri = mlflow.get_tracking_uri()
+    if run.info.artifact_uri.startswith("mlflow-artifacts:") and not uri.startswith(("http://", "https://")):
+        mlflow.end_run("FAILED")
+        raise CycleGANError(
+            f"The experiment in {redact(uri)} was made by an MLflow server, which alone can store its "
+            "artifacts: set MLFLOW_TRACKING_URI to the server's address, or MLFLOW_EXPERIMENT_NAME to a new name."
+        )
 
 
 def _mark_experiment(experiment_id: str) -> None:
