@@ -29,6 +29,7 @@ from cyclegan.data.prepare import PreprocessConfig, preprocess
 from cyclegan.files import write_json
 
 OUT = Path("outputs/benchmarks/data_path.json")
+DRAIN = 1.0  # seconds in which the last candidate's workers fill their queues and fall silent
 
 
 class Usual(Dataset[torch.Tensor]):
@@ -101,17 +102,20 @@ def packed_batches(
         epoch += 1
 
 
-def rate(batches: Iterator[tuple[torch.Tensor, torch.Tensor]], seconds: float, device: torch.device) -> float:
-    """Images a second, both domains counted."""
+def rate(
+    batches: Iterator[tuple[torch.Tensor, torch.Tensor]], seconds: float, device: torch.device
+) -> tuple[float, float]:
+    """Images a second, both domains counted, and milliseconds of this process's CPU time for each."""
     images = 0
-    start = time.perf_counter()
+    time.sleep(DRAIN)
+    start, start_cpu = time.perf_counter(), time.process_time()
     while (took := time.perf_counter() - start) < seconds:
         a, b = next(batches)
         images += len(a) + len(b)
     if device.type == "cuda":
         torch.cuda.synchronize()
         took = time.perf_counter() - start
-    return images / took
+    return images / took, 1000 * (time.process_time() - start_cpu) / images
 
 
 def main() -> None:
@@ -142,24 +146,29 @@ def main() -> None:
             running = {name: make() for name, make in candidates.items()}
             for batches in running.values():
                 next(batches)  # workers started, caches warm
-            rates: dict[str, list[float]] = {name: [] for name in running}
+            rates: dict[str, list[tuple[float, float]]] = {name: [] for name in running}
             for _ in range(args.rounds):
                 for name, batches in running.items():
                     rates[name].append(rate(batches, args.seconds, device))
-            packed = statistics.median(rates["packed"])
+            packed = statistics.median(speed for speed, _ in rates["packed"])
             for name, values in rates.items():
-                median = statistics.median(values)
+                median = statistics.median(speed for speed, _ in values)
+                cpu = statistics.median(cost for _, cost in values)
                 rows.append(
                     {
                         "batch_size": batch_size,
                         "path": name,
                         "images_per_second": round(median, 1),
                         "packed_is_faster_by": round(packed / median, 1),
+                        # the workers' own time is not in it
+                        "cpu_ms_per_image": round(cpu, 3) if name in {"packed", "usual, 0 workers"} else None,
                     }
                 )
-    print(f"{'batch':>5}  {'path':<18}{'images/s':>10}{'packed is … times as fast':>28}")
+    titles = f"{'images/s':>10}{'packed is … times as fast':>28}{'CPU ms/image':>14}"
+    print(f"{'batch':>5}  {'path':<18}{titles}")
     for row in rows:
-        numbers = f"{row['images_per_second']:>10}{row['packed_is_faster_by']:>28}"
+        cost = row["cpu_ms_per_image"] or "-"
+        numbers = f"{row['images_per_second']:>10}{row['packed_is_faster_by']:>28}{cost:>14}"
         print(f"{row['batch_size']:>5}  {row['path']:<18}{numbers}")
     settings = {
         "load_size": args.load_size,
