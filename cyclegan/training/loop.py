@@ -26,7 +26,7 @@ from cyclegan.training.device import (
 from cyclegan.training.distributed import any_process, averaged, processes
 from cyclegan.training.fingerprint import decisive, fingerprint
 from cyclegan.training.lock import locked
-from cyclegan.training.report import Reporter
+from cyclegan.training.report import Reporter, write_losses
 from cyclegan.training.samples import sample_images
 from cyclegan.training.schedule import Schedule
 from cyclegan.training.setup import (
@@ -131,7 +131,8 @@ def train(
 
                 def log(lr: float) -> None:
                     rows, state.pending = averaged(torch.stack(state.pending)), []
-                    state.facts["losses"] = report.losses(rows, state.step, lr)
+                    state.facts["losses"] = means = report.losses(rows, state.step, lr)
+                    state.facts.setdefault("curves", []).append([state.step, *means.values(), lr])
                     state.facts["images_per_second"] = report.images_per_second()
 
                 def save() -> None:
@@ -190,6 +191,7 @@ def train(
                     }
                     config_json |= {"mlflow_run_id": tracker.run_id}
                     save_model(model, {"AtoB": AtoB, "BtoA": BtoA}, config_json)
+                    write_losses(model / "losses.csv", state.facts.get("curves", []))
                 return {
                     **state.facts.get("losses", {}),
                     "images_per_second": state.facts.get("images_per_second", 0.0),

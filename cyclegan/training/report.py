@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import logging
 import time
 from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -12,6 +15,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from cyclegan.errors import CycleGANError
+from cyclegan.files import atomic_file
 from cyclegan.training.samples import grid, translate_and_back
 from cyclegan.training.step import TERMS
 from cyclegan.training.watch import complaints, correlation, diversity, first_non_finite, inversions
@@ -91,6 +95,14 @@ class Reporter:
             self._seen[kind] += 1
             if self._seen[kind] == 3:
                 logger.warning("%s", message)
+
+
+def write_losses(path: Path, rows: Iterable[Sequence[float]]) -> None:
+    """The loss curves as CSV, one row a log line: update, TERMS, learning rate."""
+    with atomic_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("step", *TERMS, "lr"))
+        writer.writerows(rows)
 
 
 def _not_finite(step: int) -> str:
