@@ -66,7 +66,10 @@ def _arguments(options: argparse.Namespace, spec: dict[str, Any], given: dict[st
         from pipeline.defaults import read_defaults
 
         arguments |= parameters(options.pipeline, read_defaults(options.params))
-    arguments |= parse(spec, options.words)
+    named = parse(spec, options.words)
+    if "source" in named and "version" not in named:
+        named["version"] = ""  # the default is the sample's, or the tracked data's
+    arguments |= named
     check_complete(spec, arguments)
     return arguments
 
@@ -102,7 +105,7 @@ def _submit(options: argparse.Namespace) -> None:
     known = spec["root"]["inputDefinitions"]["parameters"]
     given = {name: value for name, value in from_storage().items() if name in known}
     arguments = _arguments(options, spec, given)
-    if "source" in dict(word.partition("=")[::2] for word in options.words) and not options.no_cache:
+    if not options.no_cache:
         check_version(arguments)
     run_id = submit(
         file,

@@ -49,7 +49,10 @@ def run(
         pipeline = components.load_component_from_file(str(adapted))
     try:
         pipeline(**arguments)
-    except RuntimeError as error:
+    except (
+        RuntimeError,
+        ValueError,
+    ) as error:  # ValueError where a killed container passes for a finished one
         raise CycleGANError(re.sub(r"\x1b\[\d*m", "", str(error)).rstrip(".") + "; see above.") from None
     return folder
 

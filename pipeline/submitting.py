@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import json
 import os
 import tempfile
 from pathlib import Path
@@ -84,9 +85,14 @@ def submit(
 
 
 def check_version(arguments: dict[str, Any]) -> None:
-    """Refuse a source without a version where KFP would answer from its cache, not knowing what changed."""
-    if "source" in arguments and not arguments.get("version"):
+    """Refuse a source that can change, without a version: KFP would answer from its cache all the same.
+
+    A dataset's name stands for known content, and `sha256` among the fetch options pins an archive's.
+    """
+    source = arguments.get("source", "")
+    pinned = arguments.get("version") or "sha256" in json.loads(arguments.get("fetch_options") or "{}")
+    if "/" in source and not pinned:
         raise UsageError(
-            f"source={arguments['source']} needs version=<md5>.dir, since the cache knows data by version "
-            "alone; or pass --no-cache, or version= with it."
+            f"source={source} needs version=<md5>.dir, since the cache knows data by version alone; "
+            "or pass --no-cache."
         )

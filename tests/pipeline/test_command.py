@@ -76,6 +76,9 @@ def test_submit_wants_a_version_beside_a_source(kfp_server: Any, capsys: pytest.
     assert main(["submit", "source=s3://bucket/data", "--no-cache"]) == 0
     steps = kfp_server.runs[0]["pipeline_spec"]["pipeline_spec"]["components"]["comp-exit-handler-1"]
     assert not steps["dag"]["tasks"]["fetch"]["cachingOptions"].get("enableCache")
+    assert _arguments(kfp_server.runs[0]) == {"source": "s3://bucket/data", "version": ""}
+    assert main(["submit", "source=maps"]) == 0
+    assert main(["submit", "source=https://host/a.zip", f'fetch_options={{"sha256": "{"0" * 64}"}}']) == 0
 
 
 def test_an_unreachable_server_is_one_sentence(
