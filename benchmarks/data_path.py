@@ -27,6 +27,7 @@ from cyclegan.data.layout import is_image, list_files
 from cyclegan.data.packed import PackedImages, Sampling
 from cyclegan.data.prepare import PreprocessConfig, preprocess
 from cyclegan.files import write_json
+from cyclegan.training.device import memory_format
 
 OUT = Path("outputs/benchmarks/data_path.json")
 DRAIN = 1.0  # seconds in which the last candidate's workers fill their queues and fall silent
@@ -78,8 +79,9 @@ def usual_batches(
 def packed_batches(
     prepared: Path, args: argparse.Namespace, batch_size: int, device: torch.device
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    layout = memory_format(device)
     a, b = (
-        PackedImages(prepared / f"{name}.npy", device, crop_size=args.crop_size)
+        PackedImages(prepared / f"{name}.npy", device, crop_size=args.crop_size, memory_format=layout)
         for name in ("trainA", "trainB")
     )
     sampling = Sampling(

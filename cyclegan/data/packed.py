@@ -177,15 +177,29 @@ class PackedImages:
 
     def batch(self, rows: Tensor) -> Tensor:
         """Cut, mirror and scale: rows B×(image, top, left, mirrored) → float32 B×3×H×W in [-1, 1]."""
-        rows = rows.to(self.images.device)
+        cut = self._gather if self.images.is_cuda else self._copy
+        pixels = cut(rows.to(self.images.device)).to(self.device, non_blocking=True)
+        return scale(pixels, self.memory_format)
+
+    def _copy(self, rows: Tensor) -> Tensor:
+        """uint8 B×H×W×3 by copying rows of pixels: in host memory many times as fast as gathering pixels."""
+        pixels = torch.empty(len(rows), self.height, self.width, 3, dtype=torch.uint8)
+        for out, (image, top, left, mirrored) in zip(pixels, rows.tolist(), strict=True):
+            cut = self.images[image, top : top + self.height, left : left + self.width]
+            out.copy_(cut.flip(1) if mirrored else cut)
+        return pixels
+
+    def _gather(self, rows: Tensor) -> Tensor:
+        """The same in one indexing operation, so that the host need not know the numbers in `rows`."""
         image, top, left, mirrored = (column[:, None, None] for column in rows.unbind(1))
         y = torch.arange(self.height, device=rows.device)[None, :, None]
         x = torch.arange(self.width, device=rows.device)[None, None, :]
         x = torch.where(mirrored.bool(), self.width - 1 - x, x)
-        pixels = self.images[image, top + y, left + x].to(self.device, non_blocking=True)
-        return scale(pixels).contiguous(memory_format=self.memory_format)
+        return self.images[image, top + y, left + x]
 
 
-def scale(pixels: Tensor) -> Tensor:
-    """uint8 N×H×W×3 in [0, 255] → float32 N×3×H×W in [-1, 1], stored channels last."""
-    return pixels.permute(0, 3, 1, 2).to(torch.float32).div(127.5).sub(1)
+def scale(pixels: Tensor, memory_format: torch.memory_format = torch.channels_last) -> Tensor:
+    """uint8 N×H×W×3 in [0, 255] → float32 N×3×H×W in [-1, 1]."""
+    # Reordered as bytes, a quarter of what the floats take
+    images = pixels.permute(0, 3, 1, 2).contiguous(memory_format=memory_format)
+    return images.to(torch.float32).div_(127.5).sub_(1)
