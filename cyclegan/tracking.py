@@ -479,7 +479,7 @@ def _refuse_lost_artifacts(run: Any) -> None:
         mlflow.end_run("FAILED")
         raise CycleGANError(
             f"The experiment in {redact(uri)} was made by an MLflow server, which alone can store its "
-            "artifacts: set MLFLOW_TRACKING_URI to the server's address, or MLFLOW_EXPERIMENT_NAME to a new name."
+            "artifacts: set MLFLOW_TRACKING_URI to its address, or MLFLOW_EXPERIMENT_NAME to a new name."
         )
 
 

@@ -103,7 +103,7 @@ def _ensure_registered_model(
     text = (
         f"CycleGAN generator from domain {source} to domain {target}, first trained on "
         f"`{tracking.redact(data)}`. Input and output: RGB in [-1, 1], float32, N×3×H×W, sides a multiple of "
-        f"{model.multiple}. Use it: `cyclegan translate models:/{registered}@champion IMAGES OUT`."
+        f"{model.multiple}. Use it: `cyclegan translate models:/{registered}@champion IMAGES --out OUT`."
     )
     try:
         client.create_registered_model(registered, description=text)
