@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 
-from cyclegan import tracking
+from cyclegan import mlflow_run, tracking
 from cyclegan.errors import CycleGANError
 from cyclegan.tracking import open_run
 
@@ -243,8 +243,8 @@ def line(mlflow_server: str, monkeypatch) -> Iterator[Line]:
 
 
 def test_a_server_that_goes_away_costs_a_warning_and_not_the_training(line, monkeypatch, caplog, tmp_path):
-    monkeypatch.setattr(tracking, "GIVE_UP_SECONDS", 1.0)
-    monkeypatch.setattr(tracking, "ASK_SECONDS", 0.2)
+    monkeypatch.setattr(mlflow_run, "GIVE_UP_SECONDS", 1.0)
+    monkeypatch.setattr(mlflow_run, "ASK_SECONDS", 0.2)
     done = False
     with open_run("train") as tracker:
         line.up = False
@@ -258,7 +258,7 @@ def test_a_server_that_goes_away_costs_a_warning_and_not_the_training(line, monk
 
 
 def test_what_was_recorded_while_the_server_was_away_arrives(line, monkeypatch, client, caplog):
-    monkeypatch.setattr(tracking, "AWAY_SECONDS", 0.2)
+    monkeypatch.setattr(mlflow_run, "AWAY_SECONDS", 0.2)
     with open_run("train") as tracker:
         line.up = False
         tracker.metrics({"loss": 1.0}, 1)
