@@ -57,8 +57,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("outputs/benchmarks/kill_test.json"))
     options = parser.parse_args()
 
-    network = {"generator": "resnet", "blocks": 1, "width": 8, "crop_size": 32, "threads": 1}
-    judge = {"discriminator": "patchgan", "discriminator_width": 8, "discriminator_layers": 1}
+    network = {"generator": "resnet", "blocks": 1, "width": 16, "crop_size": 32, "threads": 1}
+    judge = {"discriminator": "patchgan", "discriminator_width": 16, "discriminator_layers": 1}
     # Long enough that every kill meets a run that is going on.
     length = {"epochs": 2 * options.kills, "decay_epochs": options.kills, "buffer_size": 5, "ema": 0.9}
     config = TrainConfig(**{**network, **judge, **length, "checkpoint_minutes": 1e-9})
@@ -86,6 +86,9 @@ def main() -> None:
             while sorted((folder / "killed").glob("*/*.safetensors")) == before and process.is_alive():
                 time.sleep(0.001)
             time.sleep(chance.random() * 0.2)
+            # Every other kill waits for a moment at which a checkpoint is half written.
+            while kills % 2 and not halves(folder / "killed") and process.is_alive():
+                pass
             process.kill()
             process.join()
             if process.exitcode == 0:

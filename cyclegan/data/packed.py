@@ -70,12 +70,6 @@ class Plan:
         tables = (self.a, self.b, self.buffer_a, self.buffer_b)
         return Plan(*(table.chunk(world, dim=1)[rank] for table in tables))
 
-    def to(self, device: torch.device) -> Plan:
-        """The plan on `device`, in one transfer a table."""
-        return Plan(
-            *(t.to(device, non_blocking=True) for t in (self.a, self.b, self.buffer_a, self.buffer_b))
-        )
-
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
@@ -176,9 +170,12 @@ class PackedImages:
         return self.images.shape[0]
 
     def batch(self, rows: Tensor) -> Tensor:
-        """Cut, mirror and scale: rows B×(image, top, left, mirrored) → float32 B×3×H×W in [-1, 1]."""
+        """Cut, mirror and scale: rows B×(image, top, left, mirrored) → float32 B×3×H×W in [-1, 1].
+
+        `rows` must lie where `images` do.
+        """
         cut = self._gather if self.images.is_cuda else self._copy
-        pixels = cut(rows.to(self.images.device)).to(self.device, non_blocking=True)
+        pixels = cut(rows).to(self.device, non_blocking=True)
         return scale(pixels, self.memory_format)
 
     def _copy(self, rows: Tensor) -> Tensor:

@@ -75,7 +75,8 @@ def train(
         total = schedule.epochs * sampling.steps
         name = fingerprint(decisive(asdict(config), asdict(manifest), str(precision)), schedule)
         with locked(store, name) if me.first else nullcontext():
-            announce_memory(config, sampling, device, me, precision)
+            if me.first:
+                announce_memory(config, sampling, device, me, precision)
             captured = device.type == "cuda" and me.world == 1 and config.compile != "off"
             state = initial_state(config, sampling, device, me, capturable=captured)
             kept = Checkpoints(store, name)
@@ -148,11 +149,14 @@ def train(
                         break
                     lr = config.lr * schedule.factor(epoch)
                     state.set_lr(lr)
-                    plan = sampling.plan(epoch).part(me.rank, me.world).to(device)
+                    plan = sampling.plan(epoch).part(me.rank, me.world)
+                    # Each table goes once an epoch to where it is read, so that no update waits for it.
+                    rows_a, rows_b = plan.a.to(domain_a.images.device), plan.b.to(domain_b.images.device)
+                    buffer_a, buffer_b = plan.buffer_a.to(device), plan.buffer_b.to(device)
 
                     for i in range(state.step % sampling.steps, sampling.steps):
-                        a, b = domain_a.batch(plan.a[i]), domain_b.batch(plan.b[i])
-                        state.pending.append(perform(a, b, plan.buffer_a[i], plan.buffer_b[i]))
+                        a, b = domain_a.batch(rows_a[i]), domain_b.batch(rows_b[i])
+                        state.pending.append(perform(a, b, buffer_a[i], buffer_b[i]))
                         state.advance()
                         if state.step % config.log_every == 0:
                             log(lr)

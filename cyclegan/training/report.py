@@ -53,7 +53,7 @@ class Reporter:
             raise CycleGANError(_not_finite(step - len(rows) + bad + 1))
         means = dict(zip(TERMS, rows.double().mean(0).tolist(), strict=True))
         numbers = {
-            f"loss/{name}" if not name.startswith(("real", "fake")) else f"score/{name}": value
+            f"discriminator/{name}" if name.startswith(("real", "fake")) else f"loss/{name}": value
             for name, value in means.items()
         }
         numbers |= {"lr": lr, "images_per_second": done * self.batch_size / took if took else 0.0}

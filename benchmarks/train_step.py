@@ -1,0 +1,300 @@
+"""Images per second of a training update: ours against the plain loop that others write.
+
+    python benchmarks/train_step.py                      128² on a CPU, 256² on a GPU
+    python benchmarks/train_step.py --size 256 --rounds 3
+
+The plain loop: eager float32, NCHW, one pass a network and purpose, PIL decoding and resizing of PNG files in
+the loop, a buffer of translations on the host, Adam as torch gives it, `.item()` of every loss in every step.
+Same networks, same machine, same run, in turns; medians. Writes outputs/benchmarks/train_step.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import io
+import os
+import platform
+import random
+import resource
+import statistics
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from cyclegan.data.packed import scale
+from cyclegan.files import write_json
+from cyclegan.networks import build_discriminator, build_generator
+from cyclegan.training.accelerate import Captured, compile_networks
+from cyclegan.training.device import memory_format, resolve_device, resolve_precision, resolve_threads
+from cyclegan.training.history import ImageBuffer, lane_slots
+from cyclegan.training.step import Networks, Update
+
+LR, BETAS, LAMBDA_CYCLE, LAMBDA_IDENTITY, SLOTS = 2e-4, (0.5, 0.999), 10.0, 5.0, 50
+CASES = (("resnet", "patchgan", 1), ("resnet", "patchgan", 4), ("vgg_unet", "author", 4))
+
+
+def networks(generator: str, discriminator: str) -> Networks:
+    torch.manual_seed(0)
+    pair = [build_generator(generator) for _ in "GF"]
+    return Networks(*pair, *(build_discriminator(discriminator) for _ in "AB"))
+
+
+class Plain:
+    """The loop that others write."""
+
+    def __init__(self, n: Networks, files: list[bytes], batch: int, size: int, device: torch.device) -> None:
+        self.n, self.files, self.batch, self.size, self.device = n.to(device), files, batch, size, device
+        self.g = torch.optim.Adam(n.generators(), lr=LR, betas=BETAS)
+        self.d = torch.optim.Adam(n.discriminators(), lr=LR, betas=BETAS)
+        self.pools: tuple[list[Tensor], list[Tensor]] = ([], [])
+        self.square, self.absolute = nn.MSELoss(), nn.L1Loss()
+
+    def images(self) -> Tensor:
+        batch = []
+        for _ in range(self.batch):
+            image = Image.open(io.BytesIO(random.choice(self.files))).convert("RGB")
+            large = self.size * 286 // 256
+            image = image.resize((large, large), Image.Resampling.BICUBIC)
+            left, top = random.randint(0, large - self.size), random.randint(0, large - self.size)
+            image = image.crop((left, top, left + self.size, top + self.size))
+            pixels = torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1).float() / 127.5 - 1
+            batch.append(pixels.flip(2) if random.random() < 0.5 else pixels)
+        return torch.stack(batch).to(self.device)
+
+    def pooled(self, fakes: Tensor, pool: list[Tensor]) -> Tensor:
+        shown = []
+        for fake in fakes.detach().cpu():
+            if len(pool) < SLOTS:
+                pool.append(fake)
+                shown.append(fake)
+            elif random.random() < 0.5:
+                slot = random.randrange(SLOTS)
+                shown.append(pool[slot].clone())
+                pool[slot] = fake
+            else:
+                shown.append(fake)
+        return torch.stack(shown).to(self.device)
+
+    def gan(self, score: Tensor, target: float) -> Tensor:
+        return self.square(score, torch.full_like(score, target))
+
+    def __call__(self) -> None:
+        a, b = self.images(), self.images()
+        G, F, D_A, D_B = self.n.AtoB, self.n.BtoA, self.n.D_A, self.n.D_B
+        fake_b, fake_a = G(a), F(b)
+        cycled_a, cycled_b = F(fake_b), G(fake_a)
+        for p in self.n.discriminators():
+            p.requires_grad = False
+        self.g.zero_grad()
+        terms = [self.gan(D_B(fake_b), 1.0), self.gan(D_A(fake_a), 1.0)]
+        terms += [self.absolute(cycled_a, a) * LAMBDA_CYCLE, self.absolute(cycled_b, b) * LAMBDA_CYCLE]
+        terms += [self.absolute(F(a), a) * LAMBDA_IDENTITY, self.absolute(G(b), b) * LAMBDA_IDENTITY]
+        torch.stack(terms).sum().backward()
+        self.g.step()
+        for p in self.n.discriminators():
+            p.requires_grad = True
+        self.d.zero_grad()
+        for D, real, fake, pool in ((D_A, a, fake_a, self.pools[0]), (D_B, b, fake_b, self.pools[1])):
+            loss = (self.gan(D(real), 1.0) + self.gan(D(self.pooled(fake, pool)), 0.0)) * 0.5
+            loss.backward()
+            terms.append(loss)
+        self.d.step()
+        [term.item() for term in terms]
+
+
+class Ours:
+    """The update as `train` performs it with its automatic choices, or with the precision given."""
+
+    def __init__(
+        self, n: Networks, images: Tensor, batch: int, size: int, device: torch.device, precision: torch.dtype
+    ) -> None:
+        self.batch, self.size, self.layout = batch, size, memory_format(device)
+        n.to(memory_format=self.layout)
+        n.to(device)
+        cuda = device.type == "cuda"
+
+        def adam(parameters: list[nn.Parameter]) -> torch.optim.Adam:
+            lr = torch.tensor(LR, device=device) if cuda else LR
+            return torch.optim.Adam(parameters, lr=lr, betas=BETAS, fused=True, capturable=cuda)
+
+        buffers = [ImageBuffer(batch, lane_slots(SLOTS, batch), size, size, device) for _ in range(2)]
+        update = Update(
+            n,
+            adam(n.generators()),
+            adam(n.discriminators()),
+            buffers[0],
+            buffers[1],
+            lambda_cycle=LAMBDA_CYCLE,
+            lambda_identity=LAMBDA_IDENTITY,
+            precision=precision,
+        )
+        if cuda:
+            compile_networks(n)
+        self.update: Callable[..., Tensor] = Captured(update) if cuda else update
+        self.packed, self.rows = images.to(device), torch.tensor([[0, 1, 1]] * batch, device=device)
+
+    def images(self) -> Tensor:
+        top, left = random.randint(0, 8), random.randint(0, 8)
+        index = torch.randint(len(self.packed), (self.batch,), device=self.packed.device)
+        cut = self.packed[index][:, top : top + self.size, left : left + self.size]
+        return scale(cut).contiguous(memory_format=self.layout)
+
+    def __call__(self) -> None:
+        self.update(self.images(), self.images(), self.rows, self.rows)
+
+
+def seconds(step: Callable[[], object], device: torch.device, repeats: int) -> tuple[float, float]:
+    """Wall time of one step, waiting for the device; its CPU time, which other processes hardly change."""
+    synchronise = torch.cuda.synchronize if device.type == "cuda" else lambda: None
+    synchronise()
+    start, cpu = time.perf_counter(), time.process_time()
+    for _ in range(repeats):
+        step()
+    synchronise()
+    return (time.perf_counter() - start) / repeats, (time.process_time() - cpu) / repeats
+
+
+def matrix_peak(device: torch.device, precision: torch.dtype) -> float:
+    """TFLOP/s of a large matrix product or 3×3 convolution, whichever is faster, for all threads together."""
+    side = 8192 if device.type == "cuda" else 2048
+    x = torch.randn(side, side, device=device, dtype=precision)
+    image = torch.randn(8, 256, side // 32, side // 32, device=device, dtype=precision)
+    image = image.contiguous(memory_format=torch.channels_last)
+    kernel = torch.randn(256, 256, 3, 3, device=device, dtype=precision)
+    # On a CPU that others use as well, the CPU time tells more than the wall time.
+    kind, cores = (0, 1) if device.type == "cuda" else (1, torch.get_num_threads())
+    work = {
+        partial(torch.matmul, x, x): 2 * side**3,
+        partial(nn.functional.conv2d, image, kernel): 2 * 9 * 256 * 256 * 8 * (side // 32 - 2) ** 2,
+    }
+    with torch.no_grad():
+        return max(
+            count / min(seconds(step, device, 1)[kind] for _ in range(6)) * cores / 1e12
+            for step, count in work.items()
+        )
+
+
+def flops(generator: str, discriminator: str, batch: int, size: int) -> float:
+    """TFLOP of one update."""
+    with torch.device("meta"):
+        n = networks(generator, discriminator)
+        empty = ImageBuffer(batch, 0, size, size, torch.device("meta"))
+        generators, discriminators = torch.optim.SGD(n.generators()), torch.optim.SGD(n.discriminators())
+        update = Update(n, generators, discriminators, empty, empty, lambda_identity=LAMBDA_IDENTITY)
+        image, rows = torch.empty(batch, 3, size, size), torch.empty(batch, 3, dtype=torch.int64)
+        with FlopCounterMode(display=False) as counter:
+            update(image, image, rows, rows)
+    return counter.get_total_flops() / 1e12
+
+
+def png_files(images: Tensor) -> list[bytes]:
+    files = []
+    for pixels in images.numpy():
+        file = io.BytesIO()
+        Image.fromarray(pixels).save(file, "PNG")
+        files.append(file.getvalue())
+    return files
+
+
+def measure(
+    case: tuple[str, str, int], size: int, rounds: int, repeats: int, device: torch.device
+) -> dict[str, Any]:
+    generator, discriminator, batch = case
+    chance = np.random.default_rng(0)
+    coarse = chance.integers(0, 256, (20, (size + 8) // 8, (size + 8) // 8, 3), dtype=np.uint8)
+    images = torch.from_numpy(coarse.repeat(8, axis=1).repeat(8, axis=2))
+    original = networks(generator, discriminator)
+    fast = resolve_precision("auto", device)
+    steps: dict[str, Callable[[], None]] = {
+        "plain fp32": Plain(copy.deepcopy(original), png_files(images), batch, size, device),
+        "ours fp32": Ours(copy.deepcopy(original), images, batch, size, device, torch.float32),
+    }
+    if fast is torch.bfloat16:
+        steps["ours bf16"] = Ours(original, images, batch, size, device, fast)
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in steps}
+    for step in steps.values():
+        seconds(step, device, 5 if device.type == "cuda" else 1)  # compiles, records, makes optimiser states
+    for _ in range(rounds):
+        for name, step in steps.items():
+            times[name].append(seconds(step, device, repeats))
+    work = flops(generator, discriminator, batch, size)
+    found: dict[str, Any] = {"case": f"{generator} batch {batch} {size}²", "tflop": round(work, 3)}
+    for name, values in times.items():
+        median = statistics.median(wall for wall, _ in values)
+        cpu_seconds = statistics.median(cpu for _, cpu in values)
+        pairs = list(zip(times["plain fp32"], values, strict=True))
+        found[name] = {
+            "images_per_second": batch / median,
+            "seconds": median,
+            "cpu_seconds": cpu_seconds,
+            "ratio": statistics.median(plain[0] / own[0] for plain, own in pairs),
+            "cpu_ratio": statistics.median(plain[1] / own[1] for plain, own in pairs),
+            "tflop_per_second": work / median,
+            "tflop_per_cpu_second": work / cpu_seconds,
+        }
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--size", type=int, default=0)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument(
+        "--case", default="", help="only cases whose name has this in it, such as 'resnet batch 1'"
+    )
+    parser.add_argument("--out", type=Path, default=Path("outputs/benchmarks/train_step.json"))
+    options = parser.parse_args()
+    device = resolve_device(options.device)
+    threads = resolve_threads(0)
+    torch.set_num_threads(threads)
+    torch.backends.cudnn.benchmark = True
+    size = options.size or (256 if device.type == "cuda" else 128)
+    repeats = 20 if device.type == "cuda" else 1
+
+    peaks = {str(p).removeprefix("torch."): matrix_peak(device, p) for p in (torch.float32, torch.bfloat16)}
+    machine = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or "CPU"
+    result: dict[str, Any] = {
+        "machine": machine,
+        "threads": threads,
+        "load_average": os.getloadavg(),
+        "torch": torch.__version__,
+        "matrix_tflop_per_second": peaks,
+        "cases": [],
+    }
+    print(f"{machine}, {threads} threads, torch {torch.__version__}, load {os.getloadavg()[0]:.1f}")
+    print("matrix peak", *(f"{name} {value:.3f} TFLOP/s" for name, value in peaks.items()))
+    print(f"{'':<26}{'':<12}{'images/s':>10}{'ratio':>8}{'CPU s':>10}{'ratio':>8}{'TFLOP/CPU s':>13}")
+    for case in CASES:
+        if options.case not in f"{case[0]} batch {case[2]}":
+            continue
+        found = measure(case, size, options.rounds, repeats, device)
+        result["cases"].append(found)
+        for name in ("plain fp32", "ours fp32", "ours bf16"):
+            if values := found.get(name):
+                print(
+                    f"{found['case']:<26}{name:<12}{values['images_per_second']:>10.3f}{values['ratio']:>8.2f}"
+                    f"{values['cpu_seconds']:>10.2f}{values['cpu_ratio']:>8.2f}"
+                    f"{values['tflop_per_cpu_second']:>13.3f}"
+                )
+    if device.type == "cuda":
+        result["peak_gb"] = torch.cuda.max_memory_allocated() / 1e9
+    else:
+        result["peak_gb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    print(f"peak memory of the process {result['peak_gb']:.1f} GB")
+    write_json(options.out, result)
+
+
+if __name__ == "__main__":
+    main()
