@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -24,15 +25,12 @@ def _run(folder: Path, *words: str, **environment: str) -> str:
     return done.stdout
 
 
-def test_a_sweep_registers_the_best_and_nests_its_runs(mlflow_server: str, tmp_path: Path) -> None:
-    from mlflow import MlflowClient
-
-    _run(
+def test_a_sweep_trains_every_combination_and_picks_the_best(tmp_path: Path) -> None:
+    log = _run(
         tmp_path,
         "--pipeline=sweep",
         'grid={"seed": [0, 1]}',
         "source=synthetic:city?train=6&test=4&size=32",
-        "version=",
         "load_size=32",
         "epochs=1",
         "decay_epochs=0",
@@ -40,20 +38,40 @@ def test_a_sweep_registers_the_best_and_nests_its_runs(mlflow_server: str, tmp_p
         'train_options={"blocks": 1, "width": 8, "discriminator_width": 8}',
         'evaluate_options={"resamples": 0}',
         "features=random",
-        "model_name=swept",
-        MLFLOW_TRACKING_URI=mlflow_server,
-        MLFLOW_EXPERIMENT_NAME="sweep",
+        CYCLEGAN_TRACKING="off",
     )
+    (best,) = tmp_path.glob("outputs/kfp/**/pick-best/best_model")
+    assert json.loads((best / "config.json").read_text())["seed"] in {0, 1}
+    (scores,) = tmp_path.glob("outputs/kfp/**/pick-best/best_scores")
+    values = json.loads((scores / "scores.json").read_text())
+    distance = (values["kernel_random_AtoB"] + values["kernel_random_BtoA"]) / 2
+    (line,) = {line for line in log.splitlines() if "trial-0" in line and "trial-1" in line}
+    distances = [float(number) for number in re.findall(r"'trial-\d': (-?[\d.e-]+)", line)]
+    assert len(distances) == 2
+    assert min(distances) == pytest.approx(distance)
+    assert "there is no gate: to be registered" in log
+
+
+def test_the_runs_of_a_sweep_become_children_of_one(mlflow_server: str, tmp_path: Path) -> None:
+    from mlflow import MlflowClient
+
+    from cyclegan.registry.sweep import best_trial
+
     client = MlflowClient(mlflow_server)
-    runs = client.search_runs([client.get_experiment_by_name("sweep").experiment_id])
-    (parent,) = [run for run in runs if "trials" in run.data.tags]
-    children = [run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
-    assert {run.data.params["train.seed"] for run in children} == {"0", "1"}
-    best = min(
-        children, key=lambda r: r.data.metrics["kernel_random_AtoB"] + r.data.metrics["kernel_random_BtoA"]
-    )
-    assert parent.data.tags["best_run"] == best.info.run_id
-    assert client.get_model_version_by_alias("swept-AtoB", "champion").run_id == best.info.run_id
+    known = client.get_experiment_by_name("tests")
+    experiment = known.experiment_id if known else client.create_experiment("tests")
+    trials, runs = [], []
+    for number, kid in enumerate((0.3, 0.1, 0.2)):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        runs.append(client.create_run(experiment).info.run_id)
+        (folder / "config.json").write_text(json.dumps({"mlflow_run_id": runs[-1]}))
+        (folder / "scores.json").write_text(json.dumps({"score": kid, "kid_AtoB": kid, "kid_BtoA": kid}))
+        trials.append((folder, folder))
+    assert best_trial(trials) == (1, [0.3, 0.1, 0.2], 0.1)
+    (parent,) = {client.get_run(run).data.tags["mlflow.parentRunId"] for run in runs}
+    assert client.get_run(parent).data.tags["best_run"] == runs[1]
+    assert client.get_run(parent).info.status == "FINISHED"
 
 
 def test_a_sweep_of_a_wrong_field_fails_before_any_training() -> None:
