@@ -41,7 +41,9 @@ kfp-local: $(READY)  ## the compiled Kubeflow pipeline on this machine
 	$(BIN)/python -m pipeline run
 
 ui: $(READY)  ## the MLflow UI on http://127.0.0.1:5000
-	$(BIN)/mlflow server --host 127.0.0.1 --port 5000 --backend-store-uri sqlite:///mlflow.db
+	@echo "Open http://127.0.0.1:5000/#/experiments?workflowType=machine_learning"
+	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow server --host 127.0.0.1 --port 5000 \
+	  --backend-store-uri sqlite:///mlflow.db --no-serve-artifacts --default-artifact-root ./mlruns
 
 test: $(READY)  ## the tests (no GPU, no Docker, no network)
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest

@@ -51,11 +51,11 @@ def _defaults(command: type, params: Path) -> Any:
     from cyclegan.commands import SECTIONS
     from cyclegan.params import load_section
 
-    configs = {
-        field.name: load_section(params, SECTIONS[config], config)
-        for field in fields(command)
-        if isinstance(config := field.default_factory, type) and config in SECTIONS
-    }
+    configs: dict[str, Any] = {}
+    for field in fields(command):
+        config: Any = field.default_factory
+        if config in SECTIONS:
+            configs[field.name] = load_section(params, SECTIONS[config], config)
     if not configs:
         raise UsageError("This verb has no section in a parameter file: leave --params out.")
     return command(**configs)

@@ -1,4 +1,4 @@
-"""The command as its users type it, wrongly too: each answer is one clear sentence and the right exit code."""
+"""The command as its users type it, wrongly too: each answer is one clear sentence and the right code."""
 
 from __future__ import annotations
 
@@ -81,7 +81,8 @@ def test_wrong_usage_is_one_sentence(tmp_path: Path, args: list[str], code: int,
 
 
 @pytest.mark.parametrize(
-    ("args", "word"), [(["--epoch", "3"], "--epochs"), (["--epochs", "many"], "many"), (["--decay", "x"], "x")]
+    ("args", "word"),
+    [(["--epoch", "3"], "--epochs"), (["--epochs", "many"], "many"), (["--decay", "x"], "x")],
 )
 def test_a_wrong_flag_is_explained(tmp_path: Path, args: list[str], word: str) -> None:
     done = cyclegan("train", *args, cwd=tmp_path)
@@ -97,7 +98,9 @@ def test_a_parameter_file_sets_the_defaults_and_flags_win(tmp_path: Path) -> Non
     assert "(default: 7)" in shown
     assert "(default: 0.0003)" in shown
     params.write_text("train: {epohcs: 7}\n")
-    one_sentence(cyclegan("train", "--params", "params.yaml", cwd=tmp_path), 2, "epohcs", "did you mean 'epochs'")
+    one_sentence(
+        cyclegan("train", "--params", "params.yaml", cwd=tmp_path), 2, "epohcs", "did you mean 'epochs'"
+    )
 
 
 def test_a_folder_with_one_text_file_is_no_dataset(tmp_path: Path) -> None:
@@ -115,17 +118,21 @@ def test_an_empty_domain_is_named(tmp_path: Path, raw: Path) -> None:
 
 
 def test_a_size_that_the_network_cannot_take_is_named(tmp_path: Path, raw: Path) -> None:
-    assert cyclegan("preprocess", "--raw", raw, "--out", "p", "--load-size", "30", cwd=tmp_path).returncode == 0
-    done = cyclegan("train", "--prepared", "p", "--generator", "resnet", cwd=tmp_path)
-    one_sentence(done, 2, "30", "multiple of 4")
+    assert (
+        cyclegan("preprocess", "--raw", raw, "--out", "p", "--load-size", "30", cwd=tmp_path).returncode == 0
+    )
+    done = cyclegan("train", "--prepared", "p", "--generator", "resnet", "--crop-size", "0", cwd=tmp_path)
+    one_sentence(done, 2, "30", "multiples of 4")
 
 
 def test_a_dead_tracking_server_is_found_in_seconds(tmp_path: Path, raw: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         uri = f"http://127.0.0.1:{free.getsockname()[1]}"
-    assert cyclegan("preprocess", "--raw", raw, "--out", "p", "--load-size", "32", cwd=tmp_path).returncode == 0
-    flags = ("--prepared", "p", "--generator", "resnet", "--epochs", "1", "--width", "4")
+    assert (
+        cyclegan("preprocess", "--raw", raw, "--out", "p", "--load-size", "32", cwd=tmp_path).returncode == 0
+    )
+    flags = ("--prepared", "p", "--generator", "resnet", "--crop-size", "0", "--width", "4")
     done = cyclegan(
         "train", *flags, cwd=tmp_path, timeout=60, CYCLEGAN_TRACKING="on", MLFLOW_TRACKING_URI=uri
     )
@@ -134,8 +141,10 @@ def test_a_dead_tracking_server_is_found_in_seconds(tmp_path: Path, raw: Path) -
 
 
 def test_missing_pretrained_weights_say_what_to_do(tmp_path: Path, raw: Path) -> None:
-    assert cyclegan("preprocess", "--raw", raw, "--out", "p", "--load-size", "32", cwd=tmp_path).returncode == 0
-    flags = ("--prepared", "p", "--generator", "vgg_unet")
+    assert (
+        cyclegan("preprocess", "--raw", raw, "--out", "p", "--load-size", "32", cwd=tmp_path).returncode == 0
+    )
+    flags = ("--prepared", "p", "--generator", "vgg_unet", "--crop-size", "0")
     done = cyclegan("train", *flags, "--weights", "absent.pth", cwd=tmp_path)
     one_sentence(done, 2, "absent.pth")
     # an address that refuses connections stands for a machine without a network

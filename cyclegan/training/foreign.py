@@ -12,7 +12,7 @@ from cyclegan.errors import UsageError
 from cyclegan.model import DIRECTIONS, Direction, library_versions, save_model
 from cyclegan.networks import ResnetGenerator
 from cyclegan.training.import_config import ImportConfig
-from cyclegan.training.pretrained import read_state
+from cyclegan.weights import load_state_dict
 
 
 def import_weights(out: Path, config: ImportConfig) -> None:
@@ -21,7 +21,10 @@ def import_weights(out: Path, config: ImportConfig) -> None:
     Raises UsageError where a file is missing or is no such generator.
     """
     sources: dict[Direction, str] = {"AtoB": config.AtoB, "BtoA": config.BtoA}
-    generators = {direction: reference_resnet(read_state(sources[direction])) for direction in DIRECTIONS}
+    generators = {
+        direction: reference_resnet(load_state_dict(sources[direction], advice="name a copy of the file"))
+        for direction in DIRECTIONS
+    }
     blocks = {len(generator.blocks) for generator in generators.values()}
     if len(blocks) != 1:
         raise UsageError("The two files are of generators with different numbers of blocks.")

@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import logging
-import pickle
-import shutil
-import tempfile
 from collections.abc import Mapping
 from http.client import HTTPException
-from pathlib import Path
-from urllib.request import urlopen
 
-import torch
 from torch import Tensor
 
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.networks import VggUnet
+from cyclegan.weights import load_state_dict
 
 logger = logging.getLogger(__name__)
 
-TIMEOUT = 20.0
-"""Seconds without an answer after which a download has failed."""
+ADVICE = "name a copy of the file or its URI by --weights, or start from random weights with --weights none"
 
 
 def load_encoder(generators: list[VggUnet], weights: str, *, partial: bool = False) -> None:
@@ -30,7 +24,7 @@ def load_encoder(generators: list[VggUnet], weights: str, *, partial: bool = Fal
     """
     if weights == "none":
         return
-    state = _imagenet() if weights == "imagenet" else read_state(weights)
+    state = _imagenet() if weights == "imagenet" else load_state_dict(weights, advice=ADVICE)
     for generator in generators:
         try:
             missing = generator.load_vgg_(state, partial=partial)
@@ -41,47 +35,6 @@ def load_encoder(generators: list[VggUnet], weights: str, *, partial: bool = Fal
         logger.warning("%s lacks these layers of VGG-16, which start at random: %s", weights, missing)
 
 
-def read_state(address: str) -> dict[str, Tensor]:
-    """A state dict from a file, https:// or s3://, read so that nothing in it can run."""
-    if "://" not in address or address.startswith("file://"):
-        path = Path(address.removeprefix("file://")).expanduser()
-        if not path.is_file():
-            raise UsageError(f"There is no weights file {path}.")
-        return _parse(path, address)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "weights"
-        if address.startswith("s3://"):
-            from cyclegan.storage import open_store
-
-            bucket, _, key = address.rpartition("/")
-            open_store(bucket).get(key, path)
-        elif address.startswith(("https://", "http://")):
-            try:
-                with urlopen(address, timeout=TIMEOUT) as answer, path.open("wb") as file:
-                    shutil.copyfileobj(answer, file)
-            except (OSError, HTTPException) as error:
-                reason = getattr(error, "reason", None) or error
-                raise CycleGANError(f"Cannot download the weights {address}: {reason}.") from None
-        else:
-            raise UsageError(f"The address {address} is none of: a file, https://, s3://.")
-        return _parse(path, address)
-
-
-def _parse(path: Path, address: str) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        if address.endswith(".safetensors"):
-            return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError):
-        raise UsageError(f"{address} is no file of weights (a state dict as .pth or .safetensors).") from None
-    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise UsageError(f"{address} holds something else than a state dict of tensors.")
-    return dict(state)
-
-
 def _imagenet() -> Mapping[str, Tensor]:
     from torchvision.models import VGG16_Weights
 
@@ -90,6 +43,5 @@ def _imagenet() -> Mapping[str, Tensor]:
     except (OSError, HTTPException, RuntimeError) as error:
         reason = getattr(error, "reason", None) or error
         raise CycleGANError(
-            f"The ImageNet weights of VGG-16 can't be downloaded ({reason}): name a copy of the file or its "
-            "URI by weights, or start from random weights with weights none."
+            f"The ImageNet weights of VGG-16 can't be downloaded ({reason}): {ADVICE}."
         ) from None
