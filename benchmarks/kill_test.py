@@ -14,6 +14,7 @@ import os
 import random
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +61,7 @@ def main() -> None:
     network = {"generator": "resnet", "blocks": 1, "width": 16, "crop_size": 32, "threads": 1}
     judge = {"discriminator": "patchgan", "discriminator_width": 16, "discriminator_layers": 1}
     # Long enough that every kill meets a run that is going on.
-    length = {"epochs": 2 * options.kills, "decay_epochs": options.kills, "buffer_size": 5, "ema": 0.9}
+    length = {"epochs": options.kills // 2, "decay_epochs": options.kills // 2, "buffer_size": 5, "ema": 0.9}
     config = TrainConfig(**{**network, **judge, **length, "checkpoint_minutes": 1e-9})
 
     chance = random.Random(options.seed)
@@ -71,13 +72,15 @@ def main() -> None:
         (folder / "prepared").mkdir()
         prepare(folder / "prepared")
 
-        def start(model: str, checkpoints: str) -> multiprocessing.process.BaseProcess:
+        def start(
+            model: str, checkpoints: str, config: TrainConfig = config
+        ) -> multiprocessing.process.BaseProcess:
             arguments = (folder / "prepared", folder / model, config, folder / checkpoints)
             process = context.Process(target=run, args=arguments)
             process.start()
             return process
 
-        straight = start("straight", "once")
+        straight = start("straight", "once", replace(config, checkpoint_minutes=60, checkpoint_every=10**6))
         straight.join()
         kills = while_writing = 0
         while kills < options.kills:
