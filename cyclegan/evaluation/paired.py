@@ -34,8 +34,8 @@ def psnr(x: Images, y: Images) -> Values:
 def map_accuracy(x: Images, y: Images, threshold: int) -> Values:
     """Share of pixels whose three channels all differ by less than `threshold`: 0 to 1.
 
-    The accuracy used for aerial photo → map, where the true picture has few colours; Fu et al. 2019 (GcGAN,
-    section 4.2) report it at thresholds of 5 and 10.
+    The accuracy used for aerial photo → map, where the true picture has few colours; Fu et al. 2019 (GcGAN)
+    report it at thresholds of 5 and 10.
     """
     return (np.abs(_difference(x, y)).max(axis=3) < threshold).mean(axis=(1, 2), dtype=np.float64)
 
