@@ -98,9 +98,10 @@ def packed_batches(
     )
     epoch = 0
     while True:
-        plan = sampling.plan(epoch).to(device)
+        plan = sampling.plan(epoch)
+        rows_a, rows_b = plan.a.to(a.images.device), plan.b.to(b.images.device)
         for step in range(plan.steps):
-            yield a.batch(plan.a[step]), b.batch(plan.b[step])
+            yield a.batch(rows_a[step]), b.batch(rows_b[step])
         epoch += 1
 
 

@@ -63,8 +63,11 @@ class Checkpoints:
         data = save(tensors, metadata={"facts": json.dumps(facts)})
         key = f"{self.folder}/{step:010d}-{_digest(data)}.safetensors"
         self.store.write(key, data)
-        older = [found for found in self.all() if found.folder == self.folder and found.key != key]
-        for checkpoint in older[KEEP - 1 :]:
+        others = [found for found in self.all() if found.key != key]
+        # What claims to be further than this was passed over as damaged when the run went on.
+        damaged = [found for found in others if found.step >= step]
+        older = [found for found in others if found.step < step]
+        for checkpoint in damaged + older[KEEP - 1 :]:
             self.store.delete(checkpoint.key)
         return key
 
