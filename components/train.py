@@ -51,12 +51,13 @@ def train(
     from cyclegan.files import sha256
     from cyclegan.params import config_from
     from cyclegan.training.config import TrainConfig
-    from cyclegan.training.loop import train as step
+    from cyclegan.training.launch import train_everywhere
 
     fields = {"generator": generator, "epochs": epochs, "decay_epochs": decay_epochs, "lr": lr, "seed": seed}
     fields |= {"batch_size": batch_size, "crop_size": crop_size}
     fields |= {"lambda_cycle": lambda_cycle, "lambda_identity": lambda_identity}
     config = config_from(TrainConfig, fields | json.loads(options), "train")
-    for name, value in step(Path(prepared.path), Path(model.path), config, checkpoints=checkpoints).items():
+    folders = Path(prepared.path), Path(model.path)
+    for name, value in train_everywhere(*folders, config, checkpoints=checkpoints).items():
         metrics.log_metric(name, float(value))
     return sha256(Path(model.path) / "config.json")

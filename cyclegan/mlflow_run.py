@@ -6,7 +6,6 @@ import json
 import logging
 import os
 import queue
-import re
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -18,7 +17,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from cyclegan.errors import CycleGANError
-from cyclegan.tracking import Tracker, check_server, first_line, flatten, git_commit, quiet, redact, run_url
+from cyclegan.tracking import Tracker, check_server, first_line, flatten, git_commit, quiet, run_url
+from cyclegan.uri import data_name, redact
 
 logger = logging.getLogger(__name__)
 
@@ -251,7 +251,7 @@ class MlflowTracker(Tracker):
         profile = {f"{domain} images": facts["count"] for domain, facts in manifest.domains.items()}
         profile |= {"height": manifest.height, "width": manifest.width, "test pairs": manifest.paired}
         data = Dataset(
-            name=_dataset_name(manifest.uri),
+            name=data_name(manifest.uri),
             digest=digest,
             source_type=kind,
             source=json.dumps(source),
@@ -304,9 +304,3 @@ def _source(uri: str) -> tuple[str, dict[str, Any]]:
     if scheme == "synthetic":
         return "code", {"tags": {"mlflow.source.name": uri}}
     return "local", {"uri": uri}
-
-
-def _dataset_name(uri: str) -> str:
-    """The last speaking part of a URI: `synthetic:city` is city, `https://…/maps.zip` is maps."""
-    last = re.split(r"[/:]", redact(uri).rstrip("/"))[-1]
-    return re.sub(r"\.(zip|tar|tar\.gz|tgz)$", "", last) or "images"

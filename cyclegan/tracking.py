@@ -21,9 +21,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 from cyclegan.errors import CycleGANError
+from cyclegan.uri import redact
 
 logger = logging.getLogger(__name__)
 
@@ -131,14 +131,6 @@ def nest_runs(parent: str | None, children: Iterable[str]) -> None:
 
     for child in children:
         MlflowClient().set_tag(child, "mlflow.parentRunId", parent)
-
-
-def redact(uri: str) -> str:
-    """The URI without user, password and query, fit for messages and tags."""
-    parts = urlsplit(uri)
-    if not parts.netloc:
-        return uri
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 def check_server(seconds: float = CONNECT_SECONDS) -> None:

@@ -17,6 +17,7 @@ import pytest
 from cyclegan import mlflow_run, tracking
 from cyclegan.errors import CycleGANError
 from cyclegan.tracking import open_run
+from cyclegan.uri import redact
 
 VERSION = "0123456789abcdef0123456789abcdef.dir"
 MANIFEST = SimpleNamespace(
@@ -296,7 +297,7 @@ def test_runs_of_a_broken_execution_are_marked(client, monkeypatch):
     ],
 )
 def test_redacted_addresses(uri, redacted):
-    assert tracking.redact(uri) == redacted
+    assert redact(uri) == redacted
 
 
 def test_the_commit_of_this_checkout(monkeypatch):

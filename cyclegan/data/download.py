@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.storage import NotFound
+from cyclegan.uri import redact
 
 logger = logging.getLogger(__name__)
 
@@ -38,17 +39,6 @@ class Patience:
     timeout: float = 30.0
     pause: float = 0.5
     max_bytes: int = 100 << 30
-
-
-def redact(uri: str) -> str:
-    """A URI without what may be secret: user and password, query and fragment."""
-    try:
-        parts = urlsplit(uri)
-    except ValueError:
-        return uri.partition("://")[0] + "://…"
-    if not parts.scheme or parts.scheme == "synthetic":
-        return uri
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 def download(url: str, path: Path, patience: Patience | None = None) -> str:

@@ -16,10 +16,11 @@ from typing import Any, Protocol
 from tqdm import tqdm
 
 from cyclegan.data.archives import safe_name
-from cyclegan.data.download import Patience, download, redact
+from cyclegan.data.download import Patience, download
 from cyclegan.data.version import file_md5
 from cyclegan.errors import CycleGANError
 from cyclegan.storage import NotFound, open_store
+from cyclegan.uri import redact
 
 VERSION = re.compile(r"[0-9a-f]{32}(\.dir)?")
 PREFIXES = ("files/md5/", "")

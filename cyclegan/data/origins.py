@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from cyclegan.data.download import Patience, download, redact
+from cyclegan.data.download import Patience, download
 from cyclegan.data.layout import arrange, is_image, list_files
 from cyclegan.data.version import SOURCE_FILE
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.files import sha256
+from cyclegan.uri import redact
 
 if TYPE_CHECKING:
     from cyclegan.data.sources import FetchConfig

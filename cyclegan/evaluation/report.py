@@ -20,6 +20,7 @@ from cyclegan.evaluation.measure import Evaluation
 from cyclegan.evaluation.test_set import ENDS, reconstruct
 from cyclegan.files import atomic_file
 from cyclegan.model import DIRECTIONS, Direction
+from cyclegan.uri import data_name
 
 LARGEST = 320
 """Pixels of the longer side of a picture in the page."""
@@ -96,7 +97,7 @@ def write_report(
     old_intervals = champion.intervals if champion else {}
     curves = charts.read_losses(model / "losses.csv")
     page = environment.get_template("report.html.j2").render(
-        title=_title(details),
+        title=data_name(str(details["data_uri"])),
         details=details,
         config=e.model.config,
         score=_row("score", "Score", e, old_scores),
@@ -130,13 +131,6 @@ def write_per_image(path: Path, e: Evaluation) -> None:
         for d, values in e.per_image.items():
             for i, image in enumerate(e.sets[ENDS[d][0]].names):
                 writer.writerow([d, image, *(f"{values[name][i]:.6g}" for name in names)])
-
-
-def _title(details: dict[str, Any]) -> str:
-    name = str(details["data_uri"]).rstrip("/").rsplit("/", 1)[-1].removeprefix("synthetic:")
-    for ending in (".zip", ".tar", ".tar.gz", ".tgz"):
-        name = name.removesuffix(ending)
-    return name or "a model"
 
 
 def _headline_names(e: Evaluation) -> list[tuple[str, str]]:

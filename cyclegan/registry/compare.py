@@ -15,6 +15,7 @@ from typing import Any
 from cyclegan import tracking
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.files import atomic_file
+from cyclegan.uri import redact
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +79,7 @@ def compare(runs: Sequence[str], out: Path, config: CompareConfig) -> str:
             raise UsageError("Name the runs to compare, by id or name, or give a data_version that has runs.")
         compared = [_read(run) for run in found[: config.count]]
     except mlflow.MlflowException as error:
-        where = tracking.redact(mlflow.get_tracking_uri())
+        where = redact(mlflow.get_tracking_uri())
         raise CycleGANError(f"Cannot read the runs from {where}: {tracking.first_line(error)}.") from None
     with atomic_file(out) as temporary:
         temporary.write_text(_page(compared), encoding="utf-8")
@@ -143,15 +144,13 @@ def _find(run: str) -> Any:
         except mlflow.MlflowException as error:
             if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                 raise
-            raise UsageError(
-                f"There is no run {run} at {tracking.redact(mlflow.get_tracking_uri())}."
-            ) from None
+            raise UsageError(f"There is no run {run} at {redact(mlflow.get_tracking_uri())}.") from None
     name = run.replace("'", "")
     runs = mlflow.search_runs(
         search_all_experiments=True, filter_string=f"attributes.run_name = '{name}'", output_format="list"
     )
     if not runs:
-        raise UsageError(f"There is no run called '{run}' at {tracking.redact(mlflow.get_tracking_uri())}.")
+        raise UsageError(f"There is no run called '{run}' at {redact(mlflow.get_tracking_uri())}.")
     if len(runs) > 1:
         ids = ", ".join(found.info.run_id for found in runs[:4])
         raise UsageError(f"{len(runs)} runs are called '{run}': give an id instead, such as {ids}.")

@@ -8,6 +8,7 @@ from pathlib import Path
 from cyclegan import tracking
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.model import DIRECTIONS, Direction
+from cyclegan.uri import redact
 
 ADDRESS = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d+))?/?")
 
@@ -37,7 +38,7 @@ def download(uri: str, direction: Direction | None, folder: Path) -> Direction:
         for file in ("config.json", f"{wanted}.safetensors"):
             mlflow.artifacts.download_artifacts(f"{source[1]}/extra_files/{file}", dst_path=str(folder))
     except mlflow.MlflowException as error:
-        where = tracking.redact(mlflow.get_registry_uri())
+        where = redact(mlflow.get_registry_uri())
         raise CycleGANError(f"Cannot get {uri} from {where}: {tracking.first_line(error)}.") from None
     for path in (folder / "extra_files").glob("*"):
         path.rename(folder / path.name)

@@ -15,6 +15,7 @@ from cyclegan.errors import CycleGANError
 from cyclegan.files import read_json, sha256, write_json
 from cyclegan.registry.config import RegisterConfig
 from cyclegan.registry.decision import Decision, Evidence, decide, read_evidence
+from cyclegan.uri import redact
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -170,5 +171,5 @@ def _registry_errors() -> Iterator[None]:
     try:
         yield
     except mlflow.MlflowException as error:
-        uri = tracking.redact(mlflow.get_registry_uri())
+        uri = redact(mlflow.get_registry_uri())
         raise CycleGANError(f"The model registry {uri} refused: {tracking.first_line(error)}.") from None

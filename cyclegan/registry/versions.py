@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from cyclegan import tracking
 from cyclegan.errors import CycleGANError
 from cyclegan.model import DIRECTIONS, Direction, Model
+from cyclegan.uri import redact
 
 if TYPE_CHECKING:
     import numpy as np
@@ -102,7 +103,7 @@ def _ensure_registered_model(
     data = (model.config.get("data") or {}).get("uri", "")
     text = (
         f"CycleGAN generator from domain {source} to domain {target}, first trained on "
-        f"`{tracking.redact(data)}`. Input and output: RGB in [-1, 1], float32, N×3×H×W, sides a multiple of "
+        f"`{redact(data)}`. Input and output: RGB in [-1, 1], float32, N×3×H×W, sides a multiple of "
         f"{model.multiple}. Use it: `cyclegan translate models:/{registered}@champion IMAGES --out OUT`."
     )
     try:
@@ -216,7 +217,7 @@ def pip_requirements() -> list[str]:
 
 def describe(model: Model, data_version: str, verdict: str) -> str:
     """What the model is and what became of it, in Markdown."""
-    data = tracking.redact((model.config.get("data") or {}).get("uri", ""))
+    data = redact((model.config.get("data") or {}).get("uri", ""))
     epochs, size, seed = (model.config.get(key, "?") for key in ("epochs", "image_size", "seed"))
     return (
         f"`{model.config['generator']['name']}` trained for {epochs} epochs on `{data}` (version "

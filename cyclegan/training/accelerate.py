@@ -17,14 +17,14 @@ WARM_UP = 3
 
 
 def compiles(wanted: str, device: torch.device, updates: int) -> bool:
-    """Whether to compile for a run of so many updates. `auto`: long runs on CUDA, where Triton is installed.
+    """Whether to compile for a run of so many updates. `auto`: long runs on CUDA with Triton and a compiler.
 
     Raises UsageError where compiling is asked for and can't be done.
     """
-    if device.type == "cuda":
-        possible, lack = importlib.util.find_spec("triton") is not None, "Triton"
-    else:
-        possible, lack = any(shutil.which(name) for name in ("c++", "g++", "clang++")), "a C++ compiler"
+    compilers = ("cc", "gcc", "clang") if device.type == "cuda" else ("c++", "g++", "clang++")
+    possible, lack = any(map(shutil.which, compilers)), "a C compiler"
+    if device.type == "cuda" and importlib.util.find_spec("triton") is None:
+        possible, lack = False, "Triton"
     if wanted == "on" and not possible:
         raise UsageError(f"compile = on needs {lack}, which is not installed: give compile = auto or off.")
     return wanted == "on" or (

@@ -38,6 +38,7 @@ from cyclegan.training.setup import (
     sampling_of,
 )
 from cyclegan.training.signals import StopRequest
+from cyclegan.uri import data_name
 
 if TYPE_CHECKING:
     from cyclegan.training.config import TrainConfig
@@ -119,7 +120,7 @@ def train(
 
                 monitor = Monitor(prepared, size=min(size), device=device)
 
-            run_name = f"{config.generator} {size[0]}×{size[1]} {schedule.epochs} epochs"
+            run_name = f"{config.generator} {data_name(manifest.uri)} {size[0]}×{size[1]} seed {config.seed}"
             run = open_run("train", run_id=state.facts.get("mlflow_run_id"), name=run_name)
             with run if me.first else nullcontext(Tracker()) as tracker:
                 state.facts["mlflow_run_id"] = tracker.run_id
@@ -128,6 +129,8 @@ def train(
                 report = Reporter(
                     tracker, batch_size=config.batch_size, total=total, step=state.step, samples=samples
                 )
+                if me.first and state.step == 0 and config.sample_every:
+                    report.translations(*state.exported(), 0)
                 saved = time.monotonic()
 
                 def log(lr: float) -> None:

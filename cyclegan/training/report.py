@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+LINE_SECONDS = 30.0
+
 
 class Reporter:
     """Turns losses and generators into numbers and pictures; the only place that waits for the device."""
@@ -35,6 +37,7 @@ class Reporter:
         """`samples`: test images of A and of B, each N×3×H×W; `total` and `step` count updates."""
         self.tracker, self.batch_size, self.samples = tracker, batch_size, samples
         self.bar = tqdm(total=total, initial=step, unit="update", disable=None, smoothing=0.05)
+        self.total, self._said = total, time.monotonic()
         self.steps, self.seconds = 0, 0.0
         self._since, self._mark = step, time.perf_counter()
         self._seen: Counter[str] = Counter()
@@ -62,9 +65,17 @@ class Reporter:
         self.tracker.metrics(numbers, step)
         self.bar.update(step - self.bar.n)
         self.bar.set_postfix(cycle=f"{means['cycle_A']:.3f} {means['cycle_B']:.3f}", refresh=False)
+        self._log(step, numbers["images_per_second"], means)
         self._warn(complaints(means))
         self.resume_clock(step)
         return means
+
+    def _log(self, step: int, speed: float, means: dict[str, float]) -> None:
+        """Now and then a line, where there is no terminal for the bar: in a file, a pod, a notebook's log."""
+        if self.bar.disable and (step == self.total or time.monotonic() - self._said > LINE_SECONDS):
+            cycle = f"cycle {means['cycle_A']:.3f} {means['cycle_B']:.3f}"
+            logger.info("Update %d of %d, %.1f images/s, %s.", step, self.total, speed, cycle)
+            self._said = time.monotonic()
 
     def resume_clock(self, step: int) -> None:
         """Leave what was done since the last report (samples, checkpoints) out of the images per second."""

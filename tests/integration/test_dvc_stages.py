@@ -17,7 +17,10 @@ STEPS = {
     "register": "cyclegan.registry.promote",
 }
 # reading, writing, talking: they carry a result and do not decide it
-CARRIERS = {f"cyclegan.{name}" for name in ("cores", "errors", "files", "storage", "tracking")}
+CARRIERS = {
+    f"cyclegan.{name}"
+    for name in ("cores", "data.download", "errors", "files", "storage", "tracking", "uri", "weights")
+}
 
 
 @cache
