@@ -361,14 +361,14 @@ def test_monitor_wants_enough_images(make_prepared: Make) -> None:
 
 
 def test_scores_reach_the_run_and_the_registrys_champion_the_report(
-    make_prepared: Make, make_model: Make, tmp_path: Path, mlflow_server: str
+    make_prepared: Make, make_model: Make, tmp_path: Path, mlflow_server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import mlflow
 
     from cyclegan.registry.config import RegisterConfig
     from cyclegan.registry.promote import register
 
-    mlflow.set_tracking_uri(mlflow_server)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
     with mlflow.start_run() as run:
         run_id = run.info.run_id
     prepared, model, out = make_prepared(), make_model(), tmp_path / "scores"
