@@ -36,10 +36,17 @@ class Model:
         return int(self.AtoB.multiple)  # type: ignore[arg-type]
 
 
-def save_model(folder: Path, generators: Mapping[Direction, nn.Module], config: Mapping[str, Any]) -> None:
+def save_model(
+    folder: Path,
+    generators: Mapping[Direction, nn.Module],
+    config: Mapping[str, Any],
+    *,
+    texts: Mapping[str, str] | None = None,
+) -> None:
     """Write the model folder in one piece, replacing a former one.
 
-    `config` needs at least `generator`: {"name": …, and the arguments it was built with}.
+    `config` needs at least `generator`: {"name": …, and the arguments it was built with}. `texts` are files
+    to lie beside it, content by name.
     """
     from safetensors.torch import save_file
 
@@ -50,6 +57,8 @@ def save_model(folder: Path, generators: Mapping[Direction, nn.Module], config: 
             save_file(tensors, temporary / f"{direction}.safetensors")
             (temporary / f"{direction}.safetensors").chmod(0o644)
         write_json(temporary / "config.json", dict(config))
+        for name, text in (texts or {}).items():
+            (temporary / name).write_text(text, encoding="utf-8", newline="")
 
 
 def load_model(folder: Path, device: str | torch.device = "cpu") -> Model:

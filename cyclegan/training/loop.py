@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import logging
-import time
 from contextlib import nullcontext
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
+from torch import Tensor
 
 from cyclegan.data.packed import PackedImages
 from cyclegan.data.prepare import read_manifest
-from cyclegan.model import save_model
+from cyclegan.storage import open_store
+from cyclegan.tracking import Tracker, open_run
 from cyclegan.training.accelerate import Captured, compile_networks, compiles
 from cyclegan.training.checkpoint import Checkpoints
 from cyclegan.training.device import (
@@ -23,24 +22,26 @@ from cyclegan.training.device import (
     resolve_precision,
     resolve_threads,
 )
-from cyclegan.training.distributed import any_process, averaged, processes
-from cyclegan.training.fingerprint import decisive, fingerprint
+from cyclegan.training.distributed import processes
 from cyclegan.training.lock import locked
-from cyclegan.training.report import Reporter, write_losses
+from cyclegan.training.report import Reporter
 from cyclegan.training.samples import sample_images
 from cyclegan.training.schedule import Schedule
 from cyclegan.training.setup import (
+    Setup,
     announce_memory,
     build_update,
-    describe,
     initial_state,
     load_encoders,
     sampling_of,
 )
 from cyclegan.training.signals import StopRequest
-from cyclegan.uri import data_name
+from cyclegan.training.state import State
+from cyclegan.training.step import Update
+from cyclegan.training.trainer import Trainer
 
 if TYPE_CHECKING:
+    from cyclegan.evaluation.in_training import Monitor
     from cyclegan.training.config import TrainConfig
 
 logger = logging.getLogger(__name__)
@@ -57,9 +58,6 @@ def train(
     Raises UsageError for parameters that don't fit data or machine, Interrupted (exit code 128 + signal) when
     SIGTERM or Ctrl-C ended it early with a checkpoint, CycleGANError when the losses cease to be numbers.
     """
-    from cyclegan.storage import open_store
-    from cyclegan.tracking import Tracker, git_commit, open_run
-
     manifest = read_manifest(prepared)
     device = resolve_device(config.device)
     precision = resolve_precision(config.precision, device)
@@ -73,135 +71,77 @@ def train(
         StopRequest() as stop,
     ):
         sampling = sampling_of(config, manifest, me)
-        total = schedule.epochs * sampling.steps
-        name = fingerprint(decisive(asdict(config), asdict(manifest), str(precision)), schedule)
-        with locked(store, name) if me.first else nullcontext():
+        setup = Setup(config, prepared, manifest, device, precision, threads, me, sampling, schedule)
+        kept = Checkpoints(store, setup.fingerprint)
+        with locked(store, kept.folder) if me.first else nullcontext():
             if me.first:
-                announce_memory(config, sampling, device, me, precision)
-            captured = device.type == "cuda" and me.world == 1 and config.compile != "off"
-            state = initial_state(config, sampling, device, me, capturable=captured)
-            kept = Checkpoints(store, name)
-            for tensors, facts in kept.load(schedule, sampling.steps):
-                state.load(tensors, facts, me)
-                logger.info("Going on after update %d of %d.", state.step, total)
-                break
-            else:
-                if kept.others():
-                    logger.info(
-                        "The checkpoints in %s are of other parameters or data; starting anew.", checkpoints
-                    )
-                load_encoders(state.networks, config)
-            if threads != (before := state.facts.setdefault("threads", threads)):
-                message = (
-                    "The checkpoint was made with %d CPU threads, now there are %d: rounding will differ."
-                )
-                logger.warning(message, before, threads)
+                announce_memory(setup)
+            state = resume_or_begin(setup, kept, checkpoints)
+            return run(setup, state, kept, stop, model)
 
-            update = build_update(config, state, precision)
-            if compiles(config.compile, device, total - state.step):
-                compile_networks(state.networks)
-            perform = Captured(update) if captured else update
 
-            layout = memory_format(device)
-            domain_a, domain_b = (
-                PackedImages(
-                    prepared / f"train{end}.npy", device, crop_size=config.crop_size, memory_format=layout
-                )
-                for end in "AB"
-            )
-            size = sampling.height, sampling.width
-            samples = [
-                sample_images(PackedImages(prepared / f"test{end}.npy", device), config.samples, size)
-                for end in "AB"
-            ]
-            monitor = None
-            if config.evaluate_every and me.first:
-                from cyclegan.evaluation.in_training import Monitor
+def resume_or_begin(setup: Setup, kept: Checkpoints, checkpoints: str) -> State:
+    """The state in the newest checkpoint that fits, else as the seed and pretrained weights make it."""
+    state = initial_state(setup)
+    found = next(kept.load(setup.schedule, setup.steps), None)
+    if found:
+        tensors, facts = found
+        state.load(tensors, facts, setup.me)
+        logger.info("Going on after update %d of %d.", state.step, setup.total)
+    else:
+        if kept.others():
+            logger.info("The checkpoints in %s are of other parameters or data; starting anew.", checkpoints)
+        load_encoders(state.networks, setup.config)
+    if setup.threads != (before := state.facts.setdefault("threads", setup.threads)):
+        message = "The checkpoint was made with %d CPU threads, now there are %d: rounding will differ."
+        logger.warning(message, before, setup.threads)
+    return state
 
-                monitor = Monitor(prepared, size=min(size), device=device)
 
-            run_name = f"{config.generator} {data_name(manifest.uri)} {size[0]}×{size[1]} seed {config.seed}"
-            run = open_run("train", run_id=state.facts.get("mlflow_run_id"), name=run_name)
-            with run if me.first else nullcontext(Tracker()) as tracker:
-                state.facts["mlflow_run_id"] = tracker.run_id
-                tracker.params("train", config)
-                tracker.dataset(manifest)
-                report = Reporter(
-                    tracker, batch_size=config.batch_size, total=total, step=state.step, samples=samples
-                )
-                if me.first and state.step == 0 and config.sample_every:
-                    report.translations(*state.exported(), 0)
-                saved = time.monotonic()
+def run(setup: Setup, state: State, kept: Checkpoints, stop: StopRequest, model: Path) -> dict[str, float]:
+    """Train from `state` to the end, as one MLflow run, and write the model folder; returns as `train`."""
+    update = fastest_update(setup, state)
+    images_a, images_b = (training_images(setup, end) for end in "AB")
+    samples = [samples_of(setup, end) for end in "AB"]
+    monitor = monitor_of(setup)
+    opened = open_run("train", run_id=state.facts.get("mlflow_run_id"), name=setup.name)
+    with opened if setup.me.first else nullcontext(Tracker()) as tracker:
+        state.facts["mlflow_run_id"] = tracker.run_id
+        tracker.params("train", setup.config)
+        tracker.dataset(setup.manifest)
+        batch_size, total = setup.config.batch_size, setup.total
+        report = Reporter(tracker, batch_size=batch_size, total=total, step=state.step, samples=samples)
+        trainer = Trainer(setup, state, update, images_a, images_b, kept, stop, tracker, report, monitor)
+        trainer.run()
+        if setup.me.first:
+            trainer.export(model)
+        return trainer.results()
 
-                def log(lr: float) -> None:
-                    rows, state.pending = averaged(torch.stack(state.pending)), []
-                    state.facts["losses"] = means = report.losses(rows, state.step, lr)
-                    state.facts.setdefault("curves", []).append([state.step, *means.values(), lr])
-                    state.facts["images_per_second"] = report.images_per_second()
 
-                def save() -> None:
-                    nonlocal saved
-                    tensors = state.tensors()
-                    if me.first:
-                        kept.save(state.step, tensors, {**state.facts, "step": state.step})
-                    saved = time.monotonic()
-                    report.resume_clock(state.step)
+def fastest_update(setup: Setup, state: State) -> Update | Captured:
+    """The update of `state`, compiled and recorded as far as device and configuration allow."""
+    update = build_update(setup.config, state, setup.precision)
+    if compiles(setup.config.compile, setup.device, setup.total - state.step):
+        compile_networks(state.networks)
+    return Captured(update) if setup.captured else update
 
-                for epoch in range(state.step // sampling.steps, schedule.epochs):
-                    if state.facts.get("stopped"):
-                        break
-                    lr = config.lr * schedule.factor(epoch)
-                    state.set_lr(lr)
-                    plan = sampling.plan(epoch).part(me.rank, me.world)
-                    # Each table goes once an epoch to where it is read, so that no update waits for it.
-                    rows_a, rows_b = plan.a.to(domain_a.images.device), plan.b.to(domain_b.images.device)
-                    buffer_a, buffer_b = plan.buffer_a.to(device), plan.buffer_b.to(device)
 
-                    for i in range(state.step % sampling.steps, sampling.steps):
-                        a, b = domain_a.batch(rows_a[i]), domain_b.batch(rows_b[i])
-                        state.pending.append(perform(a, b, buffer_a[i], buffer_b[i]))
-                        state.advance()
-                        if state.step % config.log_every == 0:
-                            log(lr)
-                        # Several processes must agree on when to stop or save, and that costs a message.
-                        if me.world == 1 or state.step % 10 == 0:
-                            asked = any_process(bool(stop.number), device)
-                            due = time.monotonic() - saved > 60 * config.checkpoint_minutes
-                            if asked or any_process(due, device):
-                                save()
-                            if asked:
-                                stop.raise_interrupted(state.step, total)
+def training_images(setup: Setup, end: str) -> PackedImages:
+    """What domain A or B is trained on."""
+    file, layout = setup.prepared / f"train{end}.npy", memory_format(setup.device)
+    return PackedImages(file, setup.device, crop_size=setup.config.crop_size, memory_format=layout)
 
-                    if state.pending:
-                        log(lr)
-                    done, last = epoch + 1, epoch + 1 == schedule.epochs
-                    AtoB, BtoA = state.exported()
-                    if me.first and (last or (config.sample_every and done % config.sample_every == 0)):
-                        report.translations(AtoB, BtoA, done)
-                    if monitor and done % config.evaluate_every == 0:
-                        scores = monitor.score({"AtoB": AtoB, "BtoA": BtoA})
-                        tracker.metrics(scores, state.step)
-                        state.note_score(scores[monitor.headline], done, config.patience)
-                    if config.evaluate_every and any_process(bool(state.facts.get("stopped")), device):
-                        state.facts["stopped"] = last = True
-                    if last or done % config.checkpoint_every == 0:
-                        save()
-                report.close()
 
-                if me.first:
-                    state.restore_best()
-                    AtoB, BtoA = state.exported()
-                    config_json = describe(config, manifest, sampling)
-                    config_json |= {
-                        "epochs": state.epoch_exported(sampling.steps),
-                        "git_commit": git_commit(),
-                    }
-                    config_json |= {"mlflow_run_id": tracker.run_id}
-                    save_model(model, {"AtoB": AtoB, "BtoA": BtoA}, config_json)
-                    write_losses(model / "losses.csv", state.facts.get("curves", []))
-                return {
-                    **state.facts.get("losses", {}),
-                    "images_per_second": state.facts.get("images_per_second", 0.0),
-                    "epochs": float(state.step // sampling.steps),
-                    "steps": float(state.step),
-                }
+def samples_of(setup: Setup, end: str) -> Tensor:
+    """The test images of domain A or B whose translations are shown, N×3×H×W in [-1, 1]."""
+    images = PackedImages(setup.prepared / f"test{end}.npy", setup.device)
+    return sample_images(images, setup.config.samples, setup.size)
+
+
+def monitor_of(setup: Setup) -> Monitor | None:
+    """What scores the generators during training, in the first process where that is asked for."""
+    if not (setup.config.evaluate_every and setup.me.first):
+        return None
+    from cyclegan.evaluation.in_training import Monitor
+
+    return Monitor(setup.prepared, size=min(setup.size), device=setup.device)

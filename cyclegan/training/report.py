@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import csv
+import io
 import logging
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from cyclegan.errors import CycleGANError
-from cyclegan.files import atomic_file
 from cyclegan.training.samples import grid, translate_and_back
 from cyclegan.training.step import TERMS
 from cyclegan.training.watch import complaints, correlation, diversity, first_non_finite, inversions
@@ -108,12 +107,13 @@ class Reporter:
                 logger.warning("%s", message)
 
 
-def write_losses(path: Path, rows: Iterable[Sequence[float]]) -> None:
+def losses_csv(rows: Iterable[Sequence[float]]) -> str:
     """The loss curves as CSV, one row a log line: update, TERMS, learning rate."""
-    with atomic_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("step", *TERMS, "lr"))
-        writer.writerows(rows)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("step", *TERMS, "lr"))
+    writer.writerows(rows)
+    return text.getvalue()
 
 
 def _not_finite(step: int) -> str:

@@ -1,9 +1,10 @@
-"""What a training configuration means: networks, optimisers, sampling, and whether they fit the data."""
+"""What a training configuration means on given data and a given machine: networks, optimisers, sampling."""
 
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,16 +17,73 @@ from cyclegan.networks import VggUnet, build_discriminator, build_generator
 from cyclegan.networks.recompute import Recomputable
 from cyclegan.training.device import memory_format
 from cyclegan.training.distributed import Processes
+from cyclegan.training.fingerprint import decisive, fingerprint
 from cyclegan.training.history import ImageBuffer, lane_slots
 from cyclegan.training.memory import activation_bytes, available_bytes, parameter_bytes
 from cyclegan.training.pretrained import load_encoder
+from cyclegan.training.schedule import Schedule
 from cyclegan.training.state import Average, State
 from cyclegan.training.step import Networks, Update
+from cyclegan.uri import data_name
 
 if TYPE_CHECKING:
     from cyclegan.training.config import TrainConfig
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What stays the same from the first update of a run to its last."""
+
+    config: TrainConfig
+    prepared: Path
+    manifest: Manifest
+    device: torch.device
+    precision: torch.dtype
+    """Of the networks' arithmetic."""
+    threads: int
+    me: Processes
+    sampling: Sampling
+    schedule: Schedule
+
+    @property
+    def steps(self) -> int:
+        """Updates in an epoch."""
+        return self.sampling.steps
+
+    @property
+    def total(self) -> int:
+        """Updates in the whole run."""
+        return self.schedule.epochs * self.steps
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the images that the networks see."""
+        return self.sampling.height, self.sampling.width
+
+    @property
+    def batch(self) -> int:
+        """Images of each domain that this process computes in an update."""
+        return self.config.batch_size // self.me.world
+
+    @property
+    def captured(self) -> bool:
+        """Whether updates are recorded in a CUDA graph."""
+        return self.device.type == "cuda" and self.me.world == 1 and self.config.compile != "off"
+
+    @property
+    def fingerprint(self) -> str:
+        """The name of the run's checkpoint folder."""
+        config, manifest = asdict(self.config), asdict(self.manifest)
+        return fingerprint(decisive(config, manifest, str(self.precision)), self.schedule)
+
+    @property
+    def name(self) -> str:
+        """What people call the run."""
+        generator, seed = self.config.generator, self.config.seed
+        height, width = self.size
+        return f"{generator} {data_name(self.manifest.uri)} {height}×{width} seed {seed}"
 
 
 def sampling_of(config: TrainConfig, manifest: Manifest, me: Processes) -> Sampling:
@@ -70,13 +128,9 @@ def build_networks(config: TrainConfig) -> Networks:
     return networks
 
 
-def initial_state(
-    config: TrainConfig, sampling: Sampling, device: torch.device, me: Processes, *, capturable: bool
-) -> State:
-    """Networks as the seed makes them, their optimisers, empty buffers.
-
-    `capturable`: the optimisers can be recorded in a CUDA graph.
-    """
+def initial_state(setup: Setup) -> State:
+    """Networks as the seed makes them, their optimisers, empty buffers."""
+    config, device, capturable = setup.config, setup.device, setup.captured
     torch.manual_seed(config.seed)
     networks = build_networks(config)
     networks.to(memory_format=memory_format(device))
@@ -87,13 +141,15 @@ def initial_state(
         betas = (config.beta1, config.beta2)
         return torch.optim.Adam(parameters, lr, betas, fused=device.type != "mps", capturable=capturable)
 
-    lanes, slots = config.batch_size // me.world, sampling.lane_slots
+    def buffer() -> ImageBuffer:
+        return ImageBuffer(setup.batch, setup.sampling.lane_slots, *setup.size, device)
+
     return State(
         networks=networks,
         generators=adam(networks.generators()),
         discriminators=adam(networks.discriminators()),
-        buffer_a=ImageBuffer(lanes, slots, sampling.height, sampling.width, device),
-        buffer_b=ImageBuffer(lanes, slots, sampling.height, sampling.width, device),
+        buffer_a=buffer(),
+        buffer_b=buffer(),
         average=Average(networks, config.ema) if config.ema else None,
     )
 
@@ -116,22 +172,20 @@ def build_update(config: TrainConfig, state: State, precision: torch.dtype) -> U
     )
 
 
-def announce_memory(
-    config: TrainConfig, sampling: Sampling, device: torch.device, me: Processes, precision: torch.dtype
-) -> None:
+def announce_memory(setup: Setup) -> None:
     """Log an estimate of the memory that training takes, and what to do if that is more than there is."""
     with torch.device("meta"):
-        networks = build_networks(config)
+        networks = build_networks(setup.config)
     unused = torch.optim.SGD(networks.parameters())
     empty = ImageBuffer(0, 0, 1, 1, torch.device("meta"))
-    update = build_update(config, State(networks, unused, unused, empty, empty, None), torch.float32)
-    batch = config.batch_size // me.world
-    activations = activation_bytes(update, batch, sampling.height, sampling.width)
-    if precision is torch.bfloat16:
+    state = State(networks, unused, unused, empty, empty, None)
+    update = build_update(setup.config, state, torch.float32)
+    activations = activation_bytes(update, setup.batch, *setup.size)
+    if setup.precision is torch.bfloat16:
         activations //= 2
     total = activations + parameter_bytes(networks)
     logger.info("Training takes about %.1f GB, %.1f of it activations.", total / 1e9, activations / 1e9)
-    free = available_bytes(device)
+    free = available_bytes(setup.device)
     if free is not None and total > 0.9 * free:
         logger.warning(
             "Only %.1f GB are free: set recompute, accumulate over smaller parts, or crop smaller.",
@@ -145,13 +199,17 @@ def load_encoders(networks: Networks, config: TrainConfig) -> None:
         load_encoder(generators, config.weights, partial=config.weights_partial)
 
 
-def describe(config: TrainConfig, manifest: Manifest, sampling: Sampling) -> dict[str, Any]:
-    """The model's config.json, but for what the run knows."""
+def describe(setup: Setup, *, epochs: int, git_commit: str | None, run_id: str | None) -> dict[str, Any]:
+    """The config.json of a model that was trained for so many epochs."""
+    config, manifest = setup.config, setup.manifest
     return {
         "generator": config.generator_options(),
-        "image_size": min(sampling.height, sampling.width),
+        "image_size": min(setup.size),
         "data": {"uri": manifest.uri, "version": manifest.version, "paired": manifest.paired},
         "train": asdict(config),
         "seed": config.seed,
         "versions": library_versions(),
+        "epochs": epochs,
+        "git_commit": git_commit,
+        "mlflow_run_id": run_id,
     }

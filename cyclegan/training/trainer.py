@@ -1,0 +1,156 @@
+"""The run itself: epochs of updates, after each what is due: pictures, a score, a checkpoint."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from cyclegan.data.packed import PackedImages
+from cyclegan.model import save_model
+from cyclegan.tracking import Tracker, git_commit
+from cyclegan.training.checkpoint import Checkpoints
+from cyclegan.training.distributed import any_process, averaged
+from cyclegan.training.report import Reporter, losses_csv
+from cyclegan.training.setup import Setup, describe
+from cyclegan.training.signals import StopRequest
+from cyclegan.training.state import State
+
+if TYPE_CHECKING:
+    from cyclegan.evaluation.in_training import Monitor
+
+# Several processes must agree on when to stop or save, and that costs a message: once in so many updates.
+AGREE_EVERY = 10
+
+
+@dataclass
+class Trainer:
+    """One process of a training run, from `state` to the end of the schedule or of patience."""
+
+    setup: Setup
+    state: State
+    update: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+    """As `Update.__call__`."""
+    images_a: PackedImages
+    images_b: PackedImages
+    kept: Checkpoints
+    stop: StopRequest
+    tracker: Tracker
+    report: Reporter
+    monitor: Monitor | None
+    """In the first process of a run with `evaluate_every`."""
+    saved: float = 0.0
+    """When the last checkpoint was written, on the monotonic clock."""
+
+    def run(self) -> None:
+        """All epochs that are left; raises Interrupted, with a checkpoint, when asked to stop."""
+        setup, state = self.setup, self.state
+        if setup.me.first and state.step == 0 and setup.config.sample_every:
+            self.report.translations(*state.exported(), 0)
+        self.saved = time.monotonic()
+        for epoch in range(state.step // setup.steps, setup.schedule.epochs):
+            if state.facts.get("stopped"):
+                break
+            self.train_epoch(epoch)
+            self.finish_epoch(epoch + 1)
+        self.report.close()
+
+    def train_epoch(self, epoch: int) -> None:
+        """The updates of an epoch, counted from 0, or what is left of them."""
+        setup, state = self.setup, self.state
+        lr = setup.config.lr * setup.schedule.factor(epoch)
+        state.set_lr(lr)
+        for batch in self.batches(epoch):
+            state.pending.append(self.update(*batch))
+            state.advance()
+            if state.step % setup.config.log_every == 0:
+                self.log(lr)
+            if setup.me.world == 1 or state.step % AGREE_EVERY == 0:
+                self.save_or_stop()
+        if state.pending:
+            self.log(lr)
+
+    def batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
+        """For each update left in an epoch: images of A and of B, and what their buffers are to do."""
+        device, me = self.setup.device, self.setup.me
+        plan = self.setup.sampling.plan(epoch).part(me.rank, me.world)
+        # Each table goes once an epoch to where it is read, so that no update waits for it.
+        rows_a, rows_b = plan.a.to(self.images_a.images.device), plan.b.to(self.images_b.images.device)
+        buffer_a, buffer_b = plan.buffer_a.to(device), plan.buffer_b.to(device)
+        for i in range(self.state.step % self.setup.steps, self.setup.steps):
+            a, b = self.images_a.batch(rows_a[i]), self.images_b.batch(rows_b[i])
+            yield a, b, buffer_a[i], buffer_b[i]
+
+    def log(self, lr: float) -> None:
+        """Report the losses of the updates since the last time, averaged over all processes."""
+        state, report = self.state, self.report
+        rows, state.pending = averaged(torch.stack(state.pending)), []
+        state.facts["losses"] = means = report.losses(rows, state.step, lr)
+        state.facts.setdefault("curves", []).append([state.step, *means.values(), lr])
+        state.facts["images_per_second"] = report.images_per_second()
+
+    def save_or_stop(self) -> None:
+        """Write a checkpoint when the last one is old or somebody asks to stop, then raising Interrupted."""
+        setup = self.setup
+        asked = any_process(bool(self.stop.number), setup.device)
+        due = time.monotonic() - self.saved > 60 * setup.config.checkpoint_minutes
+        if asked or any_process(due, setup.device):
+            self.save()
+        if asked:
+            self.stop.raise_interrupted(self.state.step, setup.total)
+
+    def save(self) -> None:
+        """Write a checkpoint; every process must call it."""
+        state = self.state
+        tensors = state.tensors()
+        if self.setup.me.first:
+            self.kept.save(state.step, tensors, {**state.facts, "step": state.step})
+        self.saved = time.monotonic()
+        self.report.resume_clock(state.step)
+
+    def finish_epoch(self, done: int) -> None:
+        """What is due after so many epochs."""
+        config, last = self.setup.config, done == self.setup.schedule.epochs
+        if self.setup.me.first and (last or (config.sample_every and done % config.sample_every == 0)):
+            self.report.translations(*self.state.exported(), done)
+        stopped = bool(config.evaluate_every) and self.evaluate(done)
+        if last or stopped or done % config.checkpoint_every == 0:
+            self.save()
+
+    def evaluate(self, done: int) -> bool:
+        """Score the generators where it is their turn; returns whether patience is at its end."""
+        config, state = self.setup.config, self.state
+        if self.monitor and done % config.evaluate_every == 0:
+            AtoB, BtoA = state.exported()
+            scores = self.monitor.score({"AtoB": AtoB, "BtoA": BtoA})
+            self.tracker.metrics(scores, state.step)
+            state.note_score(scores[self.monitor.headline], done, config.patience)
+        stopped = any_process(bool(state.facts.get("stopped")), self.setup.device)
+        if stopped:  # the first process alone has scored
+            state.facts["stopped"] = True
+        return stopped
+
+    def export(self, model: Path) -> None:
+        """Write the model folder: the best-scored generators, or the last ones where none were scored."""
+        state = self.state
+        state.restore_best()
+        AtoB, BtoA = state.exported()
+        epochs = state.epoch_exported(self.setup.steps)
+        config = describe(self.setup, epochs=epochs, git_commit=git_commit(), run_id=self.tracker.run_id)
+        curves = losses_csv(state.facts.get("curves", []))
+        save_model(model, {"AtoB": AtoB, "BtoA": BtoA}, config, texts={"losses.csv": curves})
+
+    def results(self) -> dict[str, float]:
+        """What `train` returns."""
+        state = self.state
+        return {
+            **state.facts.get("losses", {}),
+            "images_per_second": state.facts.get("images_per_second", 0.0),
+            "epochs": float(state.step // self.setup.steps),
+            "steps": float(state.step),
+        }
