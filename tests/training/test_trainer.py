@@ -1,0 +1,63 @@
+"""What a run does beside its updates: it keeps the best epoch, stops in time and writes the model whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+import cyclegan.model
+from cyclegan.evaluation.in_training import Monitor
+from cyclegan.files import atomic_dir, read_json
+from cyclegan.model import DIRECTIONS
+from cyclegan.training.config import TrainConfig
+from cyclegan.training.loop import train
+
+
+def test_the_best_epoch_is_exported_and_patience_ends_the_run(
+    prepared: Path, tmp_path: Path, small: Callable[..., TrainConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for cache in ("CYCLEGAN_CACHE", "TORCH_HOME"):  # without weights the features are of a small network
+        monkeypatch.setenv(cache, str(tmp_path / "cache"))
+    # The headline has the say: a single direction, which here gets better every time, has none.
+    headlines, directions = iter([0.5, 0.2, 0.3, 0.25]), iter([0.4, 0.3, 0.2, 0.1])
+
+    def score(self: Monitor, generators: object) -> dict[str, float]:
+        return {f"{self.headline}_AtoB": next(directions), self.headline: next(headlines)}
+
+    monkeypatch.setattr(Monitor, "score", score)
+    watched = small(epochs=9, decay_epochs=0, evaluate_every=1, patience=2)
+    results = train(prepared, tmp_path / "best", watched, checkpoints=str(tmp_path / "c"))
+    assert next(headlines, None) is None
+    assert results["epochs"] == 4
+    assert read_json(tmp_path / "best" / "config.json")["epochs"] == 2
+
+    shorter = small(epochs=2, decay_epochs=0)
+    train(prepared, tmp_path / "two", shorter, checkpoints=str(tmp_path / "elsewhere"))
+    again = train(prepared, tmp_path / "again", watched, checkpoints=str(tmp_path / "c"))
+    assert again["epochs"] == 4
+    for direction in DIRECTIONS:
+        expected = (tmp_path / "two" / f"{direction}.safetensors").read_bytes()
+        assert (tmp_path / "best" / f"{direction}.safetensors").read_bytes() == expected
+        assert (tmp_path / "again" / f"{direction}.safetensors").read_bytes() == expected
+
+
+def test_the_model_folder_appears_with_its_loss_curves(
+    prepared: Path, tmp_path: Path, small: Callable[..., TrainConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    renamed: list[set[str]] = []
+
+    @contextmanager
+    def watched(path: Path) -> Iterator[Path]:
+        with atomic_dir(path) as temporary:
+            yield temporary
+            renamed.append({file.name for file in temporary.iterdir()})
+
+    monkeypatch.setattr(cyclegan.model, "atomic_dir", watched)
+    train(prepared, tmp_path / "model", small(epochs=1, decay_epochs=0), checkpoints=str(tmp_path / "c"))
+    assert renamed == [{"AtoB.safetensors", "BtoA.safetensors", "config.json", "losses.csv"}]
+    rows = (tmp_path / "model" / "losses.csv").read_text().splitlines()
+    assert rows[0].startswith("step,adversarial_AtoB,")
+    assert [row.split(",")[0] for row in rows[1:]] == ["3", "6", "7"]
