@@ -9,6 +9,7 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
@@ -124,10 +125,16 @@ def test_a_signal_ends_after_the_update_with_a_checkpoint(
     assert saved(tmp_path / "c")[-1].name.startswith(f"{step:010d}-")
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_more_epochs_go_on_where_the_schedule_was_the_same(
-    prepared: Path, tmp_path: Path, small: Callable[..., TrainConfig], caplog: pytest.LogCaptureFixture
+    precision: str,
+    prepared: Path,
+    tmp_path: Path,
+    small: Callable[..., TrainConfig],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO)
+    small = partial(small, precision=precision)
     longer = small(epochs=3, decay_epochs=0)
     train(prepared, tmp_path / "m1", small(epochs=2, decay_epochs=0), checkpoints=str(tmp_path / "c"))
     train(prepared, tmp_path / "m2", longer, checkpoints=str(tmp_path / "c"))
