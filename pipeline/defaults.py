@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import configparser
 import json
 from collections.abc import Collection
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from cyclegan.training.config import TrainConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLE = "synthetic:city"
+REMOTE = "storage"
 CONFIGS: dict[str, type] = {
     "fetch": FetchConfig,
     "preprocess": PreprocessConfig,
@@ -38,7 +40,7 @@ class Defaults:
     register: RegisterConfig
     sections: dict[str, dict[str, Any]]
     version: str
-    """Data version of the sample where `fetch.source` is the sample, else what the file says."""
+    """Data version that the project tracks where `fetch.source` is the sample, else what the file says."""
 
     def options(self, step: str, parameters: Collection[str]) -> str:
         """What section `step` says about fields that are no parameters of the pipeline, as a JSON object."""
@@ -46,8 +48,12 @@ class Defaults:
         return json.dumps(rest, sort_keys=True)
 
 
-def read_defaults(params: Path = ROOT / "params.yaml") -> Defaults:
-    """Read a parameter file; raises UsageError where it is wrong."""
+def read_defaults(params: Path = ROOT / "params.yaml", root: Path = ROOT) -> Defaults:
+    """Read a parameter file; raises UsageError where it is wrong.
+
+    Where the file says no more than "the sample", the data are those that the project in `root` tracks: with
+    a DVC remote `storage` on S3 they come from there, and without one they are the sample, drawn anew.
+    """
     sections = read_params(params)
     if unknown := sorted(set(sections) - set(CONFIGS)):
         raise UsageError(f"{params} has no step '{unknown[0]}': the sections are {', '.join(CONFIGS)}.")
@@ -58,7 +64,9 @@ def read_defaults(params: Path = ROOT / "params.yaml") -> Defaults:
     }
     version = sections["fetch"].get("version", "")
     if not version and configs["fetch"].source == SAMPLE:
-        version = tracked_version()
+        version = tracked_version(root / "data.dvc")
+        if (url := storage(root)).startswith("s3://") and version:
+            configs["fetch"] = replace(configs["fetch"], source=url)
     return Defaults(**configs, sections=sections, version=version)
 
 
@@ -74,6 +82,18 @@ def check_options(step: str, text: str) -> None:
     if unknown := sorted(set(values) - known):
         raise UsageError(f"{step}_options has no field '{unknown[0]}'; there are {', '.join(sorted(known))}.")
     config_from(CONFIGS[step], values, f"{step}_options")
+
+
+def storage(root: Path = ROOT) -> str:
+    """Address of the DVC remote `storage`; empty where none is configured. Credentials are never read."""
+    url = ""
+    for name in ("config", "config.local"):
+        config = configparser.ConfigParser(interpolation=None)
+        config.read(root / ".dvc" / name, encoding="utf-8")
+        for section in config.sections():
+            if section.strip("'") == f'remote "{REMOTE}"':
+                url = config[section].get("url", url)
+    return url.rstrip("/")
 
 
 def tracked_version(dvc_file: Path = ROOT / "data.dvc") -> str:

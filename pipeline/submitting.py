@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import configparser
 import json
 import os
 import tempfile
@@ -11,21 +10,7 @@ from typing import Any
 
 from cyclegan.errors import CycleGANError, UsageError
 from pipeline.adapting import write_adapted
-from pipeline.defaults import ROOT, tracked_version
-
-REMOTE = "storage"
-
-
-def storage(root: Path = ROOT) -> str:
-    """Address of the DVC remote `storage`; empty where none is configured. Credentials are never read."""
-    url = ""
-    for name in ("config", "config.local"):
-        config = configparser.ConfigParser(interpolation=None)
-        config.read(root / ".dvc" / name, encoding="utf-8")
-        for section in config.sections():
-            if section.strip("'") == f'remote "{REMOTE}"':
-                url = config[section].get("url", url)
-    return url.rstrip("/")
+from pipeline.defaults import ROOT, storage, tracked_version
 
 
 def from_storage(root: Path = ROOT) -> dict[str, str]:

@@ -54,6 +54,17 @@ def test_a_preset_fills_parameters_and_options(tmp_path: Path) -> None:
     assert values["max_score"] == 2.5
 
 
+def test_a_teams_own_version_reaches_the_defaults(tmp_path: Path) -> None:
+    params = tmp_path / "params.yaml"
+    params.write_text("fetch: {source: 'synthetic:city'}\n")
+    version = "0123456789abcdef0123456789abcdef.dir"
+    (tmp_path / "data.dvc").write_text(f"outs:\n- md5: {version}\n  path: data\n")
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / ".dvc" / "config").write_text("['remote \"storage\"']\n    url = s3://team/images\n")
+    values = parameters("cyclegan", read_defaults(params, tmp_path))
+    assert (values["source"], values["version"]) == ("s3://team/images", version)
+
+
 @pytest.mark.parametrize("name", PIPELINES)
 def test_every_parameter_is_typed_described_and_mostly_optional(name: str) -> None:
     spec, _ = documents(name)
