@@ -14,6 +14,7 @@ from tyro.conf import Positional, arg
 from cyclegan.data.inspect import InspectConfig
 from cyclegan.data.prepare import PreprocessConfig
 from cyclegan.data.sources import FetchConfig
+from cyclegan.errors import UsageError
 from cyclegan.evaluation.config import EvaluateConfig
 from cyclegan.registry.compare import CompareConfig
 from cyclegan.registry.config import RegisterConfig
@@ -223,6 +224,8 @@ class ImportWeights:
     def run(self) -> None:
         from cyclegan.training.foreign import import_weights
 
+        if not (self.config.AtoB and self.config.BtoA):
+            raise UsageError("Both generators are needed: --AtoB latest_net_G_A.pth --BtoA latest_net_G_B.pth.")
         import_weights(self.out, self.config)
 
 

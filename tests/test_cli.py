@@ -74,6 +74,7 @@ def test_a_verbs_help_names_its_flags(tmp_path: Path) -> None:
         (["train", "--batch-size", "0"], 2, ["batch_size"]),
         (["train", "--params", "absent.yaml"], 2, ["absent.yaml"]),
         (["train", "--params"], 2, ["--params"]),
+        (["import-weights", "--AtoB", "a.pth"], 2, ["--AtoB", "--BtoA"]),
     ],
 )
 def test_wrong_usage_is_one_sentence(tmp_path: Path, args: list[str], code: int, words: list[str]) -> None:
