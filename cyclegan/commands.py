@@ -225,7 +225,7 @@ class ImportWeights:
         from cyclegan.training.foreign import import_weights
 
         if not (self.config.AtoB and self.config.BtoA):
-            raise UsageError("Both generators are needed: --AtoB latest_net_G_A.pth --BtoA latest_net_G_B.pth.")
+            raise UsageError("Both files are needed: --AtoB latest_net_G_A.pth --BtoA latest_net_G_B.pth.")
         import_weights(self.out, self.config)
 
 
