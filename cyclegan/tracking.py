@@ -59,9 +59,6 @@ class Tracker:
         """Set tags; an earlier value is replaced."""
 
 
-NullTracker = Tracker
-
-
 def enabled() -> bool:
     """Whether runs are tracked: MLflow is installed and CYCLEGAN_TRACKING is not `off`."""
     if os.environ.get("CYCLEGAN_TRACKING", "").lower() == "off":

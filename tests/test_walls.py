@@ -70,26 +70,25 @@ def test_the_core_loads_without_services(path: str) -> None:
     assert not roots(imports(path, top_level_only=True)) & {"mlflow", "kfp", "dvc", "boto3", "botocore"}
 
 
+def loaded_by(modules: str, libraries: set[str]) -> set[str]:
+    """Which of the libraries a fresh interpreter has loaded once it imported the modules."""
+    code = f"import sys, {modules}; print(*sorted({libraries} & set(sys.modules)))"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    return set(out.split())
+
+
+SERVICES = {"mlflow", "kfp", "dvc", "boto3", "pandas", "scipy", "skimage", "matplotlib"}
+
+
 def test_the_training_core_needs_five_packages_only() -> None:
     """Importing the loop pulls in nothing but torch, numpy, Pillow, safetensors, tqdm and what they need."""
-    code = (
-        "import sys; import cyclegan.training.loop, cyclegan.data.packed, cyclegan.model\n"
-        "print(sorted({'mlflow', 'kfp', 'dvc', 'boto3', 'pandas', 'scipy', 'skimage', 'matplotlib',"
-        " 'pydantic', 'tyro'} & set(sys.modules)))"
-    )
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert out.strip() == "[]"
+    core = "cyclegan.training.loop, cyclegan.data.packed, cyclegan.model"
+    assert loaded_by(core, SERVICES | {"pydantic", "tyro"}) == set()
 
 
 def test_the_command_line_loads_nothing_heavy() -> None:
     """`--help` answers in a fraction of a second because none of these is imported for it."""
-    code = (
-        "import sys; import cyclegan.cli, cyclegan.commands\n"
-        "print(sorted({'torch', 'torchvision', 'mlflow', 'kfp', 'dvc', 'boto3', 'scipy', 'skimage',"
-        " 'matplotlib', 'pandas'} & set(sys.modules)))"
-    )
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert out.strip() == "[]"
+    assert loaded_by("cyclegan.cli, cyclegan.commands", SERVICES | {"torch", "torchvision"}) == set()
 
 
 def test_no_module_of_the_package_grows_crowded() -> None:

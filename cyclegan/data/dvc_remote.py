@@ -22,7 +22,6 @@ from cyclegan.errors import CycleGANError
 from cyclegan.storage import NotFound, open_store
 from cyclegan.uri import redact
 
-VERSION = re.compile(r"[0-9a-f]{32}(\.dir)?")
 PREFIXES = ("files/md5/", "")
 
 
