@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from cyclegan.networks.init import normal_
 from cyclegan.networks.norm import Norm, norm_layer
+from cyclegan.networks.padding import ReflectionPad
 from cyclegan.networks.recompute import Recomputable
 
 Upsample = Literal["transposed", "resize"]
@@ -19,11 +20,11 @@ class ResidualBlock(nn.Module):
     def __init__(self, width: int, norm: Norm) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            nn.ReflectionPad2d(1),
+            ReflectionPad(1),
             nn.Conv2d(width, width, 3),
             norm_layer(norm, width, affine=False),
             nn.ReLU(inplace=True),
-            nn.ReflectionPad2d(1),
+            ReflectionPad(1),
             nn.Conv2d(width, width, 3),
             norm_layer(norm, width, affine=False),
         )
@@ -54,11 +55,11 @@ class ResnetGenerator(Recomputable):
             if upsample == "transposed":
                 layer = nn.ConvTranspose2d(inputs, outputs, 3, stride=2, padding=1, output_padding=1)
                 return normed(layer, outputs)
-            resize = [nn.Upsample(scale_factor=2, mode="nearest"), nn.ReflectionPad2d(1)]
+            resize = [nn.Upsample(scale_factor=2, mode="nearest"), ReflectionPad(1)]
             return [*resize, *normed(nn.Conv2d(inputs, outputs, 3), outputs)]
 
         self.down = nn.Sequential(
-            nn.ReflectionPad2d(3),
+            ReflectionPad(3),
             *normed(nn.Conv2d(3, width, 7), width),
             *normed(nn.Conv2d(width, 2 * width, 3, stride=2, padding=1), 2 * width),
             *normed(nn.Conv2d(2 * width, 4 * width, 3, stride=2, padding=1), 4 * width),
@@ -67,7 +68,7 @@ class ResnetGenerator(Recomputable):
         self.up = nn.Sequential(
             *up(4 * width, 2 * width),
             *up(2 * width, width),
-            nn.ReflectionPad2d(3),
+            ReflectionPad(3),
             nn.Conv2d(width, 3, 7),
             nn.Tanh(),
         )

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from cyclegan.errors import UsageError
 from cyclegan.networks import VggUnet, build_discriminator, build_generator
+from cyclegan.networks.padding import ReflectionPad
 
 
 def count(network: nn.Module) -> int:
@@ -147,3 +148,64 @@ def test_unknown_names_and_options_are_refused() -> None:
         build_generator("resnet9")
     with pytest.raises(UsageError, match="cannot be built"):
         build_discriminator("patchgan", depth=3)
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_padding_in_deterministic_mode_is_the_same(size: int) -> None:
+    torch.manual_seed(0)
+    padding, weights = ReflectionPad(size), torch.rand(2, 3, 6 + 2 * size, 8 + 2 * size)
+    found = []
+    for deterministic in (False, True):
+        x = torch.rand(2, 3, 6, 8, generator=torch.Generator().manual_seed(1)).requires_grad_()
+        torch.use_deterministic_algorithms(deterministic)
+        try:
+            padded = padding(x)
+            (padded * weights).sum().backward()
+        finally:
+            torch.use_deterministic_algorithms(False)
+        found.append((padded.detach(), x.grad))
+    (plain, plain_gradient), (joined, joined_gradient) = found
+    assert torch.equal(plain, joined)
+    torch.testing.assert_close(plain_gradient, joined_gradient)
+
+
+# What torch.use_deterministic_algorithms refuses to differentiate on CUDA, of what a network might use
+REFUSED = ("ReflectionPad", "AdaptiveAvgPool", "AdaptiveMaxPool", "UpsampleBilinear", "UpsampleBicubic")
+
+
+def backward_steps(output: Tensor) -> set[str]:
+    """The names of all operations that the gradient of `output` would pass."""
+    names: set[str] = set()
+    seen, left = set(), [output.grad_fn]
+    while left:
+        node = left.pop()
+        if node is not None and node not in seen:
+            seen.add(node)
+            names.add(node.name())
+            left += [function for function, _ in node.next_functions]
+    return names
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("vgg_unet", {}),
+        ("resnet", {"blocks": 1, "width": 4}),
+        ("resnet", {"blocks": 1, "width": 4, "upsample": "resize"}),
+        ("unet", {"depth": 4, "width": 4}),
+        ("patchgan", {"width": 4}),
+        ("author", {"width": 4}),
+    ],
+)
+def test_a_gpu_can_train_every_network_in_deterministic_mode(name: str, options: dict) -> None:
+    build = build_discriminator if name in ("patchgan", "author") else build_generator
+    network, images = build(name, **options), torch.rand(1, 3, 32, 32)
+    torch.use_deterministic_algorithms(True)
+    try:
+        steps = backward_steps(network(images))
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert not [step for step in steps if step.startswith(REFUSED)]
+    assert any(step.startswith("Convolution") for step in steps)
+    if name == "resnet":  # otherwise torch's own padding, which the check above would have found
+        assert any(step.startswith(REFUSED) for step in backward_steps(network(images)))
