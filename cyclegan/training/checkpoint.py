@@ -2,6 +2,7 @@
 
 An object appears whole or not at all, in a folder by renaming and in S3 by its own rules, and there is no
 second file that could disagree with it. So a process may be killed at any moment, while writing too.
+Training goes on while a checkpoint is hashed and written: disks and networks are slower than GPUs.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ import json
 import logging
 import re
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
@@ -41,16 +44,33 @@ class Checkpoint:
 
 
 class Checkpoints:
-    """The checkpoints of one run, `<root>/<fingerprint>/…`, in a folder or under s3://."""
+    """The checkpoints of one run, `<root>/<fingerprint>/…`, in a folder or under s3://.
+
+    A context manager: at the end of its block all is written.
+    """
 
     def __init__(self, store: Store, folder: str) -> None:
         self.store, self.folder = store, folder
+        self._writer = ThreadPoolExecutor(1, "checkpoint")
+        self._writing: Future[None] | None = None
 
-    def save(self, step: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> str:
-        """Write a checkpoint, then remove all but the last two; returns its key. `facts` must fit JSON.
+    def __enter__(self) -> Checkpoints:
+        return self
 
-        Raises CycleGANError, and keeps the former checkpoints, where a tensor is not finite.
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._writer.shutdown()
+        if kind is None:
+            self.finish()
+
+    def save(self, step: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+        """Begin to write a checkpoint, after which all but the last two are removed. `facts` must fit JSON.
+
+        The tensors may change as soon as this returns. Waits for the checkpoint before this one.
+        Raises CycleGANError where that could not be written or, keeping it, where a tensor is not finite.
         """
+        self.finish()
         for name, tensor in tensors.items():
             if not tensor.isfinite().all():
                 raise CycleGANError(
@@ -61,6 +81,15 @@ class Checkpoints:
 
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         data = save(tensors, metadata={"facts": json.dumps(facts)})
+        self._writing = self._writer.submit(self._write, step, data)
+
+    def finish(self) -> None:
+        """Wait for the checkpoint that is being written; raises CycleGANError if that fails."""
+        if self._writing:
+            writing, self._writing = self._writing, None
+            writing.result()
+
+    def _write(self, step: int, data: bytes) -> None:
         key = f"{self.folder}/{step:010d}-{_digest(data)}.safetensors"
         self.store.write(key, data)
         others = [found for found in self.all() if found.key != key]
@@ -69,7 +98,6 @@ class Checkpoints:
         older = [found for found in others if found.step < step]
         for checkpoint in damaged + older[KEEP - 1 :]:
             self.store.delete(checkpoint.key)
-        return key
 
     def all(self) -> list[Checkpoint]:
         """The checkpoints in this run's folder, the one with the most steps first."""

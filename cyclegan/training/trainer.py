@@ -58,6 +58,7 @@ class Trainer:
                 break
             self.train_epoch(epoch)
             self.finish_epoch(epoch + 1)
+        self.kept.finish()
         self.report.close()
 
     def train_epoch(self, epoch: int) -> None:
@@ -102,10 +103,11 @@ class Trainer:
         if asked or any_process(due, setup.device):
             self.save()
         if asked:
+            self.kept.finish()
             self.stop.raise_interrupted(self.state.step, setup.total)
 
     def save(self) -> None:
-        """Write a checkpoint; every process must call it."""
+        """Begin to write a checkpoint; every process must call it."""
         state = self.state
         tensors = state.tensors()
         if self.setup.me.first:
