@@ -79,6 +79,7 @@ class State:
                 index, moment = name.split(".")
                 moments.setdefault(int(index), {})[moment] = tensor
             optimiser.load_state_dict({**optimiser.state_dict(), "state": moments})
+            _lay_out_as_weights(optimiser)
         for name, buffer in (("buffer_a", self.buffer_a), ("buffer_b", self.buffer_b)):
             buffer.images.copy_(tensors[name].chunk(processes.world)[processes.rank])
         self.best = _below(tensors, "best")
@@ -129,6 +130,17 @@ class State:
                     group["lr"].fill_(lr)
                 else:
                     group["lr"] = lr
+
+
+def _lay_out_as_weights(optimiser: torch.optim.Optimizer) -> None:
+    """Give moments the memory format of their weights, as fused Adam takes for granted.
+
+    A checkpoint holds them contiguous. Other strides are an error on CUDA; a CPU mixes them up silently.
+    """
+    for weight, moments in optimiser.state.items():
+        for name, moment in moments.items():
+            if moment.shape == weight.shape:
+                moments[name] = torch.empty_like(weight).copy_(moment)
 
 
 def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
