@@ -96,6 +96,16 @@ def test_a_batch_is_cut_and_mirrored_as_numpy_would(tmp_path: Path) -> None:
         np.testing.assert_allclose(got.permute(1, 2, 0).numpy(), cut, atol=1e-6)
 
 
+def test_cutting_on_a_gpu_and_on_the_host_are_the_same(tmp_path: Path) -> None:
+    chance = np.random.default_rng(0)
+    np.save(tmp_path / "trainA.npy", chance.integers(0, 256, (7, 10, 12, 3), dtype=np.uint8))
+    for crop_size in (6, 0):
+        packed = PackedImages(tmp_path / "trainA.npy", torch.device("cpu"), crop_size=crop_size)
+        rows = sampling(crop_size=crop_size).plan(0).a.flatten(0, 1)
+        assert rows[:, 3].any()
+        assert torch.equal(packed._gather(rows), packed._copy(rows))
+
+
 def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="crop_size = 11 is larger than the prepared images of 10×12"):
         sampling(crop_size=11)
