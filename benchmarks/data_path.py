@@ -79,7 +79,7 @@ def usual_batches(
 def packed_batches(
     prepared: Path, args: argparse.Namespace, batch_size: int, device: torch.device
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    layout = memory_format(device)
+    layout = memory_format(device, compiled=False)
     a, b = (
         PackedImages(prepared / f"{name}.npy", device, crop_size=args.crop_size, memory_format=layout)
         for name in ("trainA", "trainB")

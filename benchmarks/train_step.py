@@ -1,7 +1,7 @@
 """Images per second of a training update: ours against the plain loop that others write.
 
     python benchmarks/train_step.py                      128² on a CPU, 256² on a GPU
-    python benchmarks/train_step.py --size 256 --rounds 3
+    python benchmarks/train_step.py --compile --case 'resnet batch 1'
 
 The plain loop: eager float32, NCHW, one pass a network and purpose, PIL decoding and resizing of PNG files in
 the loop, a buffer of translations on the host, Adam as torch gives it, `.item()` of every loss in every step.
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import copy
 import io
+import multiprocessing
 import os
 import platform
 import random
@@ -20,6 +21,7 @@ import resource
 import statistics
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,12 +35,20 @@ from torch.utils.flop_counter import FlopCounterMode
 from cyclegan.data.packed import scale
 from cyclegan.files import write_json
 from cyclegan.networks import build_discriminator, build_generator
-from cyclegan.training.accelerate import Captured, compile_networks
+from cyclegan.training.accelerate import Captured, compiled
 from cyclegan.training.device import memory_format, resolve_device, resolve_precision, resolve_threads
 from cyclegan.training.history import ImageBuffer, lane_slots
 from cyclegan.training.step import Networks, Update
 
 LR, BETAS, LAMBDA_CYCLE, LAMBDA_IDENTITY, SLOTS = 2e-4, (0.5, 0.999), 10.0, 5.0, 50
+COLUMNS = {
+    "images_per_second": "images/s",
+    "ratio": "ratio",
+    "cpu_seconds": "CPU s",
+    "cpu_ratio": "ratio",
+    "share_of_peak": "of peak",
+    "gigabytes": "GB",
+}
 CASES = (("resnet", "patchgan", 1), ("resnet", "patchgan", 4), ("vgg_unet", "author", 4))
 
 
@@ -112,15 +122,23 @@ class Plain:
 
 
 class Ours:
-    """The update as `train` performs it with its automatic choices, or with the precision given."""
+    """The update as `train` performs it, in the precision given, with networks compiled or as they are."""
 
     def __init__(
-        self, n: Networks, images: Tensor, batch: int, size: int, device: torch.device, precision: torch.dtype
+        self,
+        n: Networks,
+        images: Tensor,
+        batch: int,
+        size: int,
+        device: torch.device,
+        precision: torch.dtype,
+        *,
+        compiling: bool,
     ) -> None:
-        self.batch, self.size, self.layout = batch, size, memory_format(device)
+        cuda = device.type == "cuda"
+        self.batch, self.size, self.layout = batch, size, memory_format(device, compiled=compiling)
         n.to(memory_format=self.layout)
         n.to(device)
-        cuda = device.type == "cuda"
 
         def adam(parameters: list[nn.Parameter]) -> torch.optim.Adam:
             lr = torch.tensor(LR, device=device) if cuda else LR
@@ -128,7 +146,7 @@ class Ours:
 
         buffers = [ImageBuffer(batch, lane_slots(SLOTS, batch), size, size, device) for _ in range(2)]
         update = Update(
-            n,
+            compiled(n) if compiling else n,
             adam(n.generators()),
             adam(n.discriminators()),
             buffers[0],
@@ -137,8 +155,6 @@ class Ours:
             lambda_identity=LAMBDA_IDENTITY,
             precision=precision,
         )
-        if cuda:
-            compile_networks(n)
         self.update: Callable[..., Tensor] = Captured(update) if cuda else update
         self.packed, self.rows = images.to(device), torch.tensor([[0, 1, 1]] * batch, device=device)
 
@@ -205,21 +221,52 @@ def png_files(images: Tensor) -> list[bytes]:
     return files
 
 
-def measure(
-    case: tuple[str, str, int], size: int, rounds: int, repeats: int, device: torch.device
-) -> dict[str, Any]:
-    generator, discriminator, batch = case
+def kinds(device: torch.device, *, compiling: bool) -> list[str]:
+    """What is compared: the loop and the arithmetic of its networks."""
+    fast = ["bf16"] if resolve_precision("auto", device) is torch.bfloat16 else []
+    ours = [f"ours {precision}" for precision in ("fp32", *fast)]
+    return ["plain fp32", *ours, *(f"{name} compiled" for name in ours if compiling)]
+
+
+def step_of(kind: str, n: Networks, batch: int, size: int, device: torch.device) -> Callable[[], None]:
+    """A loop of one of the `kinds`, on pictures of its own."""
     chance = np.random.default_rng(0)
     coarse = chance.integers(0, 256, (20, (size + 8) // 8, (size + 8) // 8, 3), dtype=np.uint8)
     images = torch.from_numpy(coarse.repeat(8, axis=1).repeat(8, axis=2))
+    if kind.startswith("plain"):
+        return Plain(n, png_files(images), batch, size, device)
+    precision = torch.bfloat16 if "bf16" in kind else torch.float32
+    return Ours(n, images, batch, size, device, precision, compiling=kind.endswith("compiled"))
+
+
+def peak_gigabytes(kind: str, case: tuple[str, str, int], size: int, device: torch.device) -> float:
+    """What a few updates take at most, beyond torch itself; to be called in a process of its own."""
+    generator, discriminator, batch = case
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    step = step_of(kind, networks(generator, discriminator), batch, size, device)
+    seconds(step, device, 5 if device.type == "cuda" else 3)
+    if device.type == "cuda":
+        return torch.cuda.max_memory_reserved() / 1e9
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1e6
+
+
+def measure(
+    case: tuple[str, str, int],
+    size: int,
+    rounds: int,
+    repeats: int,
+    device: torch.device,
+    peaks: dict[str, float],
+    *,
+    compiling: bool,
+) -> dict[str, Any]:
+    generator, discriminator, batch = case
     original = networks(generator, discriminator)
-    fast = resolve_precision("auto", device)
-    steps: dict[str, Callable[[], None]] = {
-        "plain fp32": Plain(copy.deepcopy(original), png_files(images), batch, size, device),
-        "ours fp32": Ours(copy.deepcopy(original), images, batch, size, device, torch.float32),
-    }
-    if fast is torch.bfloat16:
-        steps["ours bf16"] = Ours(original, images, batch, size, device, fast)
+    names = kinds(device, compiling=compiling)
+    alone = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), max_tasks_per_child=1)
+    with alone:
+        gigabytes = {name: alone.submit(peak_gigabytes, name, case, size, device).result() for name in names}
+    steps = {name: step_of(name, copy.deepcopy(original), batch, size, device) for name in names}
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in steps}
     for step in steps.values():
         seconds(step, device, 5 if device.type == "cuda" else 1)  # compiles, records, makes optimiser states
@@ -232,14 +279,16 @@ def measure(
         median = statistics.median(wall for wall, _ in values)
         cpu_seconds = statistics.median(cpu for _, cpu in values)
         pairs = list(zip(times["plain fp32"], values, strict=True))
+        # On a CPU the time that was computed, as for the peak: others may use the machine as well.
+        busy = median if device.type == "cuda" else cpu_seconds / torch.get_num_threads()
         found[name] = {
             "images_per_second": batch / median,
             "seconds": median,
             "cpu_seconds": cpu_seconds,
             "ratio": statistics.median(plain[0] / own[0] for plain, own in pairs),
             "cpu_ratio": statistics.median(plain[1] / own[1] for plain, own in pairs),
-            "tflop_per_second": work / median,
-            "tflop_per_cpu_second": work / cpu_seconds,
+            "share_of_peak": work / busy / peaks["bfloat16" if "bf16" in name else "float32"],
+            "gigabytes": gigabytes[name],
         }
     return found
 
@@ -254,6 +303,9 @@ def main() -> None:
     parser.add_argument(
         "--case", default="", help="only cases whose name has this in it, such as 'resnet batch 1'"
     )
+    parser.add_argument(
+        "--compile", action=argparse.BooleanOptionalAction, help="compiled networks too (default: on GPUs)"
+    )
     parser.add_argument("--out", type=Path, default=Path("outputs/benchmarks/train_step.json"))
     options = parser.parse_args()
     device = resolve_device(options.device)
@@ -262,6 +314,7 @@ def main() -> None:
     torch.backends.cudnn.benchmark = True
     size = options.size or (256 if device.type == "cuda" else 128)
     repeats = 20 if device.type == "cuda" else 1
+    compiling = device.type == "cuda" if options.compile is None else options.compile
 
     peaks = {str(p).removeprefix("torch."): matrix_peak(device, p) for p in (torch.float32, torch.bfloat16)}
     machine = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or "CPU"
@@ -275,24 +328,17 @@ def main() -> None:
     }
     print(f"{machine}, {threads} threads, torch {torch.__version__}, load {os.getloadavg()[0]:.1f}")
     print("matrix peak", *(f"{name} {value:.3f} TFLOP/s" for name, value in peaks.items()))
-    print(f"{'':<26}{'':<12}{'images/s':>10}{'ratio':>8}{'CPU s':>10}{'ratio':>8}{'TFLOP/CPU s':>13}")
+    print(f"{'':<44}" + "".join(f"{heading:>10}" for heading in COLUMNS.values()))
     for case in CASES:
         if options.case not in f"{case[0]} batch {case[2]}":
             continue
-        found = measure(case, size, options.rounds, repeats, device)
+        found = measure(case, size, options.rounds, repeats, device, peaks, compiling=compiling)
         result["cases"].append(found)
-        for name in ("plain fp32", "ours fp32", "ours bf16"):
-            if values := found.get(name):
-                print(
-                    f"{found['case']:<26}{name:<12}{values['images_per_second']:>10.3f}{values['ratio']:>8.2f}"
-                    f"{values['cpu_seconds']:>10.2f}{values['cpu_ratio']:>8.2f}"
-                    f"{values['tflop_per_cpu_second']:>13.3f}"
-                )
-    if device.type == "cuda":
-        result["peak_gb"] = torch.cuda.max_memory_allocated() / 1e9
-    else:
-        result["peak_gb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    print(f"peak memory of the process {result['peak_gb']:.1f} GB")
+        for name, values in found.items():
+            if isinstance(values, dict):
+                columns = (values[column] for column in COLUMNS)
+                numbers = "".join(f"{number:>10.3g}" for number in columns)
+                print(f"{found['case']:<24}{name:<20}{numbers}")
     write_json(options.out, result)
 
 

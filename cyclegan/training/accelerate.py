@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
+from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from cyclegan.errors import UsageError
 from cyclegan.training.step import Networks, Update
@@ -19,6 +20,7 @@ WARM_UP = 3
 def compiles(wanted: str, device: torch.device, updates: int) -> bool:
     """Whether to compile for a run of so many updates. `auto`: long runs on CUDA with Triton and a compiler.
 
+    Nothing that changes during a run decides it, so what goes on from a checkpoint computes as before.
     Raises UsageError where compiling is asked for and can't be done.
     """
     compilers = ("cc", "gcc", "clang") if device.type == "cuda" else ("c++", "g++", "clang++")
@@ -32,10 +34,17 @@ def compiles(wanted: str, device: torch.device, updates: int) -> bool:
     )
 
 
-def compile_networks(networks: Networks) -> None:
-    """Compile all four networks in place; names in their state dicts stay as they are."""
-    for network in (networks.AtoB, networks.BtoA, networks.D_A, networks.D_B):
-        network.compile()
+def compiled(networks: Networks) -> Networks:
+    """The same four networks, weights shared, for training alone: each shape they meet costs a compilation.
+
+    So samples and scores, with shapes of their own, are better computed by the networks as they were.
+    """
+
+    def one(network: nn.Module) -> nn.Module:
+        # Batches come in two sizes; code for any size would be slower than code for each.
+        return cast(nn.Module, torch.compile(network, dynamic=False))
+
+    return Networks(*map(one, (networks.AtoB, networks.BtoA, networks.D_A, networks.D_B)))
 
 
 class Captured:

@@ -57,9 +57,12 @@ def _has_bfloat16(device: torch.device) -> bool:
     return False
 
 
-def memory_format(device: torch.device) -> torch.memory_format:
-    """How images lie in memory: channels last on GPUs; plain on CPUs, where instance norm is faster so."""
-    return torch.channels_last if device.type == "cuda" else torch.contiguous_format
+def memory_format(device: torch.device, *, compiled: bool) -> torch.memory_format:
+    """How images lie in memory: channels last on GPUs and in compiled networks.
+
+    Plain on CPUs otherwise, where torch's instance norm wants planes and would copy there and back.
+    """
+    return torch.channels_last if device.type == "cuda" or compiled else torch.contiguous_format
 
 
 def resolve_threads(wanted: int) -> int:
@@ -72,11 +75,13 @@ def resolve_threads(wanted: int) -> int:
 def machine(device: torch.device, *, threads: int, deterministic: bool) -> Iterator[None]:
     """Set the process-wide switches of torch for a training run and put the former ones back."""
     former = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    cudnn, tf32 = torch.backends.cudnn.benchmark, torch.backends.cuda.matmul.allow_tf32
+    cudnn = torch.backends.cudnn
+    choice, tf32 = cudnn.benchmark, cudnn.allow_tf32
     torch.set_num_threads(threads)
     if device.type == "cuda":
         torch.cuda.set_device(device)
-        torch.backends.cudnn.benchmark = not deterministic
+        cudnn.benchmark = not deterministic
+        cudnn.allow_tf32 = False  # torch's default rounds to TF32, which is not what fp32 says
         if deterministic:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
             torch.use_deterministic_algorithms(True)
@@ -85,4 +90,4 @@ def machine(device: torch.device, *, threads: int, deterministic: bool) -> Itera
     finally:
         torch.set_num_threads(former[0])
         torch.use_deterministic_algorithms(former[1])
-        torch.backends.cudnn.benchmark, torch.backends.cuda.matmul.allow_tf32 = cudnn, tf32
+        cudnn.benchmark, cudnn.allow_tf32 = choice, tf32

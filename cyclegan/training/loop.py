@@ -13,11 +13,10 @@ from cyclegan.data.packed import PackedImages
 from cyclegan.data.prepare import read_manifest
 from cyclegan.storage import open_store
 from cyclegan.tracking import Tracker, open_run
-from cyclegan.training.accelerate import Captured, compile_networks, compiles
+from cyclegan.training.accelerate import Captured, compiled
 from cyclegan.training.checkpoint import Checkpoints
 from cyclegan.training.device import (
     machine,
-    memory_format,
     resolve_device,
     resolve_precision,
     resolve_threads,
@@ -73,7 +72,7 @@ def train(
         sampling = sampling_of(config, manifest, me)
         setup = Setup(config, prepared, manifest, device, precision, threads, me, sampling, schedule)
         kept = Checkpoints(store, setup.fingerprint)
-        with locked(store, kept.folder) if me.first else nullcontext():
+        with locked(store, kept.folder) if me.first else nullcontext(), kept:
             if me.first:
                 announce_memory(setup)
             state = resume_or_begin(setup, kept, checkpoints)
@@ -92,9 +91,10 @@ def resume_or_begin(setup: Setup, kept: Checkpoints, checkpoints: str) -> State:
         if kept.others():
             logger.info("The checkpoints in %s are of other parameters or data; starting anew.", checkpoints)
         load_encoders(state.networks, setup.config)
-    if setup.threads != (before := state.facts.setdefault("threads", setup.threads)):
-        message = "The checkpoint was made with %d CPU threads, now there are %d: rounding will differ."
-        logger.warning(message, before, setup.threads)
+    for fact, now in {"CPU threads": setup.threads, "compiled networks": setup.compiled}.items():
+        if now != (before := state.facts.setdefault(fact, now)):
+            message = "The checkpoint was made with %s: %s, and now it is %s: rounding will differ."
+            logger.warning(message, fact, before, now)
     return state
 
 
@@ -120,16 +120,15 @@ def run(setup: Setup, state: State, kept: Checkpoints, stop: StopRequest, model:
 
 def fastest_update(setup: Setup, state: State) -> Update | Captured:
     """The update of `state`, compiled and recorded as far as device and configuration allow."""
-    update = build_update(setup.config, state, setup.precision)
-    if compiles(setup.config.compile, setup.device, setup.total - state.step):
-        compile_networks(state.networks)
+    networks = compiled(state.networks) if setup.compiled else state.networks
+    update = build_update(setup.config, state, networks, setup.precision)
     return Captured(update) if setup.captured else update
 
 
 def training_images(setup: Setup, end: str) -> PackedImages:
     """What domain A or B is trained on."""
-    file, layout = setup.prepared / f"train{end}.npy", memory_format(setup.device)
-    return PackedImages(file, setup.device, crop_size=setup.config.crop_size, memory_format=layout)
+    file, crop = setup.prepared / f"train{end}.npy", setup.config.crop_size
+    return PackedImages(file, setup.device, crop_size=crop, memory_format=setup.memory_format)
 
 
 def samples_of(setup: Setup, end: str) -> Tensor:

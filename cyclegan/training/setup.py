@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
@@ -15,6 +15,7 @@ from cyclegan.errors import UsageError
 from cyclegan.model import library_versions
 from cyclegan.networks import VggUnet, build_discriminator, build_generator
 from cyclegan.networks.recompute import Recomputable
+from cyclegan.training.accelerate import compiles
 from cyclegan.training.device import memory_format
 from cyclegan.training.distributed import Processes
 from cyclegan.training.fingerprint import decisive, fingerprint
@@ -68,6 +69,16 @@ class Setup:
         return self.config.batch_size // self.me.world
 
     @property
+    def compiled(self) -> bool:
+        """Whether the networks are compiled; raises UsageError where they shall be and can't."""
+        return compiles(self.config.compile, self.device, self.total)
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        """How images and weights lie in memory."""
+        return memory_format(self.device, compiled=self.compiled)
+
+    @property
     def captured(self) -> bool:
         """Whether updates are recorded in a CUDA graph."""
         return self.device.type == "cuda" and self.me.world == 1 and self.config.compile != "off"
@@ -105,7 +116,8 @@ def sampling_of(config: TrainConfig, manifest: Manifest, me: Processes) -> Sampl
         seed=config.seed,
         lane_slots=lane_slots(config.buffer_size, config.batch_size),
     )
-    multiple = {"vgg_unet": 32, "resnet": 4, "unet": 2**config.depth}[config.generator]
+    with torch.device("meta"):
+        multiple = cast(int, build_generator(**config.generator_options()).multiple)
     if sampling.height % multiple or sampling.width % multiple:
         raise UsageError(
             f"{config.generator} takes images whose sides are multiples of {multiple}, not "
@@ -133,7 +145,7 @@ def initial_state(setup: Setup) -> State:
     config, device, capturable = setup.config, setup.device, setup.captured
     torch.manual_seed(config.seed)
     networks = build_networks(config)
-    networks.to(memory_format=memory_format(device))
+    networks.to(memory_format=setup.memory_format)
     networks.to(device)
 
     def adam(parameters: list[torch.nn.Parameter]) -> torch.optim.Adam:
@@ -154,10 +166,10 @@ def initial_state(setup: Setup) -> State:
     )
 
 
-def build_update(config: TrainConfig, state: State, precision: torch.dtype) -> Update:
-    """The update that changes `state`."""
+def build_update(config: TrainConfig, state: State, networks: Networks, precision: torch.dtype) -> Update:
+    """The update that changes `state`, computed by its networks or by their compiled form."""
     return Update(
-        state.networks,
+        networks,
         state.generators,
         state.discriminators,
         state.buffer_a,
@@ -179,7 +191,7 @@ def announce_memory(setup: Setup) -> None:
     unused = torch.optim.SGD(networks.parameters())
     empty = ImageBuffer(0, 0, 1, 1, torch.device("meta"))
     state = State(networks, unused, unused, empty, empty, None)
-    update = build_update(setup.config, state, torch.float32)
+    update = build_update(setup.config, state, networks, torch.float32)
     activations = activation_bytes(update, setup.batch, *setup.size)
     if setup.precision is torch.bfloat16:
         activations //= 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import random
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -125,22 +126,29 @@ def test_a_signal_ends_after_the_update_with_a_checkpoint(
     assert saved(tmp_path / "c")[-1].name.startswith(f"{step:010d}-")
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize(("precision", "compiling"), [("fp32", "off"), ("bf16", "off"), ("fp32", "on")])
 def test_more_epochs_go_on_where_the_schedule_was_the_same(
     precision: str,
+    compiling: str,
     prepared: Path,
     tmp_path: Path,
     small: Callable[..., TrainConfig],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO)
-    small = partial(small, precision=precision)
+    if compiling == "on" and not any(map(shutil.which, ("c++", "g++", "clang++"))):
+        pytest.skip("compiling needs a C++ compiler")
+    small = partial(small, precision=precision, compile=compiling)
     longer = small(epochs=3, decay_epochs=0)
     train(prepared, tmp_path / "m1", small(epochs=2, decay_epochs=0), checkpoints=str(tmp_path / "c"))
     train(prepared, tmp_path / "m2", longer, checkpoints=str(tmp_path / "c"))
     assert "Going on after update 14 of 21" in caplog.text
     train(prepared, tmp_path / "m3", longer, checkpoints=str(tmp_path / "other"))
     assert weights(tmp_path / "m2") == weights(tmp_path / "m3")
+    if compiling == "on":
+        train(prepared, tmp_path / "eager", replace(longer, compile="off"), checkpoints=str(tmp_path / "c"))
+        assert "compiled networks: True, and now it is False" in caplog.text
+        return
 
     caplog.clear()
     falling = small(epochs=1, decay_epochs=1)  # from the second epoch on its rate is another
