@@ -13,14 +13,15 @@ from __future__ import annotations
 import argparse
 import copy
 import io
+import itertools
 import multiprocessing
 import os
 import platform
 import random
-import resource
 import statistics
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -32,7 +33,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from cyclegan.data.packed import scale
+from cyclegan.data.packed import PackedImages, Sampling
 from cyclegan.files import write_json
 from cyclegan.networks import build_discriminator, build_generator
 from cyclegan.training.accelerate import Captured, compiled
@@ -135,16 +136,16 @@ class Ours:
         *,
         compiling: bool,
     ) -> None:
-        cuda = device.type == "cuda"
-        self.batch, self.size, self.layout = batch, size, memory_format(device, compiled=compiling)
-        n.to(memory_format=self.layout)
+        cuda, layout = device.type == "cuda", memory_format(device, compiled=compiling)
+        n.to(memory_format=layout)
         n.to(device)
 
         def adam(parameters: list[nn.Parameter]) -> torch.optim.Adam:
             lr = torch.tensor(LR, device=device) if cuda else LR
             return torch.optim.Adam(parameters, lr=lr, betas=BETAS, fused=True, capturable=cuda)
 
-        buffers = [ImageBuffer(batch, lane_slots(SLOTS, batch), size, size, device) for _ in range(2)]
+        slots = lane_slots(SLOTS, batch)
+        buffers = [ImageBuffer(batch, slots, size, size, device) for _ in range(2)]
         update = Update(
             compiled(n) if compiling else n,
             adam(n.generators()),
@@ -156,16 +157,37 @@ class Ours:
             precision=precision,
         )
         self.update: Callable[..., Tensor] = Captured(update) if cuda else update
-        self.packed, self.rows = images.to(device), torch.tensor([[0, 1, 1]] * batch, device=device)
+        count, height, width, _ = images.shape
+        self.sampling = Sampling(
+            count_a=count,
+            count_b=count,
+            image_height=height,
+            image_width=width,
+            batch_size=batch,
+            crop_size=size,
+            flip=True,
+            epoch_size="larger",
+            seed=0,
+            lane_slots=slots,
+        )
+        with tempfile.TemporaryDirectory() as folder:
+            np.save(Path(folder) / "images.npy", images.numpy())
+            self.packed = PackedImages(
+                Path(folder) / "images.npy", device, crop_size=size, memory_format=layout
+            )
+        self.device = device
+        self.plan = self.plans()
 
-    def images(self) -> Tensor:
-        top, left = random.randint(0, 8), random.randint(0, 8)
-        index = torch.randint(len(self.packed), (self.batch,), device=self.packed.device)
-        cut = self.packed[index][:, top : top + self.size, left : left + self.size]
-        return scale(cut).contiguous(memory_format=self.layout)
+    def plans(self) -> Iterator[tuple[Tensor, ...]]:
+        """What each update is to do, an epoch at a time on the device, as in training."""
+        for epoch in itertools.count():
+            plan = self.sampling.plan(epoch)
+            rows = (plan.a.to(self.packed.images.device), plan.b.to(self.packed.images.device))
+            yield from zip(*rows, plan.buffer_a.to(self.device), plan.buffer_b.to(self.device), strict=True)
 
     def __call__(self) -> None:
-        self.update(self.images(), self.images(), self.rows, self.rows)
+        rows_a, rows_b, buffer_a, buffer_b = next(self.plan)
+        self.update(self.packed.batch(rows_a), self.packed.batch(rows_b), buffer_a, buffer_b)
 
 
 def seconds(step: Callable[[], object], device: torch.device, repeats: int) -> tuple[float, float]:
@@ -242,12 +264,18 @@ def step_of(kind: str, n: Networks, batch: int, size: int, device: torch.device)
 def peak_gigabytes(kind: str, case: tuple[str, str, int], size: int, device: torch.device) -> float:
     """What a few updates take at most, beyond torch itself; to be called in a process of its own."""
     generator, discriminator, batch = case
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = resident_gigabytes("VmRSS")
     step = step_of(kind, networks(generator, discriminator), batch, size, device)
     seconds(step, device, 5 if device.type == "cuda" else 3)
     if device.type == "cuda":
         return torch.cuda.max_memory_reserved() / 1e9
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1e6
+    return resident_gigabytes("VmHWM") - before
+
+
+def resident_gigabytes(name: str) -> float:
+    """Memory of this process: VmRSS now, VmHWM at most. (`ru_maxrss` would begin with the parent's.)"""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(name)) * 1024 / 1e9
 
 
 def measure(
