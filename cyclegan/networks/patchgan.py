@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from cyclegan.networks.cancelled import before_norm
 from cyclegan.networks.init import glorot_, normal_
 from cyclegan.networks.norm import Norm, norm_layer
 
@@ -17,13 +18,14 @@ class PatchGAN(nn.Module):
 
     def __init__(self, layers: int = 3, width: int = 64, norm: Norm = "instance") -> None:
         super().__init__()
+        conv, _ = before_norm(norm)
         sequence: list[nn.Module] = [nn.Conv2d(3, width, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
         inputs = width
         for level in range(1, layers + 1):
             outputs = width * min(2**level, 8)
             stride = 2 if level < layers else 1
             sequence += [
-                nn.Conv2d(inputs, outputs, 4, stride=stride, padding=1),
+                conv(inputs, outputs, 4, stride=stride, padding=1),
                 norm_layer(norm, outputs, affine=False),
                 nn.LeakyReLU(0.2),
             ]

@@ -6,6 +6,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from cyclegan.networks.cancelled import before_norm
 from cyclegan.networks.init import normal_
 from cyclegan.networks.norm import Norm, norm_layer
 from cyclegan.networks.padding import ReflectionPad
@@ -19,13 +20,14 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, width: int, norm: Norm) -> None:
         super().__init__()
+        conv, _ = before_norm(norm)
         self.body = nn.Sequential(
             ReflectionPad(1),
-            nn.Conv2d(width, width, 3),
+            conv(width, width, 3),
             norm_layer(norm, width, affine=False),
             nn.ReLU(inplace=True),
             ReflectionPad(1),
-            nn.Conv2d(width, width, 3),
+            conv(width, width, 3),
             norm_layer(norm, width, affine=False),
         )
 
@@ -47,22 +49,23 @@ class ResnetGenerator(Recomputable):
         self, blocks: int = 9, width: int = 64, norm: Norm = "instance", upsample: Upsample = "transposed"
     ) -> None:
         super().__init__()
+        conv, transposed = before_norm(norm)
 
         def normed(layer: nn.Module, channels: int) -> list[nn.Module]:
             return [layer, norm_layer(norm, channels, affine=False), nn.ReLU(inplace=True)]
 
         def up(inputs: int, outputs: int) -> list[nn.Module]:
             if upsample == "transposed":
-                layer = nn.ConvTranspose2d(inputs, outputs, 3, stride=2, padding=1, output_padding=1)
+                layer = transposed(inputs, outputs, 3, stride=2, padding=1, output_padding=1)
                 return normed(layer, outputs)
             resize = [nn.Upsample(scale_factor=2, mode="nearest"), ReflectionPad(1)]
-            return [*resize, *normed(nn.Conv2d(inputs, outputs, 3), outputs)]
+            return [*resize, *normed(conv(inputs, outputs, 3), outputs)]
 
         self.down = nn.Sequential(
             ReflectionPad(3),
-            *normed(nn.Conv2d(3, width, 7), width),
-            *normed(nn.Conv2d(width, 2 * width, 3, stride=2, padding=1), 2 * width),
-            *normed(nn.Conv2d(2 * width, 4 * width, 3, stride=2, padding=1), 4 * width),
+            *normed(conv(3, width, 7), width),
+            *normed(conv(width, 2 * width, 3, stride=2, padding=1), 2 * width),
+            *normed(conv(2 * width, 4 * width, 3, stride=2, padding=1), 4 * width),
         )
         self.blocks = nn.ModuleList(ResidualBlock(4 * width, norm) for _ in range(blocks))
         self.up = nn.Sequential(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from cyclegan.networks.cancelled import before_norm
 from cyclegan.networks.init import normal_
 from cyclegan.networks.norm import Norm, norm_layer
 from cyclegan.networks.recompute import Recomputable
@@ -21,13 +22,16 @@ class UnetGenerator(Recomputable):
     def __init__(self, depth: int = 7, width: int = 64, norm: Norm = "instance") -> None:
         super().__init__()
         self.multiple = 2**depth
+        conv, transposed = before_norm(norm)
         widths = [width * min(2**level, 8) for level in range(depth)]
 
         self.down = nn.ModuleList()
         for level, outputs in enumerate(widths):
             layers: list[nn.Module] = [nn.LeakyReLU(0.2)] if level else []
-            layers.append(nn.Conv2d(widths[level - 1] if level else 3, outputs, 4, stride=2, padding=1))
-            if 0 < level < depth - 1:
+            normed = 0 < level < depth - 1
+            kind = conv if normed else nn.Conv2d
+            layers.append(kind(widths[level - 1] if level else 3, outputs, 4, stride=2, padding=1))
+            if normed:
                 layers.append(norm_layer(norm, outputs, affine=False))
             self.down.append(nn.Sequential(*layers))
 
@@ -36,7 +40,8 @@ class UnetGenerator(Recomputable):
             inputs = widths[level] * (1 if level == depth - 1 else 2)
             outputs = widths[level - 1] if level else 3
             last = norm_layer(norm, outputs, affine=False) if level else nn.Tanh()
-            layer = nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1)
+            up = transposed if level else nn.ConvTranspose2d
+            layer = up(inputs, outputs, 4, stride=2, padding=1)
             self.up.append(nn.Sequential(nn.ReLU(), layer, last))
         normal_(self)
 

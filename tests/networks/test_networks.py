@@ -209,3 +209,29 @@ def test_a_gpu_can_train_every_network_in_deterministic_mode(name: str, options:
     assert any(step.startswith("Convolution") for step in steps)
     if name == "resnet":  # otherwise torch's own padding, which the check above would have found
         assert any(step.startswith(REFUSED) for step in backward_steps(network(images)))
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("resnet", {"blocks": 1, "width": 4}),
+        ("resnet", {"blocks": 1, "width": 4, "upsample": "resize"}),
+        ("resnet", {"blocks": 1, "width": 4, "norm": "layer"}),
+        ("unet", {"depth": 4, "width": 4}),
+        ("patchgan", {"width": 4}),
+    ],
+)
+def test_a_bias_is_left_out_of_training_only_where_it_changes_nothing(name: str, options: dict) -> None:
+    torch.manual_seed(0)
+    build = build_discriminator if name == "patchgan" else build_generator
+    network, images = build(name, **options).double(), torch.rand(2, 3, 32, 32).double() * 2 - 1
+    biases = {key: p for key, p in network.named_parameters() if key.endswith("bias")}
+    with torch.no_grad():
+        for bias in biases.values():
+            bias.normal_()
+    trained = network.train()(images)
+    torch.testing.assert_close(trained, network.eval()(images), rtol=1e-9, atol=1e-9)
+    trained.sum().backward()
+    idle = {key for key, bias in biases.items() if bias.grad is None}
+    assert bool(idle) == (options.get("norm") != "layer")
+    assert idle < biases.keys()
