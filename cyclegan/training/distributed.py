@@ -7,6 +7,7 @@ forward and one backward pass of a network in each step; an update of CycleGAN h
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -33,15 +34,21 @@ class Processes:
 
 @contextmanager
 def processes(device: torch.device) -> Iterator[Processes]:
-    """Join the processes that torchrun started; alone without torchrun."""
+    """Join the processes that torchrun started, of which the first alone logs; alone without torchrun."""
     if "RANK" not in os.environ or int(os.environ.get("WORLD_SIZE", 1)) == 1:
         yield Processes()
         return
     backend = "nccl" if device.type == "cuda" else "gloo"
     dist.init_process_group(backend, timeout=timedelta(minutes=30))
+    me = Processes(dist.get_rank(), dist.get_world_size())
+    logger = logging.getLogger("cyclegan")
+    level = logger.level
+    if not me.first:
+        logger.setLevel(logging.ERROR)
     try:
-        yield Processes(dist.get_rank(), dist.get_world_size())
+        yield me
     finally:
+        logger.setLevel(level)
         dist.destroy_process_group()
 
 

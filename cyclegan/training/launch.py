@@ -63,7 +63,7 @@ def train_everywhere(
 
 def _one(prepared: Path, model: Path, config: TrainConfig, checkpoints: str) -> dict[str, float]:
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
-    logging.getLogger("cyclegan").setLevel(logging.INFO if os.environ["RANK"] == "0" else logging.ERROR)
+    logging.getLogger("cyclegan").setLevel(logging.INFO)
     try:
         return train(prepared, model, config, checkpoints=checkpoints)
     except CycleGANError as error:

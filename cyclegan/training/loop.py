@@ -110,7 +110,14 @@ def run(setup: Setup, state: State, kept: Checkpoints, stop: StopRequest, model:
         tracker.params("train", setup.config)
         tracker.dataset(setup.manifest)
         batch_size, total = setup.config.batch_size, setup.total
-        report = Reporter(tracker, batch_size=batch_size, total=total, step=state.step, samples=samples)
+        report = Reporter(
+            tracker,
+            batch_size=batch_size,
+            total=total,
+            step=state.step,
+            samples=samples,
+            bar=setup.me.first,
+        )
         trainer = Trainer(setup, state, update, images_a, images_b, kept, stop, tracker, report, monitor)
         trainer.run()
         if setup.me.first:

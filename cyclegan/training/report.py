@@ -31,11 +31,22 @@ class Reporter:
     """Turns losses and generators into numbers and pictures; the only place that waits for the device."""
 
     def __init__(
-        self, tracker: Tracker, *, batch_size: int, total: int, step: int, samples: list[Tensor]
+        self,
+        tracker: Tracker,
+        *,
+        batch_size: int,
+        total: int,
+        step: int,
+        samples: list[Tensor],
+        bar: bool = True,
     ) -> None:
-        """`samples`: test images of A and of B, each N×3×H×W; `total` and `step` count updates."""
+        """`samples`: test images of A and of B, each N×3×H×W; `total` and `step` count updates.
+
+        With `bar` there is a progress bar where there is a terminal.
+        """
         self.tracker, self.batch_size, self.samples = tracker, batch_size, samples
-        self.bar = tqdm(total=total, initial=step, unit="update", disable=None, smoothing=0.05)
+        disable = None if bar else True
+        self.bar = tqdm(total=total, initial=step, unit="update", disable=disable, smoothing=0.05)
         self.total, self._said = total, time.monotonic()
         self.steps, self.seconds = 0, 0.0
         self._since, self._mark = step, time.perf_counter()

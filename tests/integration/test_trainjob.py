@@ -65,19 +65,24 @@ def test_two_nodes_train_and_one_process_finishes(
         "PET_MASTER_PORT": str(port),
     }
 
-    def node(rank: int) -> None:
+    def both(folder: Path, *command: str, **more: str) -> str:
+        """What a command prints, logs included."""
+        return run(folder, "bash", "-c", 'exec "$@" 2>&1', "-", *command, **more)
+
+    def node(rank: int) -> str:
         folder = tmp_path / f"node{rank}"
         folder.mkdir()
-        run(folder, *trainer["command"], *trainer["args"], **settings, PET_NODE_RANK=str(rank))
+        return both(folder, *trainer["command"], *trainer["args"], **settings, PET_NODE_RANK=str(rank))
 
     with ThreadPoolExecutor(trainer["numNodes"]) as nodes:
-        list(nodes.map(node, range(trainer["numNodes"])))
+        logs = list(nodes.map(node, range(trainer["numNodes"])))
+    assert ["Update 5 of 5" in log for log in logs] == [True, False]  # one process talks
     first, second = tmp_path / "node0", tmp_path / "node1"
     assert not (second / "model").exists()  # one process writes
     assert (second / "prepared/trainA.npy").read_bytes() == (first / "prepared/trainA.npy").read_bytes()
 
     options = ("--params", "params.yaml", "--prepared", "prepared", "--checkpoints", checkpoints)
-    said = run(second, "bash", "-c", 'exec cyclegan train "$@" 2>&1', "-", *options, "--model", "model")
+    said = both(second, "cyclegan", "train", *options, "--model", "model")
     assert "Going on after update 5 of 5" in said
     for file in ("AtoB.safetensors", "BtoA.safetensors"):
         assert (second / "model" / file).read_bytes() == (first / "model" / file).read_bytes()
