@@ -1,5 +1,8 @@
 """The two errors that reach a user as one sentence instead of a traceback."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class CycleGANError(Exception):
     """Something failed that the user can understand and act on; the command exits with 1.
@@ -14,3 +17,16 @@ class UsageError(CycleGANError):
     """The command, a parameter or a folder was given wrongly; the command exits with 2."""
 
     exit_code = 2
+
+
+@contextmanager
+def enough_memory(advice: str) -> Iterator[None]:
+    """Within the block running out of memory, on the device or the host, is a CycleGANError with `advice`."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        # torch.OutOfMemoryError by its name, since this module must not load torch; on CPUs it has no class.
+        said = (type(error).__name__, str(error).lower())
+        if isinstance(error, MemoryError) or "OutOfMemoryError" in said or "allocate memory" in said[1]:
+            raise CycleGANError(f"There is not enough memory: {advice}.") from None
+        raise

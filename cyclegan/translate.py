@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal
 
-from cyclegan.errors import CycleGANError, UsageError
+from cyclegan.errors import CycleGANError, UsageError, enough_memory
 from cyclegan.translator import Translator, load
 
 if TYPE_CHECKING:
@@ -101,7 +101,8 @@ def translate(model: str, images: str, out: str, config: TranslateConfig) -> Tra
     for name in tqdm(waiting, desc=translator.direction, unit="image", disable=None):
         key = single or output_name(name)
         try:
-            data = _translate_bytes(translator, source.read(name), key, config.size)
+            with enough_memory(f"give a tile smaller than {config.tile or 1024}, or device = cpu"):
+                data = _translate_bytes(translator, source.read(name), key, config.size)
         except _Unreadable as error:
             logger.warning("%s is left out: %s.", name, error)
             unreadable.append(name)

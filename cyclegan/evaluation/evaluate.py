@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cyclegan.data.prepare import read_manifest
-from cyclegan.errors import UsageError
+from cyclegan.errors import UsageError, enough_memory
 from cyclegan.evaluation.champion import find_champion
 from cyclegan.evaluation.config import EvaluateConfig
 from cyclegan.evaluation.measure import Evaluation, measure
@@ -39,6 +39,7 @@ def evaluate(prepared: Path, model: Path, out: Path, config: EvaluateConfig) -> 
     loaded = load_model(model, device)
     with (
         machine(device, threads=resolve_threads(0), deterministic=False),
+        enough_memory(f"give a batch_size below {config.batch_size}, or device = cpu"),
         open_run("evaluate", run_id=loaded.config.get("mlflow_run_id")) as tracker,
     ):
         tracker.params("evaluate", config)

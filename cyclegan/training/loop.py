@@ -11,6 +11,7 @@ from torch import Tensor
 
 from cyclegan.data.packed import PackedImages
 from cyclegan.data.prepare import read_manifest
+from cyclegan.errors import enough_memory
 from cyclegan.storage import open_store
 from cyclegan.tracking import Tracker, open_run
 from cyclegan.training.accelerate import Captured, compiled
@@ -68,6 +69,10 @@ def train(
         machine(device, threads=threads, deterministic=config.deterministic),
         processes(device) as me,
         StopRequest() as stop,
+        enough_memory(
+            "accumulate the batch in more parts, set recompute, or take a smaller crop_size or batch_size; "
+            "an estimate of what is needed stands at the beginning of the log"
+        ),
     ):
         sampling = sampling_of(config, manifest, me)
         setup = Setup(config, prepared, manifest, device, precision, threads, me, sampling, schedule)

@@ -7,13 +7,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import torch
 
 import cyclegan.model
+from cyclegan.errors import CycleGANError, enough_memory
 from cyclegan.evaluation.in_training import Monitor
 from cyclegan.files import atomic_dir, read_json
 from cyclegan.model import DIRECTIONS
 from cyclegan.training.config import TrainConfig
 from cyclegan.training.loop import train
+from cyclegan.training.step import Update
 
 
 def test_the_best_epoch_is_exported_and_patience_ends_the_run(
@@ -42,6 +45,23 @@ def test_the_best_epoch_is_exported_and_patience_ends_the_run(
         expected = (tmp_path / "two" / f"{direction}.safetensors").read_bytes()
         assert (tmp_path / "best" / f"{direction}.safetensors").read_bytes() == expected
         assert (tmp_path / "again" / f"{direction}.safetensors").read_bytes() == expected
+
+
+def test_too_little_memory_is_one_sentence(
+    prepared: Path, tmp_path: Path, small: Callable[..., TrainConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exhausted(self: Update, *batch: torch.Tensor) -> torch.Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    monkeypatch.setattr(Update, "__call__", exhausted)
+    with pytest.raises(CycleGANError, match=r"not enough memory: accumulate the batch") as failure:
+        train(prepared, tmp_path / "model", small(), checkpoints=str(tmp_path / "c"))
+    assert failure.value.exit_code == 1
+    assert not (tmp_path / "model").exists()
+    with pytest.raises(CycleGANError, match="not enough memory: buy some"), enough_memory("buy some"):
+        torch.empty(2**60, dtype=torch.uint8)
+    with pytest.raises(RuntimeError, match="another matter"), enough_memory("buy some"):
+        raise RuntimeError("another matter")
 
 
 def test_the_model_folder_appears_with_its_loss_curves(
