@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from pathlib import Path
+
 import torch
 from torch import Tensor
 
@@ -33,5 +36,18 @@ def parameter_bytes(networks: Networks) -> int:
 
 
 def available_bytes(device: torch.device) -> int | None:
-    """Memory that is free on a CUDA device; None elsewhere."""
-    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
+    """Memory that is free on a CUDA device, or on Linux for the CPU; None elsewhere.
+
+    On a CPU the container's limit counts where it is lower than what the machine has free.
+    """
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    if device.type != "cpu":
+        return None
+    found = []
+    with suppress(OSError):
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        found = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
+    with suppress(OSError, ValueError):  # "max" means no limit
+        found.append(int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    return min(found, default=None)

@@ -14,8 +14,10 @@ from cyclegan.errors import CycleGANError, enough_memory
 from cyclegan.evaluation.in_training import Monitor
 from cyclegan.files import atomic_dir, read_json
 from cyclegan.model import DIRECTIONS
+from cyclegan.training import setup
 from cyclegan.training.config import TrainConfig
 from cyclegan.training.loop import train
+from cyclegan.training.memory import available_bytes
 from cyclegan.training.step import Update
 
 
@@ -62,6 +64,22 @@ def test_too_little_memory_is_one_sentence(
         torch.empty(2**60, dtype=torch.uint8)
     with pytest.raises(RuntimeError, match="another matter"), enough_memory("buy some"):
         raise RuntimeError("another matter")
+
+
+def test_a_training_too_large_for_the_machine_is_announced(
+    prepared: Path,
+    tmp_path: Path,
+    small: Callable[..., TrainConfig],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    free = available_bytes(torch.device("cpu"))
+    assert free is None or 10**8 < free < 2**50
+    for available, warned in ((10**6, True), (10**12, False), (None, False)):
+        monkeypatch.setattr(setup, "available_bytes", lambda device, bytes=available: bytes)
+        caplog.clear()
+        train(prepared, tmp_path / "m", small(epochs=1, decay_epochs=0), checkpoints=str(tmp_path / "c"))
+        assert ("Only 0.0 GB are free: set recompute" in caplog.text) == warned
 
 
 def test_the_model_folder_appears_with_its_loss_curves(
