@@ -45,6 +45,16 @@ RUN --mount=type=secret,id=uv,target=/etc/uv/uv.toml \
  && /opt/uv/bin/uv pip install --quiet --no-index --no-deps --python /opt/venv/bin/python --prefix /package /dist/*.whl
 
 FROM ${BASE} AS final
+# Training compiles its networks on GPUs, for which Triton wants a C compiler and Python's headers at run time.
+# COMPILER="" leaves them out, for an image that trains on CPUs alone or a base without apt.
+ARG COMPILER="gcc libc6-dev"
+RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+    set -eu; if [ -n "${COMPILER}" ]; then \
+      include="$(python3 -c 'import sysconfig; print(sysconfig.get_path("include"))')"; \
+      headers=""; [ -e "$include/Python.h" ] || headers=python3-dev; \
+      apt-get update -qq; apt-get install -y -qq --no-install-recommends ${COMPILER} $headers >/dev/null; \
+      rm -rf /var/lib/apt/lists/*; \
+    fi
 COPY --from=dependencies /opt/venv /opt/venv
 # Any user id must be able to run it (OpenShift picks one): HOME, caches and working folder are open to all.
 ENV PATH=/opt/venv/bin:/usr/local/bin:/usr/bin:/bin \

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
+import os
 import shutil
+import sysconfig
+from pathlib import Path
 from typing import cast
 
 import torch
@@ -12,26 +16,40 @@ from torch import Tensor, nn
 from cyclegan.errors import UsageError
 from cyclegan.training.step import Networks, Update
 
+logger = logging.getLogger(__name__)
+
 # Compiling takes minutes and saves perhaps a third; a run must be long enough to win that back.
 WORTH_COMPILING = 5000
 WARM_UP = 3
 
 
 def compiles(wanted: str, device: torch.device, updates: int) -> bool:
-    """Whether to compile for a run of so many updates. `auto`: long runs on CUDA with Triton and a compiler.
+    """Whether to compile for a run of so many updates. `auto`: long runs on CUDA, where that is possible.
 
     Nothing that changes during a run decides it, so what goes on from a checkpoint computes as before.
     Raises UsageError where compiling is asked for and can't be done.
     """
-    compilers = ("cc", "gcc", "clang") if device.type == "cuda" else ("c++", "g++", "clang++")
-    possible, lack = any(map(shutil.which, compilers)), "a C compiler"
-    if device.type == "cuda" and importlib.util.find_spec("triton") is None:
-        possible, lack = False, "Triton"
-    if wanted == "on" and not possible:
-        raise UsageError(f"compile = on needs {lack}, which is not installed: give compile = auto or off.")
-    return wanted == "on" or (
-        wanted == "auto" and device.type == "cuda" and possible and updates >= WORTH_COMPILING
-    )
+    worth = wanted == "auto" and device.type == "cuda" and updates >= WORTH_COMPILING
+    if not (worth or wanted == "on"):
+        return False
+    lack = lacking(device)
+    if lack and wanted == "on":
+        raise UsageError(f"compile = on needs {lack}, not to be found here: give compile = auto or off.")
+    if lack:
+        logger.warning("Training would be faster with its networks compiled, which needs %s.", lack)
+    return not lack
+
+
+def lacking(device: torch.device) -> str:
+    """What torch.compile needs for `device` and this machine does not have; empty where nothing is missing."""
+    if device.type != "cuda":
+        return "" if any(map(shutil.which, ("c++", "g++", "clang++"))) else "a C++ compiler"
+    if importlib.util.find_spec("triton") is None:
+        return "Triton"
+    if not (os.environ.get("CC") or any(map(shutil.which, ("gcc", "clang")))):
+        return "a C compiler"
+    headers = Path(sysconfig.get_path("include"), "Python.h")  # Triton compiles what starts its kernels
+    return "" if headers.is_file() else f"Python's headers ({headers})"
 
 
 def compiled(networks: Networks) -> Networks:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -68,7 +69,7 @@ class Setup:
         """Images of each domain that this process computes in an update."""
         return self.config.batch_size // self.me.world
 
-    @property
+    @cached_property
     def compiled(self) -> bool:
         """Whether the networks are compiled; raises UsageError where they shall be and can't."""
         return compiles(self.config.compile, self.device, self.total)

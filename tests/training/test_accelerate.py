@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
@@ -15,10 +16,17 @@ from cyclegan.training import accelerate
 from cyclegan.training.accelerate import WARM_UP, WORTH_COMPILING, Captured, compiles
 
 
-def test_long_runs_on_a_gpu_are_compiled_where_that_is_possible(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_runs_on_a_gpu_are_compiled_where_that_is_possible(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     cpu, cuda = torch.device("cpu"), torch.device("cuda")
     monkeypatch.setattr(accelerate.importlib.util, "find_spec", lambda name: object())
     monkeypatch.setattr(accelerate.shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(accelerate.sysconfig, "get_path", lambda name: str(tmp_path))
+    monkeypatch.delenv("CC", raising=False)
+    with pytest.raises(UsageError, match=r"compile = on needs Python's headers \(.*Python\.h\)"):
+        compiles("on", cuda, 1)
+    (tmp_path / "Python.h").touch()
     assert compiles("auto", cuda, WORTH_COMPILING)
     assert not compiles("auto", cuda, WORTH_COMPILING - 1)
     assert not compiles("auto", cpu, WORTH_COMPILING)
@@ -26,7 +34,8 @@ def test_long_runs_on_a_gpu_are_compiled_where_that_is_possible(monkeypatch: pyt
     assert compiles("on", cpu, 1)
     monkeypatch.setattr(accelerate.shutil, "which", lambda name: None)
     assert not compiles("auto", cuda, WORTH_COMPILING)
-    with pytest.raises(UsageError, match=r"compile = on needs a C compiler"):
+    assert "faster with its networks compiled, which needs a C compiler" in caplog.text
+    with pytest.raises(UsageError, match=r"compile = on needs a C\+\+ compiler"):
         compiles("on", cpu, 1)
 
 
