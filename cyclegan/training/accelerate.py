@@ -41,7 +41,7 @@ def compiles(wanted: str, device: torch.device, updates: int) -> bool:
 
 
 def lacking(device: torch.device) -> str:
-    """What torch.compile needs for `device` and this machine does not have; empty where nothing is missing."""
+    """What torch.compile needs for `device` and this machine lacks; empty where nothing is missing."""
     if device.type != "cuda":
         return "" if any(map(shutil.which, ("c++", "g++", "clang++"))) else "a C++ compiler"
     if importlib.util.find_spec("triton") is None:
