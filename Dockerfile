@@ -2,6 +2,7 @@
 #
 #   make image                                            CUDA through the wheels
 #   make image TORCH_INDEX=<index with CPU builds>        no CUDA libraries, about a fifth of the size
+#   make image COMPILER="gcc libc6-dev"                   for training on GPUs with compiled networks (needs apt)
 #   make image WEIGHTS=deploy/weights                     pretrained weights baked in (see docs/cluster.md)
 #
 # A private package index or certificate authority comes in as build secrets, never as layers:
@@ -45,9 +46,9 @@ RUN --mount=type=secret,id=uv,target=/etc/uv/uv.toml \
  && /opt/uv/bin/uv pip install --quiet --no-index --no-deps --python /opt/venv/bin/python --prefix /package /dist/*.whl
 
 FROM ${BASE} AS final
-# Training compiles its networks on GPUs, for which Triton wants a C compiler and Python's headers at run time.
-# COMPILER="" leaves them out, for an image that trains on CPUs alone or a base without apt.
-ARG COMPILER="gcc libc6-dev"
+# For training with compiled networks on GPUs, COMPILER="gcc libc6-dev": Triton then wants a C compiler and
+# Python's headers at run time. Without it there are no build tools in the image, and training is slower.
+ARG COMPILER=""
 RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     set -eu; if [ -n "${COMPILER}" ]; then \
       include="$(python3 -c 'import sysconfig; print(sysconfig.get_path("include"))')"; \
