@@ -11,7 +11,6 @@ Same networks, same machine, same run, in turns; medians. Writes outputs/benchma
 from __future__ import annotations
 
 import argparse
-import copy
 import io
 import itertools
 import multiprocessing
@@ -33,12 +32,18 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from cyclegan.data.packed import PackedImages, Sampling
+from cyclegan.data.layout import DOMAINS
+from cyclegan.data.manifest import Manifest
 from cyclegan.files import write_json
 from cyclegan.networks import build_discriminator, build_generator
-from cyclegan.training.accelerate import Captured, compiled
-from cyclegan.training.device import memory_format, resolve_device, resolve_precision, resolve_threads
-from cyclegan.training.history import ImageBuffer, lane_slots
+from cyclegan.params import config_from
+from cyclegan.training.config import TrainConfig
+from cyclegan.training.device import resolve_device, resolve_precision, resolve_threads
+from cyclegan.training.distributed import Processes
+from cyclegan.training.history import ImageBuffer
+from cyclegan.training.loop import fastest_update, training_images
+from cyclegan.training.schedule import Schedule
+from cyclegan.training.setup import Setup, initial_state, sampling_of
 from cyclegan.training.step import Networks, Update
 
 LR, BETAS, LAMBDA_CYCLE, LAMBDA_IDENTITY, SLOTS = 2e-4, (0.5, 0.999), 10.0, 5.0, 50
@@ -123,71 +128,48 @@ class Plain:
 
 
 class Ours:
-    """The update as `train` performs it, in the precision given, with networks compiled or as they are."""
+    """The update as `train` sets it up for a configuration, on batches drawn as in training."""
 
-    def __init__(
-        self,
-        n: Networks,
-        images: Tensor,
-        batch: int,
-        size: int,
-        device: torch.device,
-        precision: torch.dtype,
-        *,
-        compiling: bool,
-    ) -> None:
-        cuda, layout = device.type == "cuda", memory_format(device, compiled=compiling)
-        n.to(memory_format=layout)
-        n.to(device)
-
-        def adam(parameters: list[nn.Parameter]) -> torch.optim.Adam:
-            lr = torch.tensor(LR, device=device) if cuda else LR
-            return torch.optim.Adam(parameters, lr=lr, betas=BETAS, fused=True, capturable=cuda)
-
-        slots = lane_slots(SLOTS, batch)
-        buffers = [ImageBuffer(batch, slots, size, size, device) for _ in range(2)]
-        update = Update(
-            compiled(n) if compiling else n,
-            adam(n.generators()),
-            adam(n.discriminators()),
-            buffers[0],
-            buffers[1],
-            lambda_cycle=LAMBDA_CYCLE,
-            lambda_identity=LAMBDA_IDENTITY,
-            precision=precision,
-        )
-        self.update: Callable[..., Tensor] = Captured(update) if cuda else update
+    def __init__(self, images: Tensor, config: TrainConfig, device: torch.device) -> None:
         count, height, width, _ = images.shape
-        self.sampling = Sampling(
-            count_a=count,
-            count_b=count,
-            image_height=height,
-            image_width=width,
-            batch_size=batch,
-            crop_size=size,
-            flip=True,
-            epoch_size="larger",
-            seed=0,
-            lane_slots=slots,
-        )
-        with tempfile.TemporaryDirectory() as folder:
-            np.save(Path(folder) / "images.npy", images.numpy())
-            self.packed = PackedImages(
-                Path(folder) / "images.npy", device, crop_size=size, memory_format=layout
+        me = Processes()
+        with tempfile.TemporaryDirectory() as name:
+            for domain in DOMAINS:
+                np.save(Path(name) / f"{domain}.npy", images.numpy())
+            manifest = Manifest(
+                uri="random",
+                version="",
+                paired=False,
+                height=height,
+                width=width,
+                domains={domain: {"count": count, "names": []} for domain in DOMAINS},
             )
-        self.device = device
+            self.setup = Setup(
+                config,
+                Path(name),
+                manifest,
+                device,
+                resolve_precision(config.precision, device),
+                torch.get_num_threads(),
+                me,
+                sampling_of(config, manifest, me),
+                Schedule(config.epochs, config.decay_epochs),
+            )
+            self.a, self.b = (training_images(self.setup, end) for end in "AB")
+        self.update = fastest_update(self.setup, initial_state(self.setup))
         self.plan = self.plans()
 
     def plans(self) -> Iterator[tuple[Tensor, ...]]:
-        """What each update is to do, an epoch at a time on the device, as in training."""
+        """What each update is to do, an epoch at a time on the device."""
+        device = self.setup.device
         for epoch in itertools.count():
-            plan = self.sampling.plan(epoch)
-            rows = (plan.a.to(self.packed.images.device), plan.b.to(self.packed.images.device))
-            yield from zip(*rows, plan.buffer_a.to(self.device), plan.buffer_b.to(self.device), strict=True)
+            plan = self.setup.sampling.plan(epoch)
+            rows = (plan.a.to(self.a.images.device), plan.b.to(self.b.images.device))
+            yield from zip(*rows, plan.buffer_a.to(device), plan.buffer_b.to(device), strict=True)
 
     def __call__(self) -> None:
         rows_a, rows_b, buffer_a, buffer_b = next(self.plan)
-        self.update(self.packed.batch(rows_a), self.packed.batch(rows_b), buffer_a, buffer_b)
+        self.update(self.a.batch(rows_a), self.b.batch(rows_b), buffer_a, buffer_b)
 
 
 def seconds(step: Callable[[], object], device: torch.device, repeats: int) -> tuple[float, float]:
@@ -250,22 +232,40 @@ def kinds(device: torch.device, *, compiling: bool) -> list[str]:
     return ["plain fp32", *ours, *(f"{name} compiled" for name in ours if compiling)]
 
 
-def step_of(kind: str, n: Networks, batch: int, size: int, device: torch.device) -> Callable[[], None]:
-    """A loop of one of the `kinds`, on pictures of its own."""
+def step_of(kind: str, case: tuple[str, str, int], size: int, device: torch.device) -> Callable[[], None]:
+    """A loop of one of the `kinds`, on pictures and networks of its own, the same for each."""
+    generator, discriminator, batch = case
     chance = np.random.default_rng(0)
     coarse = chance.integers(0, 256, (20, (size + 8) // 8, (size + 8) // 8, 3), dtype=np.uint8)
     images = torch.from_numpy(coarse.repeat(8, axis=1).repeat(8, axis=2))
     if kind.startswith("plain"):
-        return Plain(n, png_files(images), batch, size, device)
-    precision = torch.bfloat16 if "bf16" in kind else torch.float32
-    return Ours(n, images, batch, size, device, precision, compiling=kind.endswith("compiled"))
+        return Plain(networks(generator, discriminator), png_files(images), batch, size, device)
+    config = config_from(
+        TrainConfig,
+        {
+            "generator": generator,
+            "discriminator": discriminator,
+            "batch_size": batch,
+            "crop_size": size,
+            "lambda_cycle": LAMBDA_CYCLE,
+            "lambda_identity": LAMBDA_IDENTITY,
+            "buffer_size": SLOTS,
+            "lr": LR,
+            "precision": "bf16" if "bf16" in kind else "fp32",
+            # `auto` compiles nothing in so short a run, but records a graph on a GPU.
+            "compile": "on" if kind.endswith("compiled") else "auto",
+            "epochs": 1,
+            "decay_epochs": 0,
+        },
+        "train",
+    )
+    return Ours(images, config, device)
 
 
 def peak_gigabytes(kind: str, case: tuple[str, str, int], size: int, device: torch.device) -> float:
     """What a few updates take at most, beyond torch itself; to be called in a process of its own."""
-    generator, discriminator, batch = case
     before = resident_gigabytes("VmRSS")
-    step = step_of(kind, networks(generator, discriminator), batch, size, device)
+    step = step_of(kind, case, size, device)
     seconds(step, device, 5 if device.type == "cuda" else 3)
     if device.type == "cuda":
         return torch.cuda.max_memory_reserved() / 1e9
@@ -289,12 +289,11 @@ def measure(
     compiling: bool,
 ) -> dict[str, Any]:
     generator, discriminator, batch = case
-    original = networks(generator, discriminator)
     names = kinds(device, compiling=compiling)
     alone = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), max_tasks_per_child=1)
     with alone:
         gigabytes = {name: alone.submit(peak_gigabytes, name, case, size, device).result() for name in names}
-    steps = {name: step_of(name, copy.deepcopy(original), batch, size, device) for name in names}
+    steps = {name: step_of(name, case, size, device) for name in names}
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in steps}
     for step in steps.values():
         seconds(step, device, 5 if device.type == "cuda" else 1)  # compiles, records, makes optimiser states
