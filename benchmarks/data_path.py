@@ -22,12 +22,13 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from cyclegan.cores import available_cores
+from cyclegan.data.config import PreprocessConfig
 from cyclegan.data.layout import is_image, list_files
 from cyclegan.data.packed import PackedImages, Sampling
-from cyclegan.data.prepare import PreprocessConfig, preprocess
-from cyclegan.files import write_json
-from cyclegan.training.device import memory_format
+from cyclegan.data.preprocess.preprocess import preprocess
+from cyclegan.io.files import write_json
+from cyclegan.runtime.cpu import available_cores
+from cyclegan.runtime.device import memory_format
 
 OUT = Path("outputs/benchmarks/data_path.json")
 DRAIN = 1.0  # seconds in which the last candidate's workers fill their queues and fall silent

@@ -29,7 +29,7 @@ from PIL import Image
 
 from cyclegan.evaluation.distances import frechet_distance
 from cyclegan.evaluation.features import load_extractor
-from cyclegan.files import sha256, write_json
+from cyclegan.io.files import sha256, write_json
 
 OUT = Path("outputs/benchmarks/evaluation.json")
 

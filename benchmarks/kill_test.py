@@ -19,10 +19,10 @@ from pathlib import Path
 
 import numpy as np
 
-from cyclegan.files import sha256, write_json
+from cyclegan.io.files import sha256, write_json
 from cyclegan.training.config import TrainConfig
 
-MODULES = ["torch._dynamo", "cyclegan.tracking", "cyclegan.storage", "cyclegan.training.loop"]
+MODULES = ["torch._dynamo", "cyclegan.tracking.base", "cyclegan.io.storage", "cyclegan.training.train"]
 
 
 def prepare(folder: Path) -> None:
@@ -39,7 +39,7 @@ def prepare(folder: Path) -> None:
 def run(prepared: Path, model: Path, config: TrainConfig, checkpoints: Path) -> None:
     """Train in this process, quietly."""
     os.environ.update(CYCLEGAN_TRACKING="off", OMP_NUM_THREADS="1")
-    from cyclegan.training.loop import train
+    from cyclegan.training.train import train
 
     train(prepared, model, config, checkpoints=str(checkpoints))
 

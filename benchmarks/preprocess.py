@@ -23,10 +23,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from cyclegan.cores import available_cores
+from cyclegan.data.config import PreprocessConfig
 from cyclegan.data.layout import DOMAINS, is_image, list_files
-from cyclegan.data.prepare import PreprocessConfig, preprocess
-from cyclegan.files import write_json
+from cyclegan.data.preprocess.preprocess import preprocess
+from cyclegan.io.files import write_json
+from cyclegan.runtime.cpu import available_cores
 
 OUT = Path("outputs/benchmarks/preprocess.json")
 
@@ -34,8 +35,9 @@ OUT = Path("outputs/benchmarks/preprocess.json")
 PEAK = """
 import json, sys
 from pathlib import Path
-from cyclegan.data.prepare import PreprocessConfig, preprocess
-import cyclegan.data.packing, cyclegan.data.parallel
+from cyclegan.data.config import PreprocessConfig
+from cyclegan.data.preprocess.preprocess import preprocess
+import cyclegan.data.preprocess.packing, cyclegan.data.preprocess.workers
 
 def peak():  # VmHWM and not ru_maxrss, which a process inherits from the one that started it
     lines = Path("/proc/self/status").read_text().splitlines()

@@ -32,19 +32,20 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from cyclegan.cli.params import config_from
 from cyclegan.data.layout import DOMAINS
-from cyclegan.data.manifest import Manifest
-from cyclegan.files import write_json
+from cyclegan.data.prepared import Manifest
+from cyclegan.io.files import write_json
 from cyclegan.networks import build_discriminator, build_generator
-from cyclegan.params import config_from
+from cyclegan.runtime.device import resolve_device, resolve_precision, resolve_threads
+from cyclegan.runtime.distributed import Processes
+from cyclegan.training.build import initial_state
 from cyclegan.training.config import TrainConfig
-from cyclegan.training.device import resolve_device, resolve_precision, resolve_threads
-from cyclegan.training.distributed import Processes
-from cyclegan.training.history import ImageBuffer
-from cyclegan.training.loop import fastest_update, training_images
+from cyclegan.training.image_pool import ImageBuffer
 from cyclegan.training.schedule import Schedule
-from cyclegan.training.setup import Setup, initial_state, sampling_of
-from cyclegan.training.step import Networks, Update
+from cyclegan.training.setup import Setup, sampling_of
+from cyclegan.training.train import fastest_update, training_images
+from cyclegan.training.update import Networks, Update
 
 LR, BETAS, LAMBDA_CYCLE, LAMBDA_IDENTITY, SLOTS = 2e-4, (0.5, 0.999), 10.0, 5.0, 50
 COLUMNS = {

@@ -37,9 +37,9 @@ def evaluate(
     import shutil
     from pathlib import Path
 
+    from cyclegan.cli.params import config_from
     from cyclegan.evaluation.config import EvaluateConfig
     from cyclegan.evaluation.evaluate import evaluate as step
-    from cyclegan.params import config_from
 
     fields = {"features": features, "weights": weights} | json.loads(options)
     config = config_from(EvaluateConfig, fields, "evaluate")

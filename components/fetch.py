@@ -22,10 +22,10 @@ def fetch(source: str, version: str, options: str, raw: dsl.Output[dsl.Dataset])
     import tempfile
     from pathlib import Path
 
-    from cyclegan.data.archives import pack_zip
-    from cyclegan.data.sources import FetchConfig
-    from cyclegan.data.sources import fetch as step
-    from cyclegan.params import config_from
+    from cyclegan.cli.params import config_from
+    from cyclegan.data.config import FetchConfig
+    from cyclegan.data.fetch.archives import pack_zip
+    from cyclegan.data.fetch.fetch import fetch as step
 
     fields = {"source": source, "version": version} | json.loads(options)
     config = config_from(FetchConfig, fields, "fetch")

@@ -14,7 +14,7 @@ def finish(status: dsl.PipelineTaskFinalStatus):
     """
     import os
 
-    from cyclegan.tracking import fail_runs
+    from cyclegan.tracking.runs import fail_runs
 
     print(f"The steps ended {status.state}. {status.error_message or ''}")
     if status.state != "SUCCEEDED":

@@ -31,11 +31,11 @@ def preprocess(
     import tempfile
     from pathlib import Path
 
-    from cyclegan.data.archives import unpack_zip
-    from cyclegan.data.prepare import PreprocessConfig
-    from cyclegan.data.prepare import preprocess as step
-    from cyclegan.files import sha256
-    from cyclegan.params import config_from
+    from cyclegan.cli.params import config_from
+    from cyclegan.data.config import PreprocessConfig
+    from cyclegan.data.fetch.archives import unpack_zip
+    from cyclegan.data.preprocess.preprocess import preprocess as step
+    from cyclegan.io.files import sha256
 
     fields = {"load_size": load_size} | json.loads(options)
     config = config_from(PreprocessConfig, fields, "preprocess")

@@ -30,9 +30,9 @@ def register(
     import json
     from pathlib import Path
 
-    from cyclegan.params import config_from
+    from cyclegan.cli.params import config_from
     from cyclegan.registry.config import RegisterConfig
-    from cyclegan.registry.promote import register as step
+    from cyclegan.registry.register import register as step
 
     fields = {"name": name, "max_score": max_score} | json.loads(options)
     config = config_from(RegisterConfig, fields, "register")

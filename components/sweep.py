@@ -19,7 +19,7 @@ def plan_trials(grid: dict, options: str) -> list:
     import itertools
     import json
 
-    from cyclegan.params import config_from
+    from cyclegan.cli.params import config_from
     from cyclegan.training.config import TrainConfig
 
     trials = []

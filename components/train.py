@@ -48,8 +48,8 @@ def train(
     import json
     from pathlib import Path
 
-    from cyclegan.files import sha256
-    from cyclegan.params import config_from
+    from cyclegan.cli.params import config_from
+    from cyclegan.io.files import sha256
     from cyclegan.training.config import TrainConfig
     from cyclegan.training.launch import train_everywhere
 

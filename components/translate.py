@@ -35,8 +35,8 @@ def translate_shard(
     """
     import json
 
-    from cyclegan.params import config_from
-    from cyclegan.translate import TranslateConfig, translate
+    from cyclegan.cli.params import config_from
+    from cyclegan.inference.translate import TranslateConfig, translate
 
     config = config_from(
         TranslateConfig, {"shard": shard, "shards": shards} | json.loads(options), "translate"

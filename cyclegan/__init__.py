@@ -12,17 +12,17 @@ from typing import Any
 __version__ = metadata.version("cyclegan-pipeline")
 
 _HOMES = {
-    "FetchConfig": "cyclegan.data.sources",
-    "fetch": "cyclegan.data.sources",
-    "PreprocessConfig": "cyclegan.data.prepare",
-    "preprocess": "cyclegan.data.prepare",
+    "FetchConfig": "cyclegan.data.config",
+    "fetch": "cyclegan.data.fetch.fetch",
+    "PreprocessConfig": "cyclegan.data.config",
+    "preprocess": "cyclegan.data.preprocess.preprocess",
     "TrainConfig": "cyclegan.training.config",
-    "train": "cyclegan.training.loop",
+    "train": "cyclegan.training.train",
     "EvaluateConfig": "cyclegan.evaluation.config",
     "evaluate": "cyclegan.evaluation.evaluate",
     "RegisterConfig": "cyclegan.registry.config",
-    "register": "cyclegan.registry.promote",
-    "load": "cyclegan.translate",
+    "register": "cyclegan.registry.register",
+    "load": "cyclegan.inference.translator",
     "CycleGANError": "cyclegan.errors",
     "UsageError": "cyclegan.errors",
 }

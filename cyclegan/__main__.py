@@ -2,6 +2,6 @@
 
 import sys
 
-from cyclegan.cli import main
+from cyclegan.cli.main import main
 
 sys.exit(main())

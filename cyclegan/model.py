@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from cyclegan.errors import UsageError
-from cyclegan.files import atomic_dir, read_json, write_json
+from cyclegan.io.files import atomic_dir, read_json, write_json
 from cyclegan.networks import build_generator
 
 Direction = Literal["AtoB", "BtoA"]

@@ -9,11 +9,10 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from cyclegan.data.prepare import PreprocessConfig
-from cyclegan.data.sources import FetchConfig
+from cyclegan.cli.params import config_from, read_params
+from cyclegan.data.config import FetchConfig, PreprocessConfig
 from cyclegan.errors import UsageError
 from cyclegan.evaluation.config import EvaluateConfig
-from cyclegan.params import config_from, read_params
 from cyclegan.registry.config import RegisterConfig
 from cyclegan.training.config import TrainConfig
 

@@ -48,7 +48,7 @@ def raw(tmp_path: Path) -> Path:
 
 
 def test_the_overview_names_every_verb(tmp_path: Path) -> None:
-    from cyclegan.commands import VERBS
+    from cyclegan.cli.commands import VERBS
 
     shown = cyclegan("--help", cwd=tmp_path)
     assert shown.returncode == 0

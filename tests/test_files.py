@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cyclegan.files import atomic_dir, atomic_file, read_json, sha256, write_json
+from cyclegan.io.files import atomic_dir, atomic_file, read_json, sha256, write_json
 
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:

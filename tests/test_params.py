@@ -6,8 +6,8 @@ from typing import Literal
 
 import pytest
 
+from cyclegan.cli.params import config_from, load_section, read_params
 from cyclegan.errors import UsageError
-from cyclegan.params import config_from, load_section, read_params
 
 
 @dataclass(frozen=True, kw_only=True)

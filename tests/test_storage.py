@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from cyclegan import storage
 from cyclegan.errors import CycleGANError, UsageError
-from cyclegan.storage import Entry, NotFound, Store, open_store
+from cyclegan.io import storage
+from cyclegan.io.storage import Entry, NotFound, Store, open_store
 
 
 @pytest.fixture(params=["folder", "s3"])

@@ -14,10 +14,11 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 
-from cyclegan import mlflow_run, tracking
 from cyclegan.errors import CycleGANError
-from cyclegan.tracking import open_run
-from cyclegan.uri import redact
+from cyclegan.io.uri import redact
+from cyclegan.tracking import mlflow_tracker
+from cyclegan.tracking.base import git_commit
+from cyclegan.tracking.runs import fail_runs, open_run
 
 VERSION = "0123456789abcdef0123456789abcdef.dir"
 MANIFEST = SimpleNamespace(
@@ -244,8 +245,8 @@ def line(mlflow_server: str, monkeypatch) -> Iterator[Line]:
 
 
 def test_a_server_that_goes_away_costs_a_warning_and_not_the_training(line, monkeypatch, caplog, tmp_path):
-    monkeypatch.setattr(mlflow_run, "GIVE_UP_SECONDS", 1.0)
-    monkeypatch.setattr(mlflow_run, "ASK_SECONDS", 0.2)
+    monkeypatch.setattr(mlflow_tracker, "GIVE_UP_SECONDS", 1.0)
+    monkeypatch.setattr(mlflow_tracker, "ASK_SECONDS", 0.2)
     done = False
     with open_run("train") as tracker:
         line.up = False
@@ -259,7 +260,7 @@ def test_a_server_that_goes_away_costs_a_warning_and_not_the_training(line, monk
 
 
 def test_what_was_recorded_while_the_server_was_away_arrives(line, monkeypatch, client, caplog):
-    monkeypatch.setattr(mlflow_run, "AWAY_SECONDS", 0.2)
+    monkeypatch.setattr(mlflow_tracker, "AWAY_SECONDS", 0.2)
     with open_run("train") as tracker:
         line.up = False
         tracker.metrics({"loss": 1.0}, 1)
@@ -280,7 +281,7 @@ def test_runs_of_a_broken_execution_are_marked(client, monkeypatch):
     monkeypatch.setenv("KFP_RUN_ID", "sound")
     with open_run("train") as other:
         pass
-    assert tracking.fail_runs("kfp_run_id", "broken", "a pod was evicted") == [mine.run_id]
+    assert fail_runs("kfp_run_id", "broken", "a pod was evicted") == [mine.run_id]
     assert client.get_run(mine.run_id).info.status == "FAILED"
     assert client.get_run(other.run_id).info.status == "FINISHED"
 
@@ -303,7 +304,7 @@ def test_redacted_addresses(uri, redacted):
 def test_the_commit_of_this_checkout(monkeypatch):
     monkeypatch.delenv("GIT_COMMIT", raising=False)
     root = Path(__file__).resolve().parents[1]
-    commit = tracking.git_commit()
+    commit = git_commit()
     if (root / ".git").exists():
         assert commit is not None and len(commit.removesuffix("-dirty")) == 40
     else:

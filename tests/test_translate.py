@@ -12,11 +12,11 @@ from PIL import Image
 from torch import nn
 
 from cyclegan.errors import CycleGANError, UsageError
+from cyclegan.inference.translate import TranslateConfig, load, translate
+from cyclegan.inference.translator import Translator
+from cyclegan.io.storage import open_store
 from cyclegan.model import DIRECTIONS, load_model, save_model
 from cyclegan.networks import build_generator
-from cyclegan.storage import open_store
-from cyclegan.translate import TranslateConfig, load, translate
-from cyclegan.translator import Translator
 
 OPTIONS = {"name": "resnet", "blocks": 1, "width": 4}
 

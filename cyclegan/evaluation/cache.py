@@ -13,7 +13,7 @@ from torch import Tensor
 
 from cyclegan.evaluation.features import Extractor
 from cyclegan.evaluation.images import Images
-from cyclegan.files import atomic_file
+from cyclegan.io.files import atomic_file
 
 logger = logging.getLogger(__name__)
 

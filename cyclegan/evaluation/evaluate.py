@@ -7,13 +7,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from cyclegan.data.prepare import read_manifest
+from cyclegan.data.prepared import read_manifest
 from cyclegan.errors import UsageError, enough_memory
-from cyclegan.evaluation.champion import find_champion
 from cyclegan.evaluation.config import EvaluateConfig
 from cyclegan.evaluation.measure import Evaluation, measure
-from cyclegan.files import atomic_dir, write_json
+from cyclegan.io.files import atomic_dir, write_json
 from cyclegan.model import library_versions, load_model
+from cyclegan.registry.champion import find_champion
 
 logger = logging.getLogger(__name__)
 
@@ -30,8 +30,8 @@ def evaluate(prepared: Path, model: Path, out: Path, config: EvaluateConfig) -> 
     Raises UsageError or CycleGANError for folders, weights or devices that cannot be used.
     """
     from cyclegan.evaluation.report import write_per_image, write_report
-    from cyclegan.tracking import open_run
-    from cyclegan.training.device import machine, resolve_device, resolve_threads
+    from cyclegan.runtime.device import machine, resolve_device, resolve_threads
+    from cyclegan.tracking.runs import open_run
 
     _guard(out)
     manifest = read_manifest(prepared)

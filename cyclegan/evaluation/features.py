@@ -18,7 +18,7 @@ from tqdm import tqdm
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.evaluation.config import Features
 from cyclegan.evaluation.images import Images, batches
-from cyclegan.evaluation.weights import Weights, cached_file, load_weights
+from cyclegan.evaluation.inception_weights import Weights, cached_file, load_weights
 
 logger = logging.getLogger(__name__)
 

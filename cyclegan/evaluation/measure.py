@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from cyclegan.data.prepare import Manifest
+from cyclegan.data.prepared import Manifest
 from cyclegan.errors import UsageError
-from cyclegan.evaluation import memorised, paired
+from cyclegan.evaluation import nearest, paired
 from cyclegan.evaluation.cache import cached_features
 from cyclegan.evaluation.config import EvaluateConfig
 from cyclegan.evaluation.distances import (
@@ -27,7 +27,7 @@ from cyclegan.evaluation.distances import (
 )
 from cyclegan.evaluation.features import Extractor, load_extractor
 from cyclegan.evaluation.paired import Values
-from cyclegan.evaluation.test_set import ENDS, Domain, TestSet, Translations, load_test_sets, translate
+from cyclegan.evaluation.translations import ENDS, Domain, TestSet, Translations, load_test_sets, translate
 from cyclegan.model import DIRECTIONS, Direction, Model
 
 logger = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ class Evaluation:
     """95 % intervals of some of the scores."""
     per_image: dict[Direction, dict[str, Values]] = field(default_factory=dict)
     """Values of single images, in the order of the source domain's test set."""
-    nearest: dict[Direction, memorised.Nearest] = field(default_factory=dict)
+    nearest: dict[Direction, nearest.Nearest] = field(default_factory=dict)
     """The training image of the target domain nearest to each translation."""
     notes: list[str] = field(default_factory=list)
     """What a reader must know before trusting the numbers."""
@@ -170,9 +170,9 @@ def _add_nearest(e: Evaluation, prepared: Path) -> None:
     """`nearest_train_AtoB` far below `nearest_train_B` (real test images) means repeated training images."""
     for d, t in e.translations.items():
         target = ENDS[d][1]
-        train = memorised.coarse(np.load(prepared / f"train{target}.npy", mmap_mode="r"))
-        e.nearest[d] = memorised.nearest(memorised.coarse(t.images), train)
-        real = memorised.nearest(memorised.coarse(e.sets[target].images), train)
+        train = nearest.coarse(np.load(prepared / f"train{target}.npy", mmap_mode="r"))
+        e.nearest[d] = nearest.nearest(nearest.coarse(t.images), train)
+        real = nearest.nearest(nearest.coarse(e.sets[target].images), train)
         e.scores[f"nearest_train_{d}"] = float(np.median(e.nearest[d].distance))
         e.scores[f"nearest_train_{target}"] = float(np.median(real.distance))
 

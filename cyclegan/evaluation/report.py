@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from cyclegan.evaluation import charts
-from cyclegan.evaluation.champion import Champion
 from cyclegan.evaluation.measure import Evaluation
-from cyclegan.evaluation.test_set import ENDS, reconstruct
-from cyclegan.files import atomic_file
+from cyclegan.evaluation.translations import ENDS, reconstruct
+from cyclegan.io import charts
+from cyclegan.io.files import atomic_file
+from cyclegan.io.uri import data_name
 from cyclegan.model import DIRECTIONS, Direction
-from cyclegan.uri import data_name
+from cyclegan.registry.champion import Champion
 
 LARGEST = 320
 """Pixels of the longer side of a picture in the page."""

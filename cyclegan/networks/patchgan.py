@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from cyclegan.networks.cancelled import before_norm
+from cyclegan.networks.bias_free import before_norm
 from cyclegan.networks.init import glorot_, normal_
 from cyclegan.networks.norm import Norm, norm_layer
 

@@ -6,11 +6,11 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from cyclegan.networks.cancelled import before_norm
+from cyclegan.networks.bias_free import before_norm
+from cyclegan.networks.checkpointing import Recomputable
 from cyclegan.networks.init import normal_
 from cyclegan.networks.norm import Norm, norm_layer
 from cyclegan.networks.padding import ReflectionPad
-from cyclegan.networks.recompute import Recomputable
 
 Upsample = Literal["transposed", "resize"]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from cyclegan.networks.cancelled import before_norm
+from cyclegan.networks.bias_free import before_norm
+from cyclegan.networks.checkpointing import Recomputable
 from cyclegan.networks.init import normal_
 from cyclegan.networks.norm import Norm, norm_layer
-from cyclegan.networks.recompute import Recomputable
 
 
 class UnetGenerator(Recomputable):

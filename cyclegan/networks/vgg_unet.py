@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from cyclegan.errors import UsageError
+from cyclegan.networks.checkpointing import Recomputable
 from cyclegan.networks.init import glorot_
 from cyclegan.networks.norm import Norm, norm_layer
-from cyclegan.networks.recompute import Recomputable
 
 # VGG-16 (configuration D of arXiv 1409.1556): the widths of the 3×3 convolutions before each of five pools.
 STAGES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))

@@ -1,1 +1,1 @@
-"""Exports and the MLflow model registry."""
+"""The MLflow model registry: decide, register, find and compare versions."""

@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cyclegan import tracking
 from cyclegan.errors import CycleGANError, UsageError
-from cyclegan.files import atomic_file
-from cyclegan.uri import redact
+from cyclegan.io.files import atomic_file
+from cyclegan.io.uri import redact
+from cyclegan.tracking.runs import enabled
+from cyclegan.tracking.server import check_server, first_line, quiet, run_url
 
 logger = logging.getLogger(__name__)
 
@@ -65,12 +66,12 @@ def compare(runs: Sequence[str], out: Path, config: CompareConfig) -> str:
 
     Raises UsageError for a run that is not there, CycleGANError when the server can't be reached.
     """
-    if not tracking.enabled():
+    if not enabled():
         raise UsageError("Comparing runs needs MLflow: install it, and do not set CYCLEGAN_TRACKING=off.")
-    tracking.check_server()
+    check_server()
     import mlflow
 
-    tracking.quiet()
+    quiet()
     try:
         found = [_find(run) for run in runs]
         if config.data_version:
@@ -80,7 +81,7 @@ def compare(runs: Sequence[str], out: Path, config: CompareConfig) -> str:
         compared = [_read(run) for run in found[: config.count]]
     except mlflow.MlflowException as error:
         where = redact(mlflow.get_tracking_uri())
-        raise CycleGANError(f"Cannot read the runs from {where}: {tracking.first_line(error)}.") from None
+        raise CycleGANError(f"Cannot read the runs from {where}: {first_line(error)}.") from None
     with atomic_file(out) as temporary:
         temporary.write_text(_page(compared), encoding="utf-8")
     logger.info("The page with the pictures: %s", out)
@@ -185,7 +186,7 @@ def _read(run: Any) -> Compared:
     return Compared(
         run_id=run_id,
         name=run.info.run_name or run_id[:8],
-        url=tracking.run_url(run),
+        url=run_url(run),
         data_version=tags.get("data_version", ""),
         facts={key: value for key, value in facts.items() if value},
         scores={key: value for key, value in run.data.metrics.items() if not key.startswith("system/")},

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cyclegan.errors import UsageError
-from cyclegan.files import read_json
+from cyclegan.io.files import read_json
 from cyclegan.registry.config import RegisterConfig
 
 

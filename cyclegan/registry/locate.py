@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from cyclegan import tracking
 from cyclegan.errors import CycleGANError, UsageError
+from cyclegan.io.uri import redact
 from cyclegan.model import DIRECTIONS, Direction
-from cyclegan.uri import redact
+from cyclegan.tracking.runs import enabled
+from cyclegan.tracking.server import check_server, first_line, quiet
 
 ADDRESS = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d+))?/?")
 
@@ -21,10 +22,10 @@ def download(uri: str, direction: Direction | None, folder: Path) -> Direction:
     pair that the run registered. Raises UsageError for an address that names nothing, CycleGANError when the
     server can't be reached.
     """
-    if not tracking.enabled():
+    if not enabled():
         raise UsageError(f"{uri} needs MLflow: install it, and do not set CYCLEGAN_TRACKING=off.")
-    tracking.check_server()
-    tracking.quiet()
+    check_server()
+    quiet()
     import mlflow
 
     try:
@@ -39,7 +40,7 @@ def download(uri: str, direction: Direction | None, folder: Path) -> Direction:
             mlflow.artifacts.download_artifacts(f"{source[1]}/extra_files/{file}", dst_path=str(folder))
     except mlflow.MlflowException as error:
         where = redact(mlflow.get_registry_uri())
-        raise CycleGANError(f"Cannot get {uri} from {where}: {tracking.first_line(error)}.") from None
+        raise CycleGANError(f"Cannot get {uri} from {where}: {first_line(error)}.") from None
     for path in (folder / "extra_files").glob("*"):
         path.rename(folder / path.name)
     return wanted

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cyclegan.errors import UsageError
-from cyclegan.files import read_json
-from cyclegan.tracking import nest_runs, open_run
+from cyclegan.io.files import read_json
+from cyclegan.tracking.runs import nest_runs, open_run
 
 
 def kernel_distance(scores: Path) -> float:

@@ -9,10 +9,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cyclegan import tracking
 from cyclegan.errors import CycleGANError
+from cyclegan.io.uri import redact
 from cyclegan.model import DIRECTIONS, Direction, Model
-from cyclegan.uri import redact
+from cyclegan.tracking.base import flatten
 
 if TYPE_CHECKING:
     import numpy as np
@@ -131,7 +131,7 @@ def _log_model(
     from mlflow import MlflowClient
     from mlflow.entities import LoggedModelOutput, Metric
 
-    train = tracking.flatten(model.config.get("train") or {}, "train")
+    train = flatten(model.config.get("train") or {}, "train")
     logged = mlflow.initialize_logged_model(
         registered, source_run_id=run_id, params=train, tags=tags, model_type="image-to-image"
     )

@@ -1,1 +1,1 @@
-"""The objective, one update, and the loop around it."""
+"""The losses, one update, and the loop around it."""

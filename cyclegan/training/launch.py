@@ -12,7 +12,7 @@ import torch
 
 from cyclegan.errors import CycleGANError
 from cyclegan.training.config import TrainConfig
-from cyclegan.training.loop import train
+from cyclegan.training.train import train
 
 logger = logging.getLogger(__name__)
 

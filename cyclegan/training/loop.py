@@ -1,158 +1,158 @@
-"""The training step: from packed arrays to a model folder. Run the same command again to go on."""
+"""The run itself: epochs of updates, after each what is due: pictures, a score, a checkpoint."""
 
 from __future__ import annotations
 
-import logging
-from contextlib import nullcontext
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
 from cyclegan.data.packed import PackedImages
-from cyclegan.data.prepare import read_manifest
-from cyclegan.errors import enough_memory
-from cyclegan.storage import open_store
-from cyclegan.tracking import Tracker, open_run
-from cyclegan.training.accelerate import Captured, compiled
-from cyclegan.training.checkpoint import Checkpoints
-from cyclegan.training.device import (
-    machine,
-    resolve_device,
-    resolve_precision,
-    resolve_threads,
-)
-from cyclegan.training.distributed import processes
-from cyclegan.training.lock import locked
-from cyclegan.training.report import Reporter
-from cyclegan.training.samples import sample_images
-from cyclegan.training.schedule import Schedule
-from cyclegan.training.setup import (
-    Setup,
-    announce_memory,
-    build_update,
-    initial_state,
-    load_encoders,
-    sampling_of,
-)
-from cyclegan.training.signals import StopRequest
+from cyclegan.model import save_model
+from cyclegan.runtime.distributed import any_process, averaged
+from cyclegan.runtime.signals import StopRequest
+from cyclegan.tracking.base import Tracker, git_commit
+from cyclegan.training.checkpoints.checkpoints import Checkpoints
+from cyclegan.training.progress.reporter import Reporter, losses_csv
+from cyclegan.training.setup import Setup, describe
 from cyclegan.training.state import State
-from cyclegan.training.step import Update
-from cyclegan.training.trainer import Trainer
 
 if TYPE_CHECKING:
-    from cyclegan.evaluation.in_training import Monitor
-    from cyclegan.training.config import TrainConfig
+    from cyclegan.evaluation.monitor import Monitor
 
-logger = logging.getLogger(__name__)
-
-
-def train(
-    prepared: Path, model: Path, config: TrainConfig, *, checkpoints: str = "outputs/checkpoints"
-) -> dict[str, float]:
-    """Train both generators on a prepared folder and write the model folder.
-
-    Goes on from the newest checkpoint under `checkpoints` (a folder or s3://…) that the same data and
-    parameters made; a finished run writes its model again. Returns the last mean of each loss,
-    `images_per_second` (pairs of an image of A and one of B), `epochs` and `steps`.
-    Raises UsageError for parameters that don't fit data or machine, Interrupted (exit code 128 + signal) when
-    SIGTERM or Ctrl-C ended it early with a checkpoint, CycleGANError when the losses cease to be numbers.
-    """
-    manifest = read_manifest(prepared)
-    device = resolve_device(config.device)
-    precision = resolve_precision(config.precision, device)
-    threads = resolve_threads(config.threads)
-    schedule = Schedule(config.epochs, config.decay_epochs, config.decay)
-    store = open_store(checkpoints)
-
-    with (
-        machine(device, threads=threads, deterministic=config.deterministic),
-        processes(device) as me,
-        StopRequest() as stop,
-        enough_memory(
-            "accumulate the batch in more parts, set recompute, or take a smaller crop_size or batch_size; "
-            "an estimate of what is needed stands at the beginning of the log"
-        ),
-    ):
-        sampling = sampling_of(config, manifest, me)
-        setup = Setup(config, prepared, manifest, device, precision, threads, me, sampling, schedule)
-        kept = Checkpoints(store, setup.fingerprint)
-        with locked(store, kept.folder) if me.first else nullcontext(), kept:
-            if me.first:
-                announce_memory(setup)
-            state = resume_or_begin(setup, kept, checkpoints)
-            return run(setup, state, kept, stop, model)
+# Several processes must agree on when to stop or save, and that costs a message: once in so many updates.
+AGREE_EVERY = 10
 
 
-def resume_or_begin(setup: Setup, kept: Checkpoints, checkpoints: str) -> State:
-    """The state in the newest checkpoint that fits, else as the seed and pretrained weights make it."""
-    state = initial_state(setup)
-    found = next(kept.load(setup.schedule, setup.steps), None)
-    if found:
-        tensors, facts = found
-        state.load(tensors, facts, setup.me)
-        logger.info("Going on after update %d of %d.", state.step, setup.total)
-    else:
-        if kept.others():
-            logger.info("The checkpoints in %s are of other parameters or data; starting anew.", checkpoints)
-        load_encoders(state.networks, setup.config)
-    for fact, now in {"CPU threads": setup.threads, "compiled networks": setup.compiled}.items():
-        if now != (before := state.facts.setdefault(fact, now)):
-            message = "The checkpoint was made with %s: %s, and now it is %s: rounding will differ."
-            logger.warning(message, fact, before, now)
-    return state
+@dataclass
+class Trainer:
+    """One process of a training run, from `state` to the end of the schedule or of patience."""
 
+    setup: Setup
+    state: State
+    update: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+    """As `Update.__call__`."""
+    images_a: PackedImages
+    images_b: PackedImages
+    kept: Checkpoints
+    stop: StopRequest
+    tracker: Tracker
+    report: Reporter
+    monitor: Monitor | None
+    """In the first process of a run with `evaluate_every`."""
+    saved: float = 0.0
+    """When the last checkpoint was written, on the monotonic clock."""
 
-def run(setup: Setup, state: State, kept: Checkpoints, stop: StopRequest, model: Path) -> dict[str, float]:
-    """Train from `state` to the end, as one MLflow run, and write the model folder; returns as `train`."""
-    update = fastest_update(setup, state)
-    images_a, images_b = (training_images(setup, end) for end in "AB")
-    samples = [samples_of(setup, end) for end in "AB"]
-    monitor = monitor_of(setup)
-    opened = open_run("train", run_id=state.facts.get("mlflow_run_id"), name=setup.name)
-    with opened if setup.me.first else nullcontext(Tracker()) as tracker:
-        state.facts["mlflow_run_id"] = tracker.run_id
-        tracker.params("train", setup.config)
-        tracker.dataset(setup.manifest)
-        batch_size, total = setup.config.batch_size, setup.total
-        report = Reporter(
-            tracker,
-            batch_size=batch_size,
-            total=total,
-            step=state.step,
-            samples=samples,
-            bar=setup.me.first,
-        )
-        trainer = Trainer(setup, state, update, images_a, images_b, kept, stop, tracker, report, monitor)
-        trainer.run()
-        if setup.me.first:
-            trainer.export(model)
-        return trainer.results()
+    def run(self) -> None:
+        """All epochs that are left; raises Interrupted, with a checkpoint, when asked to stop."""
+        setup, state = self.setup, self.state
+        if setup.me.first and state.step == 0 and setup.config.sample_every:
+            self.report.translations(*state.exported(), 0)
+        self.saved = time.monotonic()
+        for epoch in range(state.step // setup.steps, setup.schedule.epochs):
+            if state.facts.get("stopped"):
+                break
+            self.train_epoch(epoch)
+            self.finish_epoch(epoch + 1)
+        self.kept.finish()
+        self.report.close()
 
+    def train_epoch(self, epoch: int) -> None:
+        """The updates of an epoch, counted from 0, or what is left of them."""
+        setup, state = self.setup, self.state
+        lr = setup.config.lr * setup.schedule.factor(epoch)
+        state.set_lr(lr)
+        for batch in self.batches(epoch):
+            state.pending.append(self.update(*batch))
+            state.advance()
+            if state.step % setup.config.log_every == 0:
+                self.log(lr)
+            if setup.me.world == 1 or state.step % AGREE_EVERY == 0:
+                self.save_or_stop()
+        if state.pending:
+            self.log(lr)
 
-def fastest_update(setup: Setup, state: State) -> Update | Captured:
-    """The update of `state`, compiled and recorded as far as device and configuration allow."""
-    networks = compiled(state.networks) if setup.compiled else state.networks
-    update = build_update(setup.config, state, networks, setup.precision)
-    return Captured(update) if setup.captured else update
+    def batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
+        """For each update left in an epoch: images of A and of B, and what their buffers are to do."""
+        device, me = self.setup.device, self.setup.me
+        plan = self.setup.sampling.plan(epoch).part(me.rank, me.world)
+        # Each table goes once an epoch to where it is read, so that no update waits for it.
+        rows_a, rows_b = plan.a.to(self.images_a.images.device), plan.b.to(self.images_b.images.device)
+        buffer_a, buffer_b = plan.buffer_a.to(device), plan.buffer_b.to(device)
+        for i in range(self.state.step % self.setup.steps, self.setup.steps):
+            a, b = self.images_a.batch(rows_a[i]), self.images_b.batch(rows_b[i])
+            yield a, b, buffer_a[i], buffer_b[i]
 
+    def log(self, lr: float) -> None:
+        """Report the losses of the updates since the last time, averaged over all processes."""
+        state, report = self.state, self.report
+        rows, state.pending = averaged(torch.stack(state.pending)), []
+        state.facts["losses"] = means = report.losses(rows, state.step, lr)
+        state.facts.setdefault("curves", []).append([state.step, *means.values(), lr])
+        state.facts["images_per_second"] = report.images_per_second()
 
-def training_images(setup: Setup, end: str) -> PackedImages:
-    """What domain A or B is trained on."""
-    file, crop = setup.prepared / f"train{end}.npy", setup.config.crop_size
-    return PackedImages(file, setup.device, crop_size=crop, memory_format=setup.memory_format)
+    def save_or_stop(self) -> None:
+        """Write a checkpoint when the last one is old or somebody asks to stop, then raising Interrupted."""
+        setup = self.setup
+        asked = any_process(bool(self.stop.number), setup.device)
+        due = time.monotonic() - self.saved > 60 * setup.config.checkpoint_minutes
+        if asked or any_process(due, setup.device):
+            self.save()
+        if asked:
+            self.kept.finish()
+            self.stop.raise_interrupted(self.state.step, setup.total)
 
+    def save(self) -> None:
+        """Begin to write a checkpoint; every process must call it."""
+        state = self.state
+        tensors = state.tensors()
+        if self.setup.me.first:
+            self.kept.save(state.step, tensors, {**state.facts, "step": state.step})
+        self.saved = time.monotonic()
+        self.report.resume_clock(state.step)
 
-def samples_of(setup: Setup, end: str) -> Tensor:
-    """The test images of domain A or B whose translations are shown, N×3×H×W in [-1, 1]."""
-    images = PackedImages(setup.prepared / f"test{end}.npy", setup.device)
-    return sample_images(images, setup.config.samples, setup.size)
+    def finish_epoch(self, done: int) -> None:
+        """What is due after so many epochs."""
+        config, last = self.setup.config, done == self.setup.schedule.epochs
+        if self.setup.me.first and (last or (config.sample_every and done % config.sample_every == 0)):
+            self.report.translations(*self.state.exported(), done)
+        stopped = bool(config.evaluate_every) and self.evaluate(done)
+        if last or stopped or done % config.checkpoint_every == 0:
+            self.save()
 
+    def evaluate(self, done: int) -> bool:
+        """Score the generators where it is their turn; returns whether patience is at its end."""
+        config, state = self.setup.config, self.state
+        if self.monitor and done % config.evaluate_every == 0:
+            AtoB, BtoA = state.exported()
+            scores = self.monitor.score({"AtoB": AtoB, "BtoA": BtoA})
+            self.tracker.metrics(scores, state.step)
+            state.note_score(scores[self.monitor.headline], done, config.patience)
+        stopped = any_process(bool(state.facts.get("stopped")), self.setup.device)
+        if stopped:  # the first process alone has scored
+            state.facts["stopped"] = True
+        return stopped
 
-def monitor_of(setup: Setup) -> Monitor | None:
-    """What scores the generators during training, in the first process where that is asked for."""
-    if not (setup.config.evaluate_every and setup.me.first):
-        return None
-    from cyclegan.evaluation.in_training import Monitor
+    def export(self, model: Path) -> None:
+        """Write the model folder: the best-scored generators, or the last ones where none were scored."""
+        state = self.state
+        state.restore_best()
+        AtoB, BtoA = state.exported()
+        epochs = state.epoch_exported(self.setup.steps)
+        config = describe(self.setup, epochs=epochs, git_commit=git_commit(), run_id=self.tracker.run_id)
+        curves = losses_csv(state.facts.get("curves", []))
+        save_model(model, {"AtoB": AtoB, "BtoA": BtoA}, config, texts={"losses.csv": curves})
 
-    return Monitor(setup.prepared, size=min(setup.size), device=setup.device)
+    def results(self) -> dict[str, float]:
+        """What `train` returns."""
+        state = self.state
+        return {
+            **state.facts.get("losses", {}),
+            "images_per_second": state.facts.get("images_per_second", 0.0),
+            "epochs": float(state.step // self.setup.steps),
+            "steps": float(state.step),
+        }

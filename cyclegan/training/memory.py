@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-from pathlib import Path
+import logging
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from cyclegan.training.step import Networks, Update
+from cyclegan.runtime.device import available_bytes
+from cyclegan.training.build import build_networks, build_update
+from cyclegan.training.image_pool import ImageBuffer
+from cyclegan.training.state import State
+from cyclegan.training.update import Networks, Update
+
+if TYPE_CHECKING:
+    from cyclegan.training.setup import Setup
+
+logger = logging.getLogger(__name__)
 
 
 def activation_bytes(update: Update, batch_size: int, height: int, width: int) -> int:
@@ -35,19 +44,22 @@ def parameter_bytes(networks: Networks) -> int:
     return 4 * 4 * sum(parameter.numel() for parameter in networks.parameters())
 
 
-def available_bytes(device: torch.device) -> int | None:
-    """Memory that is free on a CUDA device, or on Linux for the CPU; None elsewhere.
-
-    On a CPU the container's limit counts where it is lower than what the machine has free.
-    """
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    if device.type != "cpu":
-        return None
-    found = []
-    with suppress(OSError):
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        found = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
-    with suppress(OSError, ValueError):  # "max" means no limit
-        found.append(int(Path("/sys/fs/cgroup/memory.max").read_text()))
-    return min(found, default=None)
+def announce_memory(setup: Setup) -> None:
+    """Log an estimate of the memory that training takes, and what to do if that is more than there is."""
+    with torch.device("meta"):
+        networks = build_networks(setup.config)
+    unused = torch.optim.SGD(networks.parameters())
+    empty = ImageBuffer(0, 0, 1, 1, torch.device("meta"))
+    state = State(networks, unused, unused, empty, empty, None)
+    update = build_update(setup.config, state, networks, torch.float32)
+    activations = activation_bytes(update, setup.batch, *setup.size)
+    if setup.precision is torch.bfloat16:
+        activations //= 2
+    total = activations + parameter_bytes(networks)
+    logger.info("Training takes about %.1f GB, %.1f of it activations.", total / 1e9, activations / 1e9)
+    free = available_bytes(setup.device)
+    if free is not None and total > 0.9 * free:
+        logger.warning(
+            "Only %.1f GB are free: set recompute, accumulate over smaller parts, or crop smaller.",
+            free / 1e9,
+        )

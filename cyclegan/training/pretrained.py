@@ -9,8 +9,8 @@ from http.client import HTTPException
 from torch import Tensor
 
 from cyclegan.errors import CycleGANError, UsageError
+from cyclegan.io.weights import load_state_dict
 from cyclegan.networks import VggUnet
-from cyclegan.weights import load_state_dict
 
 logger = logging.getLogger(__name__)
 

@@ -5,34 +5,16 @@ Random numbers are not in it: they follow from the seed and the epoch (see `cycl
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from cyclegan.training.distributed import Processes, gathered
-from cyclegan.training.history import ImageBuffer
-from cyclegan.training.step import Networks
-
-
-class Average(nn.Module):
-    """Exponential moving average of both generators' weights: w̄ ← βw̄ + (1 − β)w after every update."""
-
-    def __init__(self, networks: Networks, decay: float) -> None:
-        super().__init__()
-        self.AtoB = copy.deepcopy(networks.AtoB).requires_grad_(False)
-        self.BtoA = copy.deepcopy(networks.BtoA).requires_grad_(False)
-        self.decay = decay
-
-    @torch.no_grad()
-    def update(self, networks: Networks, step: int) -> None:
-        """Take in the weights after update `step`; β grows to `decay`, so that the start is forgotten."""
-        decay = min(self.decay, step / (step + 9))
-        averages: list[Tensor] = list(self.parameters())
-        weights: list[Tensor] = list(networks.generators())
-        torch._foreach_lerp_(averages, weights, 1 - decay)
+from cyclegan.runtime.distributed import Processes, gathered
+from cyclegan.training.ema import Average
+from cyclegan.training.image_pool import ImageBuffer
+from cyclegan.training.update import Networks
 
 
 @dataclass

@@ -143,7 +143,7 @@ def test_the_pipeline_in_containers_through_both_branches_of_the_gate(
 def test_a_killed_training_goes_on_from_s3_to_the_same_weights_as_on_the_host(
     engine: Any, image: str, mlflow_server: str, s3_bucket: str, tmp_path: Path
 ) -> None:
-    from cyclegan.storage import open_store
+    from cyclegan.io.storage import open_store
 
     choice = {"max_score": 1e-9, "epochs": 8}
     killed: list[str] = []

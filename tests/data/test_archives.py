@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from cyclegan.data import archives
-from cyclegan.data.archives import Limits, pack_zip, safe_name, unpack, unpack_zip
+from cyclegan.data.fetch import archives
+from cyclegan.data.fetch.archives import Limits, pack_zip, safe_name, unpack, unpack_zip
 from cyclegan.errors import CycleGANError, UsageError
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from cyclegan.data.download import Patience, download
 from cyclegan.errors import CycleGANError, UsageError
-from cyclegan.storage import NotFound
-from cyclegan.uri import redact
+from cyclegan.io.download import Patience, download
+from cyclegan.io.storage import NotFound
+from cyclegan.io.uri import redact
 
 BODY = random.Random(0).randbytes(300_000)
 QUICK = Patience(retries=3, timeout=0.5, pause=0.001)

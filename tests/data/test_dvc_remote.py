@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from cyclegan.data.sources import FetchConfig, fetch
+from cyclegan.data.config import FetchConfig
+from cyclegan.data.fetch.fetch import fetch
 from cyclegan.data.version import directory_md5
 from cyclegan.errors import CycleGANError
 
@@ -91,7 +92,7 @@ def test_another_layout_is_rearranged(tmp_path: Path) -> None:
 
 
 def test_a_version_that_is_one_archive(tmp_path: Path, make_tree: MakeTree) -> None:
-    from cyclegan.data.archives import pack_zip
+    from cyclegan.data.fetch.archives import pack_zip
 
     pack_zip(make_tree(tmp_path / "data"), tmp_path / "data.zip")
     version = store(tmp_path / "remote", (tmp_path / "data.zip").read_bytes())

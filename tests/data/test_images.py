@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cyclegan.data.images import BadImage, fit, open_image, to_rgb
+from cyclegan.data.decode import BadImage, fit, open_image, to_rgb
 
 Picture = Callable[..., Image.Image]
 Encoded = Callable[..., bytes]

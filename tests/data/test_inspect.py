@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from cyclegan.data.inspect import InspectConfig, Inspection, as_table, inspect
-from cyclegan.data.measure import Job, measure
+from cyclegan.data.config import InspectConfig
+from cyclegan.data.inspect.inspect import as_table, inspect
+from cyclegan.data.inspect.measure import Job, measure
+from cyclegan.data.inspect.records import Inspection
 from cyclegan.errors import CycleGANError, UsageError
 
 MakeTree = Callable[..., Path]
@@ -146,7 +148,8 @@ def test_what_cannot_be_looked_at(tmp_path: Path, make_tree: MakeTree) -> None:
 
 def test_real_archives(tmp_path: Path, real_data: Path) -> None:
     """What is known of the real datasets is found in them."""
-    from cyclegan.data.sources import FetchConfig, fetch
+    from cyclegan.data.config import FetchConfig
+    from cyclegan.data.fetch.fetch import fetch
 
     source = fetch(tmp_path / "awkward", FetchConfig(source=str(real_data / "awkward.zip")))
     assert source.counts == {"trainA": 11, "trainB": 7, "testA": 1, "testB": 4}

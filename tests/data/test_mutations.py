@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cyclegan.data import archives
-from cyclegan.data.archives import unpack
-from cyclegan.data.packing import HEADER, Job, create, pack_image
+from cyclegan.data.fetch import archives
+from cyclegan.data.fetch.archives import unpack
+from cyclegan.data.preprocess.packing import HEADER, Job, create, pack_image
 from cyclegan.errors import CycleGANError
 
 COUNT = int(os.environ.get("CYCLEGAN_MUTATIONS", "600"))

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from cyclegan.data import parallel
-from cyclegan.data.parallel import for_each
+from cyclegan.data.preprocess import workers
+from cyclegan.data.preprocess.workers import for_each
 from cyclegan.errors import CycleGANError
 
 
 @pytest.fixture(autouse=True)
 def _every_job_is_worth_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parallel, "WORTH_A_PROCESS", 1)
+    monkeypatch.setattr(workers, "WORTH_A_PROCESS", 1)
 
 
 def test_results_come_in_order() -> None:
@@ -45,7 +45,7 @@ def test_stopping_early_leaves_no_process() -> None:
     left = subprocess.run(
         ["ps", "--ppid", str(os.getpid()), "-o", "args="], capture_output=True, text=True, check=False
     )
-    assert "cyclegan.data.parallel" not in left.stdout
+    assert "cyclegan.data.preprocess.workers" not in left.stdout
 
 
 def test_a_script_without_a_guard_works(tmp_path: Path) -> None:
@@ -53,9 +53,9 @@ def test_a_script_without_a_guard_works(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
         "import math\n"
-        "from cyclegan.data import parallel\n"
-        "parallel.WORTH_A_PROCESS = 1\n"
-        "print(sum(parallel.for_each(math.sqrt, range(100), 2, 'x')) > 600)\n"
+        "from cyclegan.data.preprocess import workers\n"
+        "workers.WORTH_A_PROCESS = 1\n"
+        "print(sum(workers.for_each(math.sqrt, range(100), 2, 'x')) > 600)\n"
     )
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False)
     assert (done.stdout, done.returncode) == ("True\n", 0)

@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cyclegan.data.images import fit
-from cyclegan.data.prepare import PreprocessConfig, preprocess, read_manifest
+from cyclegan.data.config import PreprocessConfig
+from cyclegan.data.decode import fit
+from cyclegan.data.prepared import read_manifest
+from cyclegan.data.preprocess.preprocess import preprocess
 from cyclegan.data.version import directory_md5
 from cyclegan.errors import CycleGANError, UsageError
 
@@ -248,7 +250,8 @@ def test_a_full_disk_leaves_the_former_result(tmp_path: Path, make_tree: MakeTre
     script = f"""
 import resource
 from pathlib import Path
-from cyclegan.data.prepare import PreprocessConfig, preprocess
+from cyclegan.data.config import PreprocessConfig
+from cyclegan.data.preprocess.preprocess import preprocess
 from cyclegan.errors import CycleGANError
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 try:
@@ -274,8 +277,9 @@ def test_more_images_than_memory(tmp_path: Path, picture: Callable[..., Image.Im
     script = f"""
 import resource
 from pathlib import Path
-import cyclegan.data.packing
-from cyclegan.data.prepare import PreprocessConfig, preprocess
+import cyclegan.data.preprocess.packing
+from cyclegan.data.config import PreprocessConfig
+from cyclegan.data.preprocess.preprocess import preprocess
 taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (taken + 80_000_000,) * 2)
 config = PreprocessConfig(load_size=1024, workers=1)

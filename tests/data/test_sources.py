@@ -15,12 +15,13 @@ from typing import Any
 
 import pytest
 
-from cyclegan.data.archives import pack_zip
-from cyclegan.data.origins import OFFICIAL_NAMES
-from cyclegan.data.sources import FetchConfig, Source, fetch
+from cyclegan.data.config import FetchConfig
+from cyclegan.data.fetch.archives import pack_zip
+from cyclegan.data.fetch.fetch import Source, fetch
+from cyclegan.data.fetch.origins import OFFICIAL_NAMES
 from cyclegan.data.version import directory_md5
 from cyclegan.errors import CycleGANError, UsageError
-from cyclegan.storage import open_store
+from cyclegan.io.storage import open_store
 
 MakeTree = Callable[..., Path]
 COUNTS = {"trainA": 5, "trainB": 4, "testA": 2, "testB": 2}
@@ -274,7 +275,8 @@ def test_a_full_disk_leaves_the_former_data(tmp_path: Path, original: Path, arch
     script = """
 import resource, sys
 from pathlib import Path
-from cyclegan.data.sources import FetchConfig, fetch
+from cyclegan.data.config import FetchConfig
+from cyclegan.data.fetch.fetch import fetch
 from cyclegan.errors import CycleGANError
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 for source in sys.argv[2:]:

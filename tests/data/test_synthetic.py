@@ -10,8 +10,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from cyclegan.data.exact_png import encode
-from cyclegan.data.synthetic import (
+from cyclegan.data.sample.city import (
     AERIAL,
     GREEN,
     MAP,
@@ -23,6 +22,7 @@ from cyclegan.data.synthetic import (
     draw_city,
     street_map,
 )
+from cyclegan.data.sample.png import encode
 from cyclegan.data.version import directory_md5
 from cyclegan.errors import UsageError
 

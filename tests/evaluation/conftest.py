@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from cyclegan.files import write_json
+from cyclegan.io.files import write_json
 from cyclegan.model import save_model
 from cyclegan.networks import build_generator
 

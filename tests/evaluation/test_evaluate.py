@@ -13,14 +13,14 @@ import pytest
 import torch
 from torch import nn
 
-from cyclegan.data.prepare import read_manifest
+from cyclegan.data.prepared import read_manifest
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.evaluation.config import EvaluateConfig
 from cyclegan.evaluation.evaluate import evaluate
-from cyclegan.evaluation.in_training import Monitor
 from cyclegan.evaluation.measure import Evaluation, measure
+from cyclegan.evaluation.monitor import Monitor
 from cyclegan.evaluation.report import number, pick_examples
-from cyclegan.files import read_json, write_json
+from cyclegan.io.files import read_json, write_json
 from cyclegan.model import Model
 
 Make = Callable[..., Path]
@@ -366,7 +366,7 @@ def test_scores_reach_the_run_and_the_registrys_champion_the_report(
     import mlflow
 
     from cyclegan.registry.config import RegisterConfig
-    from cyclegan.registry.promote import register
+    from cyclegan.registry.register import register
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
     with mlflow.start_run() as run:

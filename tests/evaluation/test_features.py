@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from cyclegan.errors import CycleGANError, UsageError
-from cyclegan.evaluation import cache, weights
+from cyclegan.evaluation import cache, inception_weights
 from cyclegan.evaluation.config import EvaluateConfig
 from cyclegan.evaluation.distances import frechet_distance
 from cyclegan.evaluation.features import Extractor, load_extractor
-from cyclegan.files import sha256
+from cyclegan.io.files import sha256
 
 
 def images(count: int = 5, side: int = 64, seed: int = 0) -> np.ndarray:
@@ -23,7 +23,7 @@ def images(count: int = 5, side: int = 64, seed: int = 0) -> np.ndarray:
 
 def tiny_state(fill: float = 1.0) -> dict[str, torch.Tensor]:
     """The names of torch-fidelity's Inception that matter to reading a file, not its shapes."""
-    return {f"{layer}.conv.weight": torch.full((1,), fill) for layer in weights.LAST_LAYER.values()}
+    return {f"{layer}.conv.weight": torch.full((1,), fill) for layer in inception_weights.LAST_LAYER.values()}
 
 
 def test_random_network_never_changes() -> None:
@@ -64,10 +64,10 @@ def test_weights_of_unknown_hash_are_refused_with_the_hash(tmp_path: Path) -> No
     path = tmp_path / "inception.pth"
     torch.save(tiny_state(), path)
     with pytest.raises(UsageError, match=sha256(path)):
-        weights.load_weights(str(path))
+        inception_weights.load_weights(str(path))
     with pytest.raises(CycleGANError, match="not " + "0" * 64):
-        weights.load_weights(str(path), "0" * 64)
-    assert weights.load_weights(str(path), sha256(path)).features() == (64, 192, 768, 2048)
+        inception_weights.load_weights(str(path), "0" * 64)
+    assert inception_weights.load_weights(str(path), sha256(path)).features() == (64, 192, 768, 2048)
 
 
 def test_a_hostile_file_runs_nothing_even_if_its_hash_is_trusted(tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_a_hostile_file_runs_nothing_even_if_its_hash_is_trusted(tmp_path: Path)
     path = tmp_path / "hostile.pth"
     torch.save({"weight": Hostile()}, path)
     with pytest.raises(CycleGANError, match="no file of weights"):
-        weights.load_weights(str(path), sha256(path))
+        inception_weights.load_weights(str(path), sha256(path))
     assert not (tmp_path / "ran").exists()
 
 
@@ -88,21 +88,21 @@ def test_damaged_weights_are_one_sentence(tmp_path: Path, content: bytes) -> Non
         path = tmp_path / name
         path.write_bytes(content)
         with pytest.raises(CycleGANError, match=r"no file of weights|Inception"):
-            weights.load_weights(str(path), sha256(path))
+            inception_weights.load_weights(str(path), sha256(path))
 
 
 def test_another_networks_weights_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "other.pth"
     torch.save({"conv1.weight": torch.ones(1)}, path)
     with pytest.raises(CycleGANError, match="torch-fidelity's names"):
-        weights.load_weights(str(path), sha256(path))
+        inception_weights.load_weights(str(path), sha256(path))
 
 
 def test_features_behind_zero_layers_are_refused(tmp_path: Path) -> None:
     state = tiny_state() | {"Mixed_7c.conv.weight": torch.zeros(1)}
     path = tmp_path / "part.pth"
     torch.save(state, path)
-    assert weights.load_weights(str(path), sha256(path)).features() == (64, 192, 768)
+    assert inception_weights.load_weights(str(path), sha256(path)).features() == (64, 192, 768)
     with pytest.raises(UsageError, match=r"cannot give the features '2048'.*64, 192, 768"):
         load_extractor("inception2048", str(path), sha256(path))
 
@@ -117,12 +117,12 @@ def test_features_behind_zero_layers_are_refused(tmp_path: Path) -> None:
 )
 def test_weights_that_cannot_be_had_are_one_sentence(address: str, message: str) -> None:
     with pytest.raises(CycleGANError, match=message) as caught:
-        weights.load_weights(address)
+        inception_weights.load_weights(address)
     assert "\n" not in str(caught.value)
 
 
 def test_own_download_that_fails_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(weights, "URL", "http://127.0.0.1:9/weights-inception-2015-12-05-6726825d.pth")
+    monkeypatch.setattr(inception_weights, "URL", "http://127.0.0.1:9/weights-inception-2015-12-05-6726825d.pth")
     with pytest.raises(CycleGANError, match="name a copy of the file by --weights"):
         load_extractor("inception2048")
 
@@ -130,10 +130,10 @@ def test_own_download_that_fails_says_what_to_do(monkeypatch: pytest.MonkeyPatch
 def test_a_damaged_download_is_not_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     source = tmp_path / "damaged.pth"
     source.write_bytes(b"half a file")
-    monkeypatch.setattr(weights, "URL", source.as_uri())
+    monkeypatch.setattr(inception_weights, "URL", source.as_uri())
     with pytest.raises(CycleGANError, match="damaged"):
         load_extractor("inception2048")
-    assert weights.cached_file() is None
+    assert inception_weights.cached_file() is None
 
 
 @pytest.mark.parametrize(
@@ -224,17 +224,17 @@ def test_real_weights_by_path_and_by_address(inception_file: Path, tmp_path: Pat
 def test_a_file_in_torchs_cache_is_found(inception_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = Path(os.environ["TORCH_HOME"]) / "hub" / "checkpoints"
     folder.mkdir(parents=True)
-    shutil.copyfile(inception_file, folder / weights.URL.rsplit("/", 1)[1])
+    shutil.copyfile(inception_file, folder / inception_weights.URL.rsplit("/", 1)[1])
     assert load_extractor("auto").name == "inception768"
 
 
 def test_weights_from_s3(tmp_path: Path, s3_bucket: str) -> None:
-    from cyclegan.storage import open_store
+    from cyclegan.io.storage import open_store
 
     path = tmp_path / "inception.pth"
     torch.save(tiny_state(), path)
     open_store(f"s3://{s3_bucket}/weights").put(path, "inception.pth")
     address = f"s3://{s3_bucket}/weights/inception.pth"
-    assert weights.load_weights(address, sha256(path)).sha256 == sha256(path)
+    assert inception_weights.load_weights(address, sha256(path)).sha256 == sha256(path)
     with pytest.raises(CycleGANError):
-        weights.load_weights(f"s3://{s3_bucket}/weights/none.pth")
+        inception_weights.load_weights(f"s3://{s3_bucket}/weights/none.pth")

@@ -11,10 +11,10 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 STEPS = {
-    "preprocess": "cyclegan.data.prepare",
-    "train": "cyclegan.training.loop",
+    "preprocess": "cyclegan.data.preprocess.preprocess",
+    "train": "cyclegan.training.train",
     "evaluate": "cyclegan.evaluation.evaluate",
-    "register": "cyclegan.registry.promote",
+    "register": "cyclegan.registry.register",
 }
 # reading, writing, talking: they carry a result and do not decide it
 CARRIERS = {

@@ -9,8 +9,9 @@ from pathlib import Path
 import yaml
 from PIL import Image
 
-from cyclegan.data.sources import FetchConfig, fetch
-from cyclegan.data.synthetic import draw_city
+from cyclegan.data.config import FetchConfig
+from cyclegan.data.fetch.fetch import fetch
+from cyclegan.data.sample.city import draw_city
 from cyclegan.data.version import directory_md5
 
 Run = Callable[..., str]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from cyclegan.files import sha256
+from cyclegan.io.files import sha256
 
 Run = Callable[..., str]
 

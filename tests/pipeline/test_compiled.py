@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from cyclegan.params import read_params
+from cyclegan.cli.params import read_params
 from pipeline.compiling import FOLDER, PIPELINES, compile_all, parameters, stale
 from pipeline.defaults import read_defaults, tracked_version
 

@@ -93,7 +93,7 @@ def test_images_under_an_s3_prefix_are_translated_once(
     import numpy as np
     from PIL import Image
 
-    from cyclegan.storage import open_store
+    from cyclegan.io.storage import open_store
 
     photos = open_store(f"s3://{s3_bucket}/photos")
     noise = np.random.default_rng(0)

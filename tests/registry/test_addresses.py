@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from cyclegan.errors import CycleGANError, UsageError
+from cyclegan.inference.export import ExportConfig, export
+from cyclegan.inference.translator import load
 from cyclegan.registry.config import RegisterConfig
-from cyclegan.registry.export import ExportConfig, export
-from cyclegan.registry.promote import register
-from cyclegan.translator import load
+from cyclegan.registry.register import register
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (20, 33, 3), np.uint8)
 

@@ -12,7 +12,7 @@ import pytest
 
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.registry.compare import CompareConfig, compare
-from cyclegan.tracking import open_run
+from cyclegan.tracking.runs import open_run
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from cyclegan.errors import UsageError
+from cyclegan.inference.export import ExportConfig, export
 from cyclegan.model import load_model
-from cyclegan.registry.export import ExportConfig, export
 
 SIZES = [(1, 64, 64), (3, 64, 128), (2, 128, 96)]
 

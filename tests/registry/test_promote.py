@@ -11,7 +11,7 @@ import torch
 
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.registry.config import RegisterConfig
-from cyclegan.registry.promote import judge, register
+from cyclegan.registry.register import judge, register
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def test_a_registered_pair_loads_without_pickle_and_computes_the_same(
     import mlflow
 
     from cyclegan.model import load_model
-    from cyclegan.tracking import open_run
+    from cyclegan.tracking.runs import open_run
 
     with open_run("train", name="first") as tracker:
         pass

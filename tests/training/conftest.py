@@ -41,8 +41,8 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def warm() -> ForkServerContext:
     """Starts processes from a server that has loaded torch, which costs ten seconds a process otherwise."""
     context = multiprocessing.get_context("forkserver")
-    modules = ["torch._dynamo", "torch.distributed", "cyclegan.tracking", "cyclegan.storage"]
-    context.set_forkserver_preload([*modules, "cyclegan.training.loop"])
+    modules = ["torch._dynamo", "torch.distributed", "cyclegan.tracking.base", "cyclegan.io.storage"]
+    context.set_forkserver_preload([*modules, "cyclegan.training.train"])
     return context
 
 

@@ -12,17 +12,17 @@ import torch
 from torch import Tensor
 
 from cyclegan.errors import UsageError
-from cyclegan.training import accelerate
-from cyclegan.training.accelerate import WARM_UP, WORTH_COMPILING, Captured, compiles
+from cyclegan.training import compile as compiling
+from cyclegan.training.compile import WARM_UP, WORTH_COMPILING, Captured, compiles
 
 
 def test_long_runs_on_a_gpu_are_compiled_where_that_is_possible(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     cpu, cuda = torch.device("cpu"), torch.device("cuda")
-    monkeypatch.setattr(accelerate.importlib.util, "find_spec", lambda name: object())
-    monkeypatch.setattr(accelerate.shutil, "which", lambda name: f"/usr/bin/{name}")
-    monkeypatch.setattr(accelerate.sysconfig, "get_path", lambda name: str(tmp_path))
+    monkeypatch.setattr(compiling.importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setattr(compiling.shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(compiling.sysconfig, "get_path", lambda name: str(tmp_path))
     monkeypatch.delenv("CC", raising=False)
     with pytest.raises(UsageError, match=r"compile = on needs Python's headers \(.*Python\.h\)"):
         compiles("on", cuda, 1)
@@ -32,7 +32,7 @@ def test_long_runs_on_a_gpu_are_compiled_where_that_is_possible(
     assert not compiles("auto", cpu, WORTH_COMPILING)
     assert not compiles("off", cuda, WORTH_COMPILING)
     assert compiles("on", cpu, 1)
-    monkeypatch.setattr(accelerate.shutil, "which", lambda name: None)
+    monkeypatch.setattr(compiling.shutil, "which", lambda name: None)
     assert not compiles("auto", cuda, WORTH_COMPILING)
     assert "faster with its networks compiled, which needs a C compiler" in caplog.text
     with pytest.raises(UsageError, match=r"compile = on needs a C\+\+ compiler"):

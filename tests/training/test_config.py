@@ -7,14 +7,20 @@ from pathlib import Path
 import pytest
 import torch
 
-from cyclegan.data.prepare import PreprocessConfig
+from cyclegan.cli.params import load_section
+from cyclegan.data.config import PreprocessConfig
 from cyclegan.errors import UsageError
-from cyclegan.params import load_section
+from cyclegan.runtime.device import resolve_device, resolve_precision, resolve_threads
 from cyclegan.training.config import TrainConfig
-from cyclegan.training.device import resolve_device, resolve_precision, resolve_threads
-from cyclegan.training.history import ImageBuffer, lane_slots
+from cyclegan.training.image_pool import ImageBuffer, lane_slots
+from cyclegan.training.progress.diagnostics import (
+    complaints,
+    correlation,
+    diversity,
+    first_non_finite,
+    inversions,
+)
 from cyclegan.training.schedule import Schedule
-from cyclegan.training.watch import complaints, correlation, diversity, first_non_finite, inversions
 
 PRESETS = sorted((Path(__file__).resolve().parents[2] / "presets").glob("*.yaml"))
 

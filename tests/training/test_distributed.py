@@ -11,20 +11,20 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from cyclegan.data.prepare import read_manifest
+from cyclegan.data.prepared import read_manifest
 from cyclegan.errors import UsageError
 from cyclegan.model import load_model
+from cyclegan.runtime.distributed import Processes
 from cyclegan.training.config import TrainConfig
-from cyclegan.training.distributed import Processes
-from cyclegan.training.loop import train
 from cyclegan.training.setup import sampling_of
+from cyclegan.training.train import train
 
 SCRIPT = """
 import os, sys, traceback
 os.dup2(os.open(f"{log}-{rank}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
 os.environ.update(CYCLEGAN_TRACKING="off", RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2")
 os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
-from cyclegan.training.loop import train
+from cyclegan.training.train import train
 train(prepared, model, config, checkpoints=checkpoints)
 """
 

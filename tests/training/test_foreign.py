@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from cyclegan.errors import UsageError
+from cyclegan.inference.config import ImportConfig
+from cyclegan.inference.import_reference import import_weights, reference_resnet
 from cyclegan.model import load_model
-from cyclegan.training.foreign import import_weights, reference_resnet
-from cyclegan.training.import_config import ImportConfig
 
 
 class Block(nn.Module):

@@ -12,16 +12,17 @@ import pytest
 import torch
 
 from cyclegan.data.packed import PackedImages
-from cyclegan.data.prepare import read_manifest
-from cyclegan.training.accelerate import WARM_UP, Captured, compiled
+from cyclegan.data.prepared import read_manifest
+from cyclegan.runtime.device import machine
+from cyclegan.runtime.distributed import Processes
+from cyclegan.training.build import build_update, initial_state
+from cyclegan.training.compile import WARM_UP, Captured, compiled
 from cyclegan.training.config import TrainConfig
-from cyclegan.training.device import machine
-from cyclegan.training.distributed import Processes
 from cyclegan.training.launch import train_everywhere
-from cyclegan.training.loop import train, training_images
 from cyclegan.training.schedule import Schedule
-from cyclegan.training.setup import Setup, build_update, initial_state, sampling_of
+from cyclegan.training.setup import Setup, sampling_of
 from cyclegan.training.state import State
+from cyclegan.training.train import train, training_images
 
 DEVICE = torch.device("cuda", 0)
 ARCHITECTURES: dict[str, dict[str, Any]] = {

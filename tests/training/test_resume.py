@@ -18,7 +18,7 @@ import pytest
 
 from cyclegan.errors import CycleGANError
 from cyclegan.training.config import TrainConfig
-from cyclegan.training.loop import train
+from cyclegan.training.train import train
 
 SCRIPT = """
 import os, sys
@@ -26,7 +26,7 @@ descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
 os.dup2(descriptor, 2)
 os.environ.update(CYCLEGAN_TRACKING="off", OMP_NUM_THREADS="1")
 from cyclegan.errors import CycleGANError
-from cyclegan.training.loop import train
+from cyclegan.training.train import train
 try:
     train(prepared, model, config, checkpoints=checkpoints)
 except CycleGANError as error:

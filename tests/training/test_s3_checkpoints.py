@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from cyclegan.errors import CycleGANError
-from cyclegan.storage import open_store
-from cyclegan.training import lock
+from cyclegan.io.storage import open_store
+from cyclegan.training.checkpoints import lock
 from cyclegan.training.config import TrainConfig
-from cyclegan.training.loop import train
+from cyclegan.training.train import train
 
 pytest.importorskip("moto")
 boto3 = pytest.importorskip("boto3")

@@ -11,14 +11,14 @@ import torch
 
 import cyclegan.model
 from cyclegan.errors import CycleGANError, enough_memory
-from cyclegan.evaluation.in_training import Monitor
-from cyclegan.files import atomic_dir, read_json
+from cyclegan.evaluation.monitor import Monitor
+from cyclegan.io.files import atomic_dir, read_json
 from cyclegan.model import DIRECTIONS
-from cyclegan.training import setup
+from cyclegan.runtime.device import available_bytes
+from cyclegan.training import memory
 from cyclegan.training.config import TrainConfig
-from cyclegan.training.loop import train
-from cyclegan.training.memory import available_bytes
-from cyclegan.training.step import Update
+from cyclegan.training.train import train
+from cyclegan.training.update import Update
 
 
 def test_the_best_epoch_is_exported_and_patience_ends_the_run(
@@ -76,7 +76,7 @@ def test_a_training_too_large_for_the_machine_is_announced(
     free = available_bytes(torch.device("cpu"))
     assert free is None or 10**8 < free < 2**50
     for available, warned in ((10**6, True), (10**12, False), (None, False)):
-        monkeypatch.setattr(setup, "available_bytes", lambda device, bytes=available: bytes)
+        monkeypatch.setattr(memory, "available_bytes", lambda device, bytes=available: bytes)
         caplog.clear()
         train(prepared, tmp_path / "m", small(epochs=1, decay_epochs=0), checkpoints=str(tmp_path / "c"))
         assert ("Only 0.0 GB are free: set recompute" in caplog.text) == warned

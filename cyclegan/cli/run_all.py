@@ -1,0 +1,70 @@
+"""All five steps one after another in this process: what `make run` does."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cyclegan.data.config import FetchConfig, PreprocessConfig
+    from cyclegan.evaluation.config import EvaluateConfig
+    from cyclegan.registry.config import RegisterConfig
+    from cyclegan.training.config import TrainConfig
+
+logger = logging.getLogger(__name__)
+
+
+@contextmanager
+def _timed(step: str, seconds: dict[str, float]) -> Iterator[None]:
+    logger.info("── %s", step)
+    start = time.perf_counter()
+    yield
+    seconds[step] = time.perf_counter() - start
+
+
+def run(
+    out: Path,
+    fetch_config: FetchConfig,
+    preprocess_config: PreprocessConfig,
+    train_config: TrainConfig,
+    evaluate_config: EvaluateConfig,
+    register_config: RegisterConfig,
+    *,
+    say: Callable[[str], None] = print,
+) -> dict[str, float]:
+    """Fetch, preprocess, train, evaluate and register below the folder `out`.
+
+    Returns the wall time of each step in seconds. `say` receives the closing summary line by line.
+    """
+    from cyclegan.data.fetch.fetch import fetch
+    from cyclegan.data.preprocess.preprocess import preprocess
+    from cyclegan.evaluation.evaluate import evaluate
+    from cyclegan.registry.register import register
+    from cyclegan.training.train import train
+
+    raw, prepared, model, scores = (out / name for name in ("raw", "prepared", "model", "scores"))
+    seconds: dict[str, float] = {}
+    with _timed("fetch", seconds):
+        fetch(raw, fetch_config)
+    with _timed("preprocess", seconds):
+        preprocess(raw, prepared, preprocess_config)
+    with _timed("train", seconds):
+        train(prepared, model, train_config, checkpoints=str(out / "checkpoints"))
+    with _timed("evaluate", seconds):
+        values = evaluate(prepared, model, scores, evaluate_config)
+    with _timed("register", seconds):
+        registration = register(model, scores, out / "registration.json", register_config)
+
+    say("")
+    say("  ".join(f"{step} {took:.0f} s" for step, took in seconds.items()))
+    for name in ("score", "l1_AtoB", "l1_AtoB_input", "l1_AtoB_mean"):
+        if name in values:
+            say(f"{name:<16}{values[name]:.4f}")
+    say(f"registration    {registration.reason}")
+    say(f"report          {scores / 'report.html'}")
+    say("MLflow          make ui, then open http://127.0.0.1:5000")
+    return seconds

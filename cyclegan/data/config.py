@@ -1,0 +1,120 @@
+"""What fetch, preprocess and inspect can be told; imports nothing heavy."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from tyro.conf import Positional
+
+from cyclegan.errors import UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class FetchConfig:
+    """Where images come from."""
+
+    source: Positional[str] = "synthetic:city"
+    """A folder, an archive, https://…zip, s3://bucket/prefix/, a dataset's name such as maps, a DVC remote
+    (with version), or synthetic:city?train=100&test=32&size=128&seed=0."""
+    version: str = ""
+    """The data version to get, '<32 hex>.dir' as in data.dvc: source is a DVC remote, or must have it."""
+    sha256: str = ""
+    """Expected SHA-256 of the archive."""
+    a: str = ""
+    """Instead of source: a plain folder of images for domain A …"""
+    b: str = ""
+    """… and one for domain B."""
+    test_share: float = 0.1
+    """Share of each domain that becomes its test set where the source has none, in (0, 1)."""
+    seed: int = 0
+    """Decides which images become the test set."""
+    datasets_url: str = ""
+    """Where the datasets known by name lie as NAME.zip; else CYCLEGAN_DATASETS_URL, else their authors'."""
+    workers: int = 16
+    """Transfers at a time."""
+    retries: int = 5
+    """Attempts in a row that may bring nothing new before a download fails."""
+    timeout: float = 30.0
+    """Seconds of silence after which a connection counts as broken."""
+    retry_pause: float = 0.5
+    """Seconds before the first new attempt; doubles with each."""
+    max_bytes: int = 100 << 30
+    """Refuse archives that are, or become, larger than this."""
+
+    def __post_init__(self) -> None:
+        if bool(self.a) != bool(self.b):
+            raise UsageError("a and b belong together: give the folders of both domains.")
+        if not self.source and not self.a:
+            raise UsageError("source is empty: give a folder, an archive, a URI or a dataset's name.")
+        if not 0 < self.test_share < 1:
+            raise UsageError(f"test_share = {self.test_share}: it must lie between 0 and 1, both excluded.")
+        if self.sha256 and not re.fullmatch(r"[0-9a-fA-F]{64}", self.sha256):
+            raise UsageError(f"sha256 = {self.sha256!r}: it must be 64 hexadecimal digits.")
+        if self.version and not re.fullmatch(r"[0-9a-f]{32}(\.dir)?", self.version):
+            raise UsageError(f"version = {self.version!r}: it must be an MD5 as in data.dvc, '<32 hex>.dir'.")
+        for name in ("workers", "timeout", "max_bytes"):
+            if getattr(self, name) <= 0:
+                raise UsageError(f"{name} = {getattr(self, name)}: it must be above 0.")
+        for name in ("retries", "retry_pause"):
+            if getattr(self, name) < 0:
+                raise UsageError(f"{name} = {getattr(self, name)}: it must not be negative.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreprocessConfig:
+    """How raw images become arrays of one size."""
+
+    load_size: int = 286
+    """Side of the packed images in pixels; training crops its own size out of it."""
+    aspect: Literal["squash", "crop"] = "squash"
+    """What becomes of an oblong image: squash both sides (as the papers do), or crop to the middle."""
+    min_size: int = 16
+    """Images with a side shorter than this, in pixels, are refused."""
+    max_pixels: int = 100_000_000
+    """Images with more pixels than this are refused before they are decoded."""
+    max_bad_share: float = 0.1
+    """Fail when more than this share of the images, in [0, 1], is refused."""
+    drop_test_duplicates: bool = False
+    """Drop from the train sets what is, exactly or nearly, in the test set of the same domain as well."""
+    pairs: Literal["auto", "no"] = "auto"
+    """Whether test images of one name in A and B show the same; 'no' if names only happen to agree."""
+    workers: int = 0
+    """Processes; 0 takes every core that the machine or the container grants."""
+    version: str = ""
+    """Data version to record instead of the one computed from the files."""
+
+    def __post_init__(self) -> None:
+        for name in ("load_size", "min_size", "max_pixels"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name} = {getattr(self, name)}: it must be at least 1.")
+        if self.load_size > 8192:
+            raise UsageError(f"load_size = {self.load_size}: it must be at most 8192.")
+        if self.max_pixels > 178_000_000:
+            raise UsageError(f"max_pixels = {self.max_pixels}: Pillow decodes at most 178000000.")
+        if not 0 <= self.max_bad_share <= 1:
+            raise UsageError(f"max_bad_share = {self.max_bad_share}: it must be between 0 and 1.")
+        if self.workers < 0:
+            raise UsageError(f"workers = {self.workers}: it must be 0 (all cores) or more.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class InspectConfig:
+    """How a dataset is looked at."""
+
+    samples: int = 12
+    """Pictures of each domain on the page."""
+    examples: int = 12
+    """Pictures shown of each kind of trouble."""
+    max_pixels: int = 100_000_000
+    """Images with more pixels than this count as unusable."""
+    workers: int = 0
+    """Processes; 0 takes every core that the machine or the container grants."""
+
+    def __post_init__(self) -> None:
+        for name in ("samples", "examples", "workers"):
+            if getattr(self, name) < 0:
+                raise UsageError(f"{name} = {getattr(self, name)}: it must not be negative.")
+        if not 1 <= self.max_pixels <= 178_000_000:
+            raise UsageError(f"max_pixels = {self.max_pixels}: it must be between 1 and 178000000.")

@@ -1,0 +1,269 @@
+"""zip and tar archives: unpack the images of one without trusting it, and pack a folder into one."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import lzma
+import os
+import re
+import stat
+import struct
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO, Self
+
+from tqdm import tqdm
+
+from cyclegan.data.layout import is_image, list_files
+from cyclegan.data.version import file_md5
+from cyclegan.errors import CycleGANError, UsageError
+from cyclegan.io.files import atomic_file
+
+logger = logging.getLogger(__name__)
+
+SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
+BLOCK = 1 << 20
+# Encoded images hardly shrink; an archive that grows more than this, after a first allowance, is a bomb.
+MAX_RATIO = 200
+ALLOWANCE = 256 << 20
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What an archive may become."""
+
+    max_bytes: int = 100 << 30
+    max_files: int = 2_000_000
+
+
+def is_archive(name: str) -> bool:
+    """Whether a path or URI ends as a zip or tar archive does."""
+    return name.lower().endswith(SUFFIXES)
+
+
+def safe_name(name: str) -> str | None:
+    """A member's name as a relative POSIX path that stays below the target, or None if it points elsewhere.
+
+    Bytes that are no UTF-8 are read as Latin-1; control characters become '_'.
+    """
+    text = name.replace("\\", "/")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        text = text.encode("utf-8", "surrogateescape").decode("latin-1")
+    text = re.sub(r"[\x00-\x1f\x7f-\x9f]", "_", text)
+    path = PurePosixPath(text)
+    if path.is_absolute() or ".." in path.parts or not path.parts or re.match(r"[A-Za-z]:", text):
+        return None
+    return path.as_posix()
+
+
+def unpack(archive: Path, folder: Path, *, limits: Limits | None = None, where: str = "") -> list[str]:
+    """Unpack the regular files of an archive that are images by name into `folder`, an existing empty one.
+
+    Returns the names of all regular members. Nothing is ever written outside `folder`, and links are not
+    made. Raises CycleGANError, naming `where` (by default the archive) and the member, for names that lead
+    outside, two different files of one name, more than `limits` allows or than the archive's size makes
+    credible, an encrypted or damaged archive, and a full disk.
+    """
+    where = where or str(archive)
+    names: list[str] = []
+    links = 0
+    with _failing(where):
+        budget = _Budget(where, archive.stat().st_size, limits or Limits())
+        with _members(archive) as members:
+            bar = tqdm(members, desc=f"unpack {where.rpartition('/')[2]}", unit="file", disable=None)
+            for name, size, content in bar:
+                budget.member()
+                safe = safe_name(name)
+                if safe is None:
+                    raise CycleGANError(f"{where}: the member {name!r} leads outside its folder.")
+                budget.declare(size)  # a compressed tar is unpacked as a whole, whatever is taken out of it
+                if content is None:
+                    links += 1
+                    continue
+                names.append(safe)
+                if is_image(safe):
+                    _write(content, folder / safe, f"{where}: {name!r}", budget)
+    if links:
+        logger.info("%s: %d links or devices are left aside", where, links)
+    return names
+
+
+@contextmanager
+def _failing(where: str) -> Iterator[None]:
+    """Turn what zipfile, tarfile and the decompressors raise on damaged input into one sentence."""
+    damage = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, struct.error)
+    confused = (NotImplementedError, RuntimeError, ValueError, LookupError, ArithmeticError, AttributeError)
+    try:
+        yield
+    except (*damage, *confused, TypeError, MemoryError) as error:
+        text = " ".join(str(error).split())[:160] or type(error).__name__
+        raise CycleGANError(f"{where} is damaged or incomplete ({text}).") from None
+    except OSError as error:
+        if error.errno in {None, errno.EINVAL}:  # gzip and bz2 report damage so; seeking before the start too
+            raise CycleGANError(f"{where} is damaged or incomplete ({error}).") from None
+        raise CycleGANError(f"Cannot unpack {where}: {error.strerror}.") from None
+
+
+class _Budget:
+    """Counts members and bytes, both as declared and as they really come."""
+
+    def __init__(self, where: str, packed: int, limits: Limits) -> None:
+        self.where, self.limits = where, limits
+        self.credible = ALLOWANCE + MAX_RATIO * packed
+        self.files = self.declared = self.written = 0
+
+    def member(self) -> None:
+        self.files += 1
+        if self.files > self.limits.max_files:
+            raise CycleGANError(f"{self.where} has more than {self.limits.max_files} members.")
+
+    def declare(self, size: int) -> None:
+        self.declared += size
+        self._check(self.declared)
+
+    def wrote(self, size: int) -> None:
+        self.written += size
+        self._check(self.written)
+
+    def _check(self, size: int) -> None:
+        if size > self.limits.max_bytes:
+            raise CycleGANError(f"{self.where} unpacks to more than {self.limits.max_bytes} bytes.")
+        if size > self.credible:
+            raise CycleGANError(f"{self.where} unpacks to over {MAX_RATIO} times its size: a bomb?")
+
+
+Member = tuple[str, int, "IO[bytes] | None"]
+
+
+@contextmanager
+def _members(archive: Path) -> Iterator[Iterator[Member]]:
+    """Each member but folders: name, declared size, and its content (None for links and devices)."""
+    with archive.open("rb") as file:
+        start = file.read(4)
+    if start[:2] == b"PK":
+        with zipfile.ZipFile(archive) as opened:
+            yield _zip_members(opened)
+        return
+    with tarfile.open(archive, "r:*", errors="surrogateescape", tarinfo=_TarInfo) as opened_tar:
+        yield _tar_members(opened_tar)
+        # to the very end, where a compressed archive keeps its checksum
+        while opened_tar.fileobj and opened_tar.fileobj.read(BLOCK):
+            pass
+
+
+class _TarInfo(tarfile.TarInfo):
+    """Headers that are taken seriously.
+
+    tarfile takes a damaged or missing header for the end of the archive, and says nothing; and it reads long
+    names and extended headers into memory whatever their size.
+    """
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        if len(buf) < tarfile.BLOCKSIZE:
+            raise tarfile.ReadError("it ends too early")
+        try:
+            return super().frombuf(buf, encoding, errors)
+        except tarfile.HeaderError as error:
+            if any(buf):  # a block of zeros is the true end
+                raise tarfile.ReadError("a damaged header") from error
+            raise
+
+    def _proc_member(self, tar: tarfile.TarFile) -> tarfile.TarInfo:
+        if self.type in _HEADERS and self.size > BLOCK:
+            raise tarfile.ReadError("a header of more than 1 MiB")
+        return super()._proc_member(tar)  # type: ignore[misc]
+
+
+_HEADERS = (
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+)
+
+
+def _zip_members(opened: zipfile.ZipFile) -> Iterator[Member]:
+    for info in opened.infolist():
+        mode = info.external_attr >> 16
+        if info.is_dir():
+            continue
+        if mode and not (stat.S_ISREG(mode) or stat.S_IFMT(mode) == 0):
+            yield info.filename, 0, None
+            continue
+        with opened.open(info) as content:
+            yield info.filename, info.file_size, content
+
+
+def _tar_members(opened: tarfile.TarFile) -> Iterator[Member]:
+    for member in opened:
+        if member.isdir():
+            continue
+        content = opened.extractfile(member) if member.isreg() else None
+        yield member.name, member.size, content
+
+
+def _write(content: IO[bytes], path: Path, what: str, budget: _Budget) -> None:
+    """Copy a member to `path`; the same file twice is fine, another of the same name is an error."""
+    again = path.is_file()
+    target = path.with_name(".again") if again else path
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = target.open("wb")
+    except OSError as error:  # a name too long, or one that is a file here and a folder there
+        raise CycleGANError(f"{what} cannot be written: {error.strerror}.") from None
+    with file:
+        while block := content.read(BLOCK):
+            budget.wrote(len(block))
+            file.write(block)
+    if again:
+        same = file_md5(target) == file_md5(path)
+        target.unlink()
+        if not same:
+            raise CycleGANError(f"{what} is there twice with different content.")
+
+
+def pack_zip(folder: Path, path: Path) -> None:
+    """Write all files below `folder` into one stored (uncompressed) zip; the same files give the same bytes.
+
+    Raises UsageError if `folder` is no folder.
+    """
+    if not folder.is_dir():
+        raise UsageError(f"There is no folder {folder}.")
+    with atomic_file(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+        for name in list_files(folder):
+            info = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
+            info.external_attr = (stat.S_IFREG | 0o644) << 16
+            info.create_system = 3
+            with (folder / name).open("rb") as source:
+                info.file_size = os.fstat(source.fileno()).st_size
+                with archive.open(info, "w") as target:
+                    while block := source.read(BLOCK):
+                        target.write(block)
+
+
+def unpack_zip(path: Path, folder: Path) -> None:
+    """Unpack what `pack_zip` wrote: every regular file, source.json included, into the new folder `folder`.
+
+    Raises CycleGANError as `unpack` does.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with _failing(str(path)):
+        budget = _Budget(str(path), path.stat().st_size, Limits())
+        with zipfile.ZipFile(path) as opened:
+            for name, size, content in _zip_members(opened):
+                budget.member()
+                safe = safe_name(name)
+                if safe is None or content is None:
+                    raise CycleGANError(f"{path}: the member {name!r} is no plain file below the folder.")
+                budget.declare(size)
+                _write(content, folder / safe, f"{path}: {name!r}", budget)

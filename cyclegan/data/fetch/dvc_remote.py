@@ -1,0 +1,136 @@
+"""A data version out of a DVC remote by its MD5 alone: no git, no repository, no DVC installed.
+
+A remote holds every file under its MD5, `files/md5/ab/cdef…` (DVC 3) or `ab/cdef…` (DVC 2), and for a folder
+the object `….dir`, the JSON list of its files' paths and MD5 sums.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any, Protocol
+
+from tqdm import tqdm
+
+from cyclegan.data.fetch.archives import safe_name
+from cyclegan.data.version import file_md5
+from cyclegan.errors import CycleGANError
+from cyclegan.io.download import Patience, download
+from cyclegan.io.storage import NotFound, open_store
+from cyclegan.io.uri import redact
+
+PREFIXES = ("files/md5/", "")
+
+
+class Reader(Protocol):
+    """Where objects come from: a store, or a web server."""
+
+    def get(self, key: str, path: Path) -> None: ...
+
+
+class _WebReader:
+    def __init__(self, url: str, patience: Patience) -> None:
+        self.url, self.patience = url.rstrip("/"), patience
+
+    def get(self, key: str, path: Path) -> None:
+        download(f"{self.url}/{key}", path, self.patience)
+
+
+def open_remote(uri: str, patience: Patience) -> Reader:
+    """A DVC remote in a folder, under s3:// or behind http(s)://."""
+    if uri.startswith(("http://", "https://")):
+        return _WebReader(uri, patience)
+    return open_store(uri)
+
+
+def has_version(folder: Path, version: str) -> bool:
+    """Whether a local folder is a DVC remote that holds this version."""
+    return any((folder / (prefix + _key(version))).is_file() for prefix in PREFIXES)
+
+
+def get_version(uri: str, version: str, folder: Path, *, workers: int, patience: Patience) -> list[str]:
+    """Write the files of a folder's version below `folder`, every one checked against its MD5.
+
+    Returns their relative POSIX paths. Raises CycleGANError, naming the remote, when the version is not
+    there, is damaged, or names a file outside the folder.
+    """
+    reader, name = open_remote(uri, patience), redact(uri)
+    listing_file = folder / ".listing"
+    prefix = _find(reader, name, version, listing_file)
+    entries = _read_listing(listing_file, f"{name}: version {version}")
+    listing_file.unlink()
+    # the same content under several names is one object
+    by_md5: dict[str, list[Path]] = {}
+    for path, md5 in entries.items():
+        by_md5.setdefault(md5, []).append(folder / path)
+
+    def get(md5: str) -> None:
+        for path in by_md5[md5]:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _get_checked(reader, name, prefix, md5, path)
+
+    in_parallel(get, list(by_md5), workers, f"version {version[:8]}")
+    return list(entries)
+
+
+def get_file(uri: str, version: str, path: Path, *, patience: Patience) -> None:
+    """Write the single file of this MD5 to `path`. Raises CycleGANError as `get_version` does."""
+    _find(open_remote(uri, patience), redact(uri), version, path)
+
+
+def in_parallel(action: Callable[[Any], None], items: Sequence[Any], workers: int, what: str) -> None:
+    """Do `action` for every item in threads; the first failure ends it and is raised."""
+    with (
+        ThreadPoolExecutor(workers) as pool,
+        tqdm(total=len(items), desc=what, unit="file", disable=None) as bar,
+    ):
+        futures: list[Future[None]] = [pool.submit(action, item) for item in items]
+        try:
+            for future in as_completed(futures):
+                future.result()
+                bar.update()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _key(md5: str) -> str:
+    return f"{md5[:2]}/{md5[2:]}"
+
+
+def _find(reader: Reader, name: str, version: str, path: Path) -> str:
+    """Get the version's own object, and learn under which prefix this remote keeps its objects."""
+    for prefix in PREFIXES:
+        try:
+            _get_checked(reader, name, prefix, version, path)
+            return prefix
+        except NotFound:
+            continue
+    raise CycleGANError(
+        f"{name} does not hold the data version {version}: is it the right remote, and was `dvc push` run?"
+    )
+
+
+def _get_checked(reader: Reader, name: str, prefix: str, md5: str, path: Path) -> None:
+    key = prefix + _key(md5)
+    for _ in range(2):  # a transfer can go wrong once; an object that is wrong twice is wrong in the remote
+        reader.get(key, path)
+        if file_md5(path) == md5.removesuffix(".dir"):
+            return
+    raise CycleGANError(f"{name}: the object {key} is damaged, its content has another MD5.")
+
+
+def _read_listing(path: Path, what: str) -> dict[str, str]:
+    """{relative path: MD5} of a `.dir` object."""
+    try:
+        listing = json.loads(path.read_bytes())
+        entries = {str(entry["relpath"]): str(entry["md5"]) for entry in listing}
+    except (ValueError, KeyError, TypeError):
+        raise CycleGANError(f"{what} is no listing of a folder.") from None
+    for relative, md5 in entries.items():
+        if safe_name(relative) != relative or not re.fullmatch(r"[0-9a-f]{32}", md5):
+            raise CycleGANError(f"{what} names the file {relative!r}, which leads outside the folder.")
+    return entries

@@ -1,0 +1,82 @@
+"""Fetch: two domains of images by one URI, laid out as trainA trainB testA testB."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from cyclegan.data.config import FetchConfig
+from cyclegan.data.layout import DOMAINS, are_pairs, is_image, list_files
+from cyclegan.data.version import SOURCE_FILE, directory_md5
+from cyclegan.errors import CycleGANError, UsageError
+from cyclegan.io.files import atomic_dir, write_json
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """What was fetched; the content of source.json."""
+
+    uri: str
+    """Where it came from, without credentials."""
+    version: str
+    """DVC's MD5 of the folder, '<32 hex>.dir'."""
+    counts: dict[str, int]
+    """Images in trainA, trainB, testA and testB."""
+    paired: bool
+    """Whether test A and B hold the same file stems, an `_A` or `_B` ending aside."""
+    sha256: str = ""
+    """SHA-256 of the archive that it came in."""
+
+
+def fetch(out: Path, config: FetchConfig) -> Source:
+    """Write trainA trainB testA testB and source.json into the folder `out`.
+
+    A failed fetch leaves a former `out` as it was. Raises UsageError for a source that is none, and
+    CycleGANError when it cannot be had whole.
+    """
+    _guard(out)
+    try:
+        with atomic_dir(out.resolve()) as folder:  # resolved: a link to a larger disk stays a link
+            source = _fetch(folder, config)
+    except OSError as error:
+        raise CycleGANError(f"Cannot write {out}: {error.strerror}.") from None
+    counts = ", ".join(f"{domain} {count}" for domain, count in source.counts.items())
+    logger.info("%s: %s, version %s", out, counts, source.version)
+    return source
+
+
+def _guard(out: Path) -> None:
+    """Refuse to replace anything but a dataset, an empty folder or nothing."""
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{out} is a file: give a folder to write to.")
+    if out.is_dir():
+        others = sorted(p.name for p in out.iterdir() if p.name not in {*DOMAINS, SOURCE_FILE})
+        if others:
+            raise UsageError(
+                f"{out} holds other files ('{others[0]}') and would be replaced: give a new folder."
+            )
+
+
+def _fetch(folder: Path, config: FetchConfig) -> Source:
+    from cyclegan.data.fetch.origins import fill
+
+    origin = fill(folder, config)
+    names = {domain: [n for n in list_files(folder / domain) if is_image(n)] for domain in DOMAINS}
+    source = Source(
+        uri=origin.uri,
+        version=directory_md5(folder),
+        counts={domain: len(names[domain]) for domain in DOMAINS},
+        paired=are_pairs(names["testA"], names["testB"]),
+        sha256=origin.sha256,
+    )
+    if config.version and source.version != config.version:
+        if not origin.rearranged:
+            raise CycleGANError(f"{origin.uri} has the data version {source.version}, not {config.version}.")
+        logger.info(
+            "the files of version %s were rearranged; the folder is now %s", config.version, source.version
+        )
+    write_json(folder / SOURCE_FILE, asdict(source))
+    return source

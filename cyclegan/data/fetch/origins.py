@@ -1,0 +1,226 @@
+"""The kinds of source that `fetch` knows, each a function that fills a folder."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from cyclegan.data.layout import arrange, is_image, list_files
+from cyclegan.data.version import SOURCE_FILE
+from cyclegan.errors import CycleGANError, UsageError
+from cyclegan.io.download import Patience, download
+from cyclegan.io.files import sha256
+from cyclegan.io.uri import redact
+
+if TYPE_CHECKING:
+    from cyclegan.data.config import FetchConfig
+
+# where the authors of CycleGAN keep their datasets
+OFFICIAL = "http://efrosgans.eecs.berkeley.edu/cyclegan/datasets"
+OFFICIAL_NAMES = (
+    "ae_photos",
+    "apple2orange",
+    "cezanne2photo",
+    "cityscapes",
+    "facades",
+    "horse2zebra",
+    "iphone2dslr_flower",
+    "maps",
+    "monet2photo",
+    "summer2winter_yosemite",
+    "ukiyoe2photo",
+    "vangogh2photo",
+)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a folder's content came from."""
+
+    uri: str
+    """Without credentials."""
+    sha256: str = ""
+    """Of the archive, if it came in one."""
+    rearranged: bool = False
+    """Whether a checked version was laid out in another way, so that the folder's version differs."""
+
+
+def fill(folder: Path, config: FetchConfig) -> Origin:
+    """Write trainA trainB testA testB into `folder`, an empty one. Raises as `sources.fetch` does."""
+    if config.a:
+        return _from_two_folders(folder, config)
+    source, scheme = config.source, config.source.partition(":")[0] if ":" in config.source else ""
+    if scheme == "synthetic":
+        return _draw(folder, source)
+    if scheme == "file":
+        source, scheme = unquote(urlsplit(source).path), ""
+    if scheme in {"http", "https", "s3"}:
+        return _from_afar(folder, source, config)
+    path = Path(source)
+    if path.is_dir():
+        return _from_folder(folder, path, config)
+    if path.is_file():
+        return _from_archive(folder, path, config, where=str(path))
+    if source in OFFICIAL_NAMES:
+        address = config.datasets_url or os.environ.get("CYCLEGAN_DATASETS_URL") or OFFICIAL
+        return _from_afar(folder, f"{address.rstrip('/')}/{source}.zip", config)
+    raise UsageError(_unknown(source))
+
+
+def _patience(config: FetchConfig) -> Patience:
+    return Patience(
+        retries=config.retries, timeout=config.timeout, pause=config.retry_pause, max_bytes=config.max_bytes
+    )
+
+
+def _unknown(source: str) -> str:
+    from difflib import get_close_matches
+
+    close = get_close_matches(source, OFFICIAL_NAMES, n=1)
+    hint = (
+        f"; did you mean '{close[0]}'?" if close else f"; datasets known by name: {', '.join(OFFICIAL_NAMES)}"
+    )
+    return f"There is no folder, archive or dataset '{redact(source)}'{hint}."
+
+
+def _draw(folder: Path, uri: str) -> Origin:
+    from cyclegan.data.sample.city import draw_city
+
+    parts = urlsplit(uri)
+    if parts.path != "city":
+        raise UsageError(f"There is no synthetic dataset '{parts.path}': synthetic:city is the one.")
+    options = {}
+    for name, value in parse_qsl(parts.query, keep_blank_values=True):
+        if name not in {"train", "test", "size", "seed"} or not re.fullmatch(r"[0-9]{1,9}", value):
+            raise UsageError(
+                f"{uri}: '{name}={value}' is none of train, test, size, seed with a whole number."
+            )
+        options[name] = int(value)
+    draw_city(folder, **options)
+    return Origin(uri)
+
+
+def _from_two_folders(folder: Path, config: FetchConfig) -> Origin:
+    tops = {"A": Path(config.a), "B": Path(config.b)}
+    names = []
+    for side, top in tops.items():
+        if not top.is_dir():
+            raise UsageError(f"There is no folder {top}.")
+        below = list_files(top)
+        if not any(map(is_image, below)):
+            raise UsageError(f"{top} holds no images ({len(below)} other files).")
+        names += [f"{side}/{name}" for name in below]
+    where = f"{tops['A']} + {tops['B']}"
+    for place, name in _arrange(names, config, where).items():
+        side, _, below_top = name.partition("/")
+        _copy(tops[side] / below_top, folder / place)
+    return Origin(where)
+
+
+def _from_folder(folder: Path, path: Path, config: FetchConfig) -> Origin:
+    from cyclegan.data.fetch.dvc_remote import has_version
+
+    if config.version and has_version(path, config.version):
+        return _from_dvc(folder, str(path), config)
+    for place, name in _arrange(list_files(path), config, str(path)).items():
+        _copy(path / name, folder / place)
+    return Origin(str(path))
+
+
+def _from_afar(folder: Path, uri: str, config: FetchConfig) -> Origin:
+    """An archive, a prefix of objects, or a DVC remote, over http(s) or S3."""
+    from cyclegan.data.fetch.archives import is_archive
+
+    single = is_archive(urlsplit(uri).path)
+    if config.version and not single:
+        return _from_dvc(folder, uri, config)
+    archive = folder / ".download"
+    if not uri.startswith("s3:"):
+        download(uri, archive, _patience(config))
+    elif single:
+        from cyclegan.io.storage import open_store
+
+        bucket_and_prefix, _, key = uri.rpartition("/")
+        open_store(bucket_and_prefix).get(key, archive)
+    else:
+        return _from_prefix(folder, uri, config)
+    origin = _from_archive(folder, archive, config, where=redact(uri))
+    archive.unlink()
+    return origin
+
+
+def _from_prefix(folder: Path, uri: str, config: FetchConfig) -> Origin:
+    from cyclegan.data.fetch.archives import safe_name
+    from cyclegan.data.fetch.dvc_remote import in_parallel
+    from cyclegan.io.storage import open_store
+
+    store = open_store(uri)
+    names = [entry.key for entry in store.list()]
+    if not names:
+        raise CycleGANError(f"There are no objects below {store.uri}/.")
+    for name in names:
+        if safe_name(name) != name:
+            raise CycleGANError(f"{store.uri}: the key {name!r} cannot be a file's name.")
+    places = _arrange(names, config, store.uri)
+    in_parallel(
+        lambda place: store.get(places[place], folder / place), list(places), config.workers, store.uri
+    )
+    return Origin(store.uri)
+
+
+def _from_dvc(folder: Path, remote: str, config: FetchConfig) -> Origin:
+    from cyclegan.data.fetch.dvc_remote import get_file, get_version
+
+    if not config.version.endswith(".dir"):  # one file under DVC's control: an archive
+        archive = folder / ".download"
+        get_file(remote, config.version, archive, patience=_patience(config))
+        origin = _from_archive(folder, archive, config, where=f"{redact(remote)}: {config.version}")
+        archive.unlink()
+        return Origin(redact(remote), origin.sha256, rearranged=True)
+    tree = folder / ".version"
+    tree.mkdir()
+    names = get_version(remote, config.version, tree, workers=config.workers, patience=_patience(config))
+    places = _arrange(names, config, f"{redact(remote)}: version {config.version}")
+    rearranged = any(place != name for place, name in places.items()) or SOURCE_FILE in names
+    if not rearranged:  # other files, such as notes, are part of what the version names
+        places = {name: name for name in names}
+    _move(tree, places, folder)
+    return Origin(redact(remote), rearranged=rearranged)
+
+
+def _from_archive(folder: Path, archive: Path, config: FetchConfig, where: str) -> Origin:
+    from cyclegan.data.fetch.archives import Limits, unpack
+
+    digest = sha256(archive)
+    if config.sha256 and digest != config.sha256.lower():
+        raise CycleGANError(f"{where} has the SHA-256 {digest}, not {config.sha256.lower()}.")
+    tree = folder / ".unpacked"
+    tree.mkdir()
+    names = unpack(archive, tree, limits=Limits(max_bytes=config.max_bytes), where=where)
+    _move(tree, _arrange(names, config, where), folder)
+    return Origin(where, digest)
+
+
+def _arrange(names: Sequence[str], config: FetchConfig, where: str) -> dict[str, str]:
+    return arrange(names, test_share=config.test_share, seed=config.seed, where=where)
+
+
+def _move(tree: Path, places: dict[str, str], folder: Path) -> None:
+    for place, name in places.items():
+        (folder / place).parent.mkdir(parents=True, exist_ok=True)
+        (tree / name).rename(folder / place)
+    shutil.rmtree(tree)
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        shutil.copyfile(source, target)
+    except OSError as error:
+        raise CycleGANError(f"Cannot copy {source} to {target.parent}: {error.strerror}.") from None

@@ -1,0 +1,111 @@
+"""Decode images straight into a `.npy` file on the disk, one row an image."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import shutil
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from cyclegan.data.decode import BadImage, fit, open_image, to_rgb
+from cyclegan.data.duplicates import thumbnail
+from cyclegan.errors import CycleGANError
+
+HEADER = 128  # bytes; numpy pads a version 1 header to 64 and leaves room for 21 digits of N
+
+
+@dataclass(frozen=True)
+class Job:
+    """One image and its row in a `.npy` file."""
+
+    path: str
+    npy: str
+    row: int
+    size: int
+    aspect: Literal["squash", "crop"]
+    min_size: int
+    max_pixels: int
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a job: the reason of a refusal, or a digest of the pixels and the thumbnail's bytes."""
+
+    reason: str = ""
+    digest: bytes = b""
+    thumbnail: bytes = b""
+
+
+def _write_header(path: Path, count: int, size: int) -> None:
+    header = {"descr": "|u1", "fortran_order": False, "shape": (count, size, size, 3)}
+    with path.open("r+b") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        assert file.tell() == HEADER
+
+
+def create(path: Path, count: int, size: int) -> None:
+    """Make a `.npy` file for uint8 count×size×size×3 and reserve its place on the disk.
+
+    Reserving first finds a full disk at once, and not after hours. Raises CycleGANError.
+    """
+    total = HEADER + count * size * size * 3
+    free = shutil.disk_usage(path.parent).free
+    try:
+        with path.open("wb") as file:
+            if total > free:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, total)
+            else:
+                file.truncate(total)
+        _write_header(path, count, size)
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        need = f"{count} images of {size}x{size} take {total / 1e6:.0f} MB, {free / 1e6:.0f} MB are free"
+        raise CycleGANError(f"Cannot write {path.parent}: {error.strerror}; {need}.") from None
+
+
+def keep_rows(path: Path, rows: Sequence[int], size: int) -> None:
+    """Keep only these rows (ascending) of a `.npy` file, in place: the bytes as if written so at once."""
+    row_bytes = size * size * 3
+    with path.open("r+b") as file:
+        for target, row in enumerate(rows):
+            if target != row:
+                file.seek(HEADER + row * row_bytes)
+                data = file.read(row_bytes)
+                file.seek(HEADER + target * row_bytes)
+                file.write(data)
+        file.truncate(HEADER + len(rows) * row_bytes)
+    _write_header(path, len(rows), size)
+
+
+def pack_image(job: Job) -> Outcome:
+    """Decode, resize and write one image into its row."""
+    try:
+        with Path(job.path).open("rb") as file:
+            data = file.read()
+    except OSError as error:
+        return Outcome(reason=f"cannot be read: {error.strerror}")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's, of damaged EXIF and the like that cost no pixel
+            image = to_rgb(open_image(data, min_size=job.min_size, max_pixels=job.max_pixels))
+        pixels = fit(image, job.size, job.aspect)
+        small = thumbnail(image)
+    except BadImage as error:
+        return Outcome(reason=str(error))
+    raw = pixels.tobytes()
+    try:
+        with Path(job.npy).open("r+b") as file:
+            file.seek(HEADER + job.row * len(raw))
+            file.write(raw)
+    except OSError as error:
+        raise CycleGANError(f"Cannot write {job.npy}: {error.strerror}.") from None
+    return Outcome(digest=hashlib.blake2b(raw, digest_size=16).digest(), thumbnail=small.tobytes())

@@ -1,0 +1,224 @@
+"""Preprocess: validate, orient, resize and pack the images of a raw folder into arrays on the disk."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cyclegan.data.config import PreprocessConfig
+from cyclegan.data.layout import DOMAINS, are_pairs, is_image, list_files, stem_key
+from cyclegan.data.prepared import MANIFEST_FILE, Domain, Manifest, read_manifest
+from cyclegan.data.version import SOURCE_FILE, directory_md5
+from cyclegan.errors import CycleGANError, UsageError
+from cyclegan.io.files import atomic_dir, read_json, write_json
+
+if TYPE_CHECKING:
+    from cyclegan.data.preprocess.packing import Outcome
+
+logger = logging.getLogger(__name__)
+
+
+def preprocess(raw: Path, out: Path, config: PreprocessConfig) -> Manifest:
+    """Pack the images of `raw` (trainA trainB testA testB) into `out`.
+
+    Writes trainA.npy … testB.npy, uint8 N×H×W×3, and manifest.json; the same input gives the same bytes,
+    whatever the number of workers. Rows are ordered by file stem; where test A and B are pairs, row i of one
+    is the truth of row i of the other. Does nothing when `out` already holds this very result. Raises
+    UsageError for a raw folder without the four domains, and CycleGANError when too many images are bad or
+    the disk is full.
+    """
+    from cyclegan.data.decode import FILTER
+
+    files = _find_images(raw)
+    _guard(out)
+    version = config.version or directory_md5(raw)
+    settings = {key: value for key, value in asdict(config).items() if key != "workers"}  # decides no byte
+    uri = _uri_of(raw)
+    if (former := _former_result(out, uri, version, settings, FILTER)) is not None:
+        logger.info("%s already holds this version with these settings", out)
+        return former
+    paired = config.pairs == "auto" and are_pairs(files["testA"], files["testB"])
+    with atomic_dir(out.resolve()) as folder:  # resolved: a link to a larger disk stays a link
+        outcomes = _pack(raw, folder, files, config)
+        refused = {
+            f"{domain}/{name}": outcome.reason
+            for domain in DOMAINS
+            for name, outcome in zip(files[domain], outcomes[domain], strict=True)
+            if outcome.reason
+        }
+        _check_share(refused, sum(map(len, files.values())), config.max_bad_share, raw)
+        if paired:
+            refused |= _orphans(files, refused)
+        duplicates = _across_train_and_test(files, outcomes, refused)
+        if config.drop_test_duplicates:
+            refused |= {d["train"]: f"{d['kind']} duplicate of {d['test']}" for d in duplicates}
+        _report(refused, duplicates, dropped=config.drop_test_duplicates)
+        domains: dict[str, Domain] = {}
+        for domain in DOMAINS:
+            domains[domain] = _keep(folder, domain, files[domain], refused, config.load_size)
+        manifest = Manifest(
+            uri=uri,
+            version=version,
+            paired=paired,
+            height=config.load_size,
+            width=config.load_size,
+            domains=domains,
+            rejected=[{"file": _readable(name), "reason": refused[name]} for name in sorted(refused)],
+            duplicates=[{key: _readable(value) for key, value in pair.items()} for pair in duplicates],
+            config=settings,
+            filter=FILTER,
+        )
+        write_json(folder / MANIFEST_FILE, asdict(manifest))
+    logger.info("%s: %s", out, ", ".join(f"{domain} {domains[domain]['count']}" for domain in DOMAINS))
+    return manifest
+
+
+def _find_images(raw: Path) -> dict[str, list[str]]:
+    """The image files of each domain, ordered by stem."""
+    if not raw.is_dir():
+        raise UsageError(f"There is no folder {raw}: `cyclegan fetch` makes one.")
+    files = {}
+    for domain in DOMAINS:
+        if not (raw / domain).is_dir():
+            hint = f"`cyclegan fetch {raw} --out …` arranges other layouts and divides train from test"
+            raise UsageError(f"{raw} has no folder {domain}; {hint}.")
+        names = list_files(raw / domain)
+        files[domain] = sorted(filter(is_image, names), key=lambda name: (stem_key(name), name))
+        if not files[domain]:
+            raise UsageError(f"{raw / domain} holds no images ({len(names)} other files).")
+        if len(files[domain]) < len(names):
+            logger.info("%s: %d files that are no images", raw / domain, len(names) - len(files[domain]))
+    return files
+
+
+def _guard(out: Path) -> None:
+    """Refuse to replace a folder that preprocess did not write."""
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{out} is a file: give a folder to write to.")
+    if out.is_dir() and any(out.iterdir()) and not (out / MANIFEST_FILE).is_file():
+        raise UsageError(f"{out} holds other files and would be replaced: give an empty or a new folder.")
+
+
+def _former_result(
+    out: Path, uri: str, version: str, settings: Mapping[str, Any], method: str
+) -> Manifest | None:
+    try:
+        former = read_manifest(out)
+    except UsageError:
+        return None
+    found = (former.uri, former.version, former.config, former.filter)
+    return former if found == (uri, version, settings, method) else None
+
+
+def _pack(
+    raw: Path, folder: Path, files: Mapping[str, Sequence[str]], config: PreprocessConfig
+) -> dict[str, list[Outcome]]:
+    from cyclegan.data.preprocess.packing import Job, create, pack_image
+    from cyclegan.data.preprocess.workers import for_each
+
+    jobs = []
+    for domain in DOMAINS:
+        npy = folder / f"{domain}.npy"
+        create(npy, len(files[domain]), config.load_size)
+        jobs += [
+            Job(
+                path=str(raw / domain / name),
+                npy=str(npy),
+                row=row,
+                size=config.load_size,
+                aspect=config.aspect,
+                min_size=config.min_size,
+                max_pixels=config.max_pixels,
+            )
+            for row, name in enumerate(files[domain])
+        ]
+    outcomes = for_each(pack_image, jobs, config.workers, "preprocess")
+    return {domain: list(islice(outcomes, len(files[domain]))) for domain in DOMAINS}
+
+
+def _check_share(refused: Mapping[str, str], total: int, limit: float, raw: Path) -> None:
+    if len(refused) > limit * total:
+        first = "; ".join(f"{_readable(name)}: {reason}" for name, reason in list(refused.items())[:3])
+        raise CycleGANError(
+            f"{len(refused)} of {total} images in {raw} are bad, more than max_bad_share = {limit:g}: "
+            f"{first}{' …' if len(refused) > 3 else ''}."
+        )
+
+
+def _orphans(files: Mapping[str, Sequence[str]], refused: Mapping[str, str]) -> dict[str, str]:
+    """Test images whose other half was refused: without them row i would no longer meet row i."""
+    orphans = {}
+    for name_a, name_b in zip(files["testA"], files["testB"], strict=True):
+        a, b = f"testA/{name_a}", f"testB/{name_b}"
+        if (a in refused) != (b in refused):
+            orphans[b if a in refused else a] = f"its pair {_readable(a if a in refused else b)} was left out"
+    return orphans
+
+
+def _across_train_and_test(
+    files: Mapping[str, Sequence[str]], outcomes: Mapping[str, Sequence[Outcome]], refused: Mapping[str, str]
+) -> list[dict[str, str]]:
+    import numpy as np
+
+    from cyclegan.data.duplicates import SIDE, find_pairs
+
+    found = []
+    for side in "AB":
+        sets = []
+        for domain in (f"train{side}", f"test{side}"):
+            kept = [
+                (f"{domain}/{name}", outcome)
+                for name, outcome in zip(files[domain], outcomes[domain], strict=True)
+                if f"{domain}/{name}" not in refused
+            ]
+            small = np.frombuffer(b"".join(outcome.thumbnail for _, outcome in kept), np.uint8)
+            sets.append(
+                ([name for name, _ in kept], [o.digest for _, o in kept], small.reshape(-1, SIDE, SIDE, 3))
+            )
+        (train, train_digests, train_small), (test, test_digests, test_small) = sets
+        for pair in find_pairs(train_small, train_digests, test_small, test_digests):
+            kind = "exact" if pair.exact else "near"
+            found.append({"train": train[pair.first], "test": test[pair.second], "kind": kind})
+    return found
+
+
+def _report(refused: Mapping[str, str], duplicates: Sequence[Mapping[str, str]], *, dropped: bool) -> None:
+    for name, reason in list(refused.items())[:20]:
+        logger.info("left out: %s: %s", _readable(name), reason)
+    if len(refused) > 20:
+        logger.info("left out: %d more, all in %s", len(refused) - 20, MANIFEST_FILE)
+    if duplicates and not dropped:
+        first = ", ".join(f"{_readable(d['train'])} = {_readable(d['test'])}" for d in duplicates[:3])
+        logger.warning(
+            "%d train images are in the test set too (%s%s) and flatter the scores: see drop_test_duplicates",
+            len({d["train"] for d in duplicates}),
+            first,
+            " …" if len(duplicates) > 3 else "",
+        )
+
+
+def _keep(folder: Path, domain: str, names: Sequence[str], refused: Mapping[str, str], size: int) -> Domain:
+    from cyclegan.data.preprocess.packing import keep_rows
+
+    rows = [row for row, name in enumerate(names) if f"{domain}/{name}" not in refused]
+    if not rows:
+        raise CycleGANError(f"No usable image is left in {domain}: see the reasons above.")
+    if len(rows) < len(names):
+        keep_rows(folder / f"{domain}.npy", rows, size)
+    return {"count": len(rows), "names": [_readable(names[row]) for row in rows]}
+
+
+def _uri_of(raw: Path) -> str:
+    try:
+        return str(read_json(raw / SOURCE_FILE)["uri"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
+def _readable(name: str) -> str:
+    """A file name as text that can be written as UTF-8."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

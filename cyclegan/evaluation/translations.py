@@ -1,0 +1,119 @@
+"""The test images of both domains at the size that the model was trained for, and their translations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from cyclegan.data.prepared import Manifest
+from cyclegan.errors import CycleGANError, UsageError
+from cyclegan.evaluation.features import full_precision
+from cyclegan.evaluation.images import Images, batches, choose, resize, to_float, to_uint8
+from cyclegan.evaluation.paired import Values
+from cyclegan.model import Direction, Model
+
+Domain = Literal["A", "B"]
+ENDS: dict[Direction, tuple[Domain, Domain]] = {"AtoB": ("A", "B"), "BtoA": ("B", "A")}
+"""Each direction's source and target domain."""
+OTHER: dict[Direction, Direction] = {"AtoB": "BtoA", "BtoA": "AtoB"}
+
+
+@dataclass(frozen=True)
+class TestSet:
+    """Test images of one domain, uint8 N×H×W×3, and the names of their files."""
+
+    __test__ = False  # pytest takes classes by this name for tests
+
+    images: Images
+    names: list[str]
+
+
+@dataclass(frozen=True)
+class Translations:
+    """What a model makes of the test images of one direction's source domain; errors are L1 from 0 to 1."""
+
+    images: Images
+    """The translations, rounded to uint8 as if saved."""
+    cycle: Values
+    """|G'(G(x)) − x| of each source image x."""
+    identity: Values
+    """|G(y) − y| of each target image y."""
+
+
+def load_test_sets(
+    prepared: Path, manifest: Manifest, size: int, *, max_images: int = 0, seed: int = 0
+) -> dict[Domain, TestSet]:
+    """Both test sets, or `max_images` of each drawn by `seed` (the same rows of pairs), at size×size pixels.
+
+    Raises UsageError if a domain has fewer than 2 images, since a covariance needs two.
+    """
+    sets: dict[Domain, TestSet] = {}
+    for offset, domain in enumerate(ENDS["AtoB"]):
+        packed = np.load(prepared / f"test{domain}.npy", mmap_mode="r")
+        rows = choose(len(packed), max_images, seed if manifest.paired else seed + offset)
+        if len(rows) < 2:
+            raise UsageError(
+                f"test{domain} of {prepared} gives {len(rows)} images to evaluate on: at least 2 are needed."
+            )
+        names = manifest.domains[f"test{domain}"]["names"]
+        sets[domain] = TestSet(resize(np.asarray(packed[rows]), size, size), [names[i] for i in rows])
+    return sets
+
+
+def translate(
+    model: Model, direction: Direction, sets: dict[Domain, TestSet], batch_size: int, device: torch.device
+) -> Translations:
+    """Translate a direction's source images, there and back, and its target images onto themselves.
+
+    Raises CycleGANError if the generator gives values that are not finite.
+    """
+    source, target = (sets[end].images for end in ENDS[direction])
+    there, back = model[direction], model[OTHER[direction]]
+    images, cycle, identity = [], [], []
+    progress = tqdm(total=len(source) + len(target), desc=direction, unit="image", disable=None, leave=False)
+    with torch.inference_mode(), full_precision(), progress:
+        for batch in batches(source, batch_size):
+            x = to_float(batch, device)
+            y = there(x)
+            if not bool(y.isfinite().all()):
+                raise CycleGANError(
+                    f"Generator {direction} gives values that are not finite: it has diverged."
+                )
+            images.append(to_uint8(y))
+            cycle.append(_l1(back(y), x))
+            progress.update(len(batch))
+        for batch in batches(target, batch_size):
+            y = to_float(batch, device)
+            identity.append(_l1(there(y), y))
+            progress.update(len(batch))
+    return Translations(np.concatenate(images), np.concatenate(cycle), np.concatenate(identity))
+
+
+def translate_images(
+    generator: nn.Module, images: Images, batch_size: int, device: torch.device, what: str = "translate"
+) -> Images:
+    """The generator's output for uint8 images N×H×W×3, rounded to uint8."""
+    progress = tqdm(total=len(images), desc=what, unit="image", disable=None, leave=False)
+    parts = []
+    with torch.inference_mode(), full_precision(), progress:
+        for batch in batches(images, batch_size):
+            parts.append(to_uint8(generator(to_float(batch, device))))
+            progress.update(len(batch))
+    return np.concatenate(parts)
+
+
+def _l1(x: torch.Tensor, y: torch.Tensor) -> Values:
+    values: Values = (x - y).abs().mean((1, 2, 3)).div(2).cpu().double().numpy()
+    return values
+
+
+def reconstruct(model: Model, direction: Direction, images: Images, device: torch.device) -> Images:
+    """G'(G(x)) of a few source images N×H×W×3, as uint8."""
+    with torch.inference_mode(), full_precision():
+        return to_uint8(model[OTHER[direction]](model[direction](to_float(images, device))))

@@ -1,0 +1,1 @@
+"""Use a model: load, translate, export, import."""

@@ -1,0 +1,1 @@
+"""Bytes in and out: files, object storage, downloads, weight files. Knows nothing of images or models."""

@@ -1,0 +1,317 @@
+"""Objects in a folder or in an S3 bucket behind one small interface, with retries and checksums.
+
+Only the plain S3 calls are used, so that SeaweedFS, MinIO and Ceph serve as well as AWS. The endpoint comes
+from AWS_ENDPOINT_URL, credentials from boto3's usual chain.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import shutil
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+from cyclegan.errors import CycleGANError, UsageError
+from cyclegan.io.files import atomic_file, sha256
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+ONE_PUT = 64 << 20  # larger files go up in parts
+BLOCK = 1 << 20
+ATTEMPTS = 6
+
+
+class NotFound(CycleGANError):
+    """There is no object of this key."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One object: its key below the store's address, and its size in bytes."""
+
+    key: str
+    size: int
+
+
+class Store(ABC):
+    """Objects by key. Keys are relative POSIX paths; every failure is a CycleGANError of one sentence."""
+
+    uri: str
+
+    @abstractmethod
+    def put(self, path: Path, key: str) -> None:
+        """Store the file `path` under `key`, replacing a former object at once."""
+
+    @abstractmethod
+    def get(self, key: str, path: Path) -> None:
+        """Write the object to `path`, atomically, its size and checksum verified. Raises NotFound."""
+
+    @abstractmethod
+    def write(self, key: str, data: bytes) -> None:
+        """Store bytes under `key`."""
+
+    @abstractmethod
+    def read(self, key: str) -> bytes:
+        """The object's bytes, verified. Raises NotFound."""
+
+    @abstractmethod
+    def list(self, prefix: str = "") -> list[Entry]:
+        """All objects whose key begins with `prefix`, by key."""
+
+    @abstractmethod
+    def delete(self, key: str) -> None:
+        """Remove the object; removing what is not there is no error."""
+
+
+def open_store(uri: str) -> Store:
+    """Open a folder's path, file://… or s3://bucket/prefix as a store; nothing is contacted yet.
+
+    Raises UsageError for any other address.
+    """
+    parts = urlsplit(uri)
+    if parts.scheme == "s3":
+        if not parts.netloc:
+            raise UsageError(f"{uri} names no bucket: write s3://bucket/prefix.")
+        return S3Store(parts.netloc, parts.path.strip("/"))
+    if parts.scheme == "file":
+        return FolderStore(Path(unquote(parts.path)))
+    if "://" in uri or not uri:
+        raise UsageError(f"'{parts.scheme}://' is no store: give a folder or s3://bucket/prefix.")
+    return FolderStore(Path(uri))
+
+
+def _checked(key: str) -> str:
+    if not key or key.startswith("/") or ".." in key.split("/") or "\0" in key:
+        raise UsageError(f"'{key}' cannot be an object's key: it must be a relative path.")
+    return key
+
+
+class FolderStore(Store):
+    """Objects as files below a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.uri = str(folder)
+
+    def put(self, path: Path, key: str) -> None:
+        with self._failing("write", key), atomic_file(self.folder / _checked(key)) as temporary:
+            shutil.copyfile(path, temporary)
+
+    def get(self, key: str, path: Path) -> None:
+        with self._failing("read", key), atomic_file(path) as temporary:
+            shutil.copyfile(self.folder / _checked(key), temporary)
+
+    def write(self, key: str, data: bytes) -> None:
+        with self._failing("write", key), atomic_file(self.folder / _checked(key)) as temporary:
+            temporary.write_bytes(data)
+
+    def read(self, key: str) -> bytes:
+        with self._failing("read", key):
+            return (self.folder / _checked(key)).read_bytes()
+
+    def list(self, prefix: str = "") -> list[Entry]:
+        found = []
+        for path in self.folder.rglob("*"):
+            key = path.relative_to(self.folder).as_posix()
+            # a dot in front marks what atomic_file is still writing
+            if key.startswith(prefix) and path.is_file() and not path.name.startswith("."):
+                found.append(Entry(key, path.stat().st_size))
+        return sorted(found, key=lambda entry: entry.key)
+
+    def delete(self, key: str) -> None:
+        with self._failing("delete", key):
+            (self.folder / _checked(key)).unlink(missing_ok=True)
+
+    @contextmanager
+    def _failing(self, what: str, key: str) -> Iterator[None]:
+        try:
+            yield
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+            if what != "read":
+                raise CycleGANError(f"Cannot {what} {error.filename}: {error.strerror}.") from None
+            raise NotFound(f"There is no {self.folder / key}.") from None
+        except OSError as error:
+            raise CycleGANError(f"Cannot {what} {self.folder / key}: {error.strerror}.") from None
+
+
+class S3Store(Store):
+    """Objects below a prefix of a bucket; safe to use from several threads.
+
+    What is put carries its SHA-256 as metadata, which `get` and `read` check; for objects from elsewhere the
+    size is checked, and the ETag where it is an MD5.
+    """
+
+    def __init__(self, bucket: str, prefix: str) -> None:
+        self.bucket = bucket
+        self.prefix = f"{prefix}/" if prefix else ""
+        self.uri = f"s3://{bucket}/{prefix}".rstrip("/")
+        self.client = _make_client()
+
+    def put(self, path: Path, key: str) -> None:
+        with self._failing("write", key):
+            size = path.stat().st_size
+            metadata = {"sha256": sha256(path)}
+            if size <= ONE_PUT:
+                self._put(key, path.read_bytes(), metadata)
+                return
+            self.client.upload_file(str(path), self.bucket, self._full(key), ExtraArgs={"Metadata": metadata})
+            stored = self.client.head_object(Bucket=self.bucket, Key=self._full(key))["ContentLength"]
+            if stored != size:
+                raise CycleGANError(f"{self._name(key)} has {stored} bytes after uploading {size}.")
+
+    def write(self, key: str, data: bytes) -> None:
+        with self._failing("write", key):
+            self._put(key, data, {"sha256": hashlib.sha256(data).hexdigest()})
+
+    def _put(self, key: str, data: bytes, metadata: dict[str, str]) -> None:
+        md5 = base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
+        self.client.put_object(
+            Bucket=self.bucket, Key=self._full(key), Body=data, ContentMD5=md5, Metadata=metadata
+        )
+
+    def get(self, key: str, path: Path) -> None:
+        with self._failing("read", key), atomic_file(path) as temporary:
+            self._retry(key, lambda: self._download(key, temporary))
+
+    def read(self, key: str) -> bytes:
+        buffer = io.BytesIO()
+        with self._failing("read", key):
+            self._retry(key, lambda: self._stream(key, buffer))
+        return buffer.getvalue()
+
+    def _download(self, key: str, path: Path) -> None:
+        with path.open("wb") as file:
+            self._stream(key, file)
+
+    def _stream(self, key: str, file: Any) -> None:
+        """Copy the object into `file`, from its start, and check what came."""
+        file.seek(0)
+        file.truncate()
+        answer = self.client.get_object(Bucket=self.bucket, Key=self._full(key))
+        sha, md5, size = hashlib.sha256(), hashlib.md5(usedforsecurity=False), 0
+        for block in answer["Body"].iter_chunks(BLOCK):
+            sha.update(block)
+            md5.update(block)
+            size += len(block)
+            file.write(block)
+        expected = answer["Metadata"].get("sha256")
+        etag = answer["ETag"].strip('"')
+        etag_is_md5 = len(etag) == 32 and answer.get("ServerSideEncryption") in {None, "AES256"}
+        if (
+            size != answer["ContentLength"]
+            or (expected and expected != sha.hexdigest())
+            or (not expected and etag_is_md5 and etag != md5.hexdigest())
+        ):
+            raise _Damaged
+
+    def _retry(self, key: str, action: Callable[[], None]) -> None:
+        """boto3 repeats requests by itself, but not when the body breaks off or arrives damaged."""
+        from botocore.exceptions import HTTPClientError, IncompleteReadError, ResponseStreamingError
+
+        for attempt in range(ATTEMPTS):
+            try:
+                action()
+                return
+            except (IncompleteReadError, ResponseStreamingError, HTTPClientError, _Damaged) as error:
+                if attempt == ATTEMPTS - 1:
+                    what = "came damaged" if isinstance(error, _Damaged) else "broke off"
+                    raise CycleGANError(f"{self._name(key)} {what} in {ATTEMPTS} attempts.") from None
+                time.sleep(min(0.1 * 2**attempt, 5))
+
+    def list(self, prefix: str = "") -> list[Entry]:
+        with self._failing("list", prefix):
+            pages = self.client.get_paginator("list_objects_v2").paginate(
+                Bucket=self.bucket, Prefix=self.prefix + prefix
+            )
+            found = [
+                Entry(item["Key"][len(self.prefix) :], item["Size"])
+                for page in pages
+                for item in page.get("Contents", [])
+                if not item["Key"].endswith("/")  # consoles make such objects to show folders
+            ]
+        return sorted(found, key=lambda entry: entry.key)
+
+    def delete(self, key: str) -> None:
+        with self._failing("delete", key):
+            self.client.delete_object(Bucket=self.bucket, Key=self._full(key))
+
+    def _full(self, key: str) -> str:
+        return self.prefix + _checked(key)
+
+    def _name(self, key: str) -> str:
+        return f"s3://{self.bucket}/{self.prefix}{key}"
+
+    @contextmanager
+    def _failing(self, what: str, key: str) -> Iterator[None]:
+        """Turn what boto3 and the disk raise into one sentence."""
+        from boto3.exceptions import S3UploadFailedError
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            yield
+        except ClientError as error:
+            code = error.response.get("Error", {}).get("Code", "")
+            if code in {"NoSuchKey", "404", "NotFound"}:
+                raise NotFound(f"There is no {self._name(key)}.") from None
+            raise CycleGANError(f"Cannot {what} {self._name(key)}: {_explain(code, self.bucket)}.") from None
+        except (BotoCoreError, S3UploadFailedError, ValueError) as error:
+            raise CycleGANError(f"Cannot {what} {self._name(key)}: {_first_sentence(error)}.") from None
+        except OSError as error:
+            raise CycleGANError(
+                f"Cannot {what} {error.filename or self._name(key)}: {error.strerror}."
+            ) from None
+
+
+class _Damaged(Exception):
+    """What arrived is not what was stored."""
+
+
+def _make_client() -> S3Client:
+    try:
+        import boto3
+        from botocore.config import Config
+        from botocore.exceptions import BotoCoreError
+    except ImportError:
+        raise UsageError("s3:// needs boto3: pip install 'cyclegan-pipeline[s3]'.") from None
+    config = Config(
+        retries={"max_attempts": ATTEMPTS, "mode": "standard"},
+        connect_timeout=10,
+        read_timeout=60,
+        max_pool_connections=32,
+        # boto3's newer default adds checksum trailers, which other S3 servers refuse
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+    )
+    try:
+        return boto3.session.Session().client("s3", config=config)
+    except (BotoCoreError, ValueError) as error:
+        raise UsageError(f"Cannot set up S3 access: {_first_sentence(error)}.") from None
+
+
+def _explain(code: str, bucket: str) -> str:
+    known = {
+        "NoSuchBucket": f"there is no bucket '{bucket}'",
+        "AccessDenied": "access denied; look at AWS_ACCESS_KEY_ID and what its owner may do",
+        "403": "access denied; look at AWS_ACCESS_KEY_ID and what its owner may do",
+        "InvalidAccessKeyId": "the server does not know AWS_ACCESS_KEY_ID",
+        "SignatureDoesNotMatch": "AWS_SECRET_ACCESS_KEY is wrong",
+        "ExpiredToken": "the session token has expired",
+        "SlowDown": "the server asks to slow down, also after repeated attempts",
+    }
+    return known.get(code, f"the server answers {code}" if code else "the server refuses")
+
+
+def _first_sentence(error: Exception) -> str:
+    name = type(error).__name__
+    if name in {"NoCredentialsError", "PartialCredentialsError"}:
+        return "no credentials found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+    return " ".join(str(error).split()).split("?")[0].rstrip(".")[:200]

@@ -1,0 +1,78 @@
+"""Files of weights by path or URI, read so that nothing in them can run."""
+
+from __future__ import annotations
+
+import pickle
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from cyclegan.errors import CycleGANError, UsageError
+
+
+@contextmanager
+def local_copy(address: str, *, advice: str) -> Iterator[Path]:
+    """The file at `address` (a path, file://, https:// or s3://) as a path, valid within the block.
+
+    `advice`, what a user without such a file can do, ends the message of a failed download. Raises UsageError
+    for a file that is missing, CycleGANError for a failed download.
+    """
+    if "://" not in address or address.startswith("file://"):
+        path = Path(address.removeprefix("file://")).expanduser()
+        if not path.is_file():
+            raise UsageError(f"There is no weights file {path}.")
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "weights"
+        obtain(address, path, advice=advice)
+        yield path
+
+
+def obtain(address: str, path: Path, *, advice: str) -> None:
+    """Write what lies at an https:// or s3:// address to `path`; CycleGANError where it can't be had."""
+    try:
+        if address.startswith("s3://"):
+            from cyclegan.io.storage import open_store
+
+            bucket, _, key = address.rpartition("/")
+            open_store(bucket).get(key, path)
+        elif address.startswith(("https://", "http://")):
+            from cyclegan.io.download import Patience, download
+
+            download(address, path, Patience(retries=2))
+        else:
+            raise UsageError(f"The address {address} is none of: a file, https://, s3://.")
+    except UsageError:
+        raise
+    except CycleGANError as error:
+        raise CycleGANError(f"{str(error).rstrip('.')}: {advice}.") from None
+
+
+def read_state_dict(path: Path, name: str) -> dict[str, Tensor]:
+    """The tensors of a .safetensors file or a plain PyTorch state dict; `name` says which of both it is.
+
+    Raises UsageError where the file is neither.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        if name.endswith(".safetensors"):
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError):
+        raise UsageError(f"{name} is no file of weights (a state dict as .pth or .safetensors).") from None
+    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise UsageError(f"{name} holds something else than a state dict of tensors.")
+    return dict(state)
+
+
+def load_state_dict(address: str, *, advice: str) -> dict[str, Tensor]:
+    """Read the weights at an address: `local_copy` and `read_state_dict`."""
+    with local_copy(address, advice=advice) as path:
+        return read_state_dict(path, address)

@@ -1,0 +1,176 @@
+"""Both generators into the MLflow model registry, as champion or challenger."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cyclegan.errors import CycleGANError
+from cyclegan.io.files import read_json, sha256, write_json
+from cyclegan.io.uri import redact
+from cyclegan.registry.config import RegisterConfig
+from cyclegan.registry.decision import Decision, Evidence, decide, read_evidence
+from cyclegan.tracking.runs import enabled, open_run
+from cyclegan.tracking.server import check_server, first_line
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+    from cyclegan.model import Model
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Registration:
+    """What became of a model; written as registration.json."""
+
+    name: str
+    passed: bool
+    versions: dict[str, str]
+    """Version number by direction; empty when nothing was registered."""
+    alias: str
+    """champion, challenger, or empty when nothing was registered."""
+    reason: str
+    metric: str
+    score: float
+    champion_score: float | None
+    """Score of the champion it was compared with."""
+    run_id: str | None
+
+
+def register(model: Path, scores: Path, out: Path, config: RegisterConfig) -> Registration:
+    """Register the pair of generators in `model`, judged by `scores`; write the verdict to the file `out`.
+
+    Registering the same weights again makes no new versions; it renews their scores and the verdict. Where
+    nothing is tracked nothing is registered, and the reason says so. Raises UsageError where a folder holds
+    no model or no scores, CycleGANError when the registry can't be reached or refuses.
+    """
+    from cyclegan.model import DIRECTIONS, load_model
+
+    loaded = load_model(model)
+    evidence = read_evidence(scores, fingerprint(model))
+    if not enabled():
+        reason = "not registered: MLflow is not installed or switched off"
+        return _conclude(config, evidence, Decision(passed=False, alias="", reason=reason), {}, None, out)
+    run_id = loaded.config.get("mlflow_run_id")
+    with open_run("register", run_id=run_id, name=config.name) as tracker, _registry_errors():
+        from mlflow import MlflowClient
+
+        from cyclegan.registry.versions import publish, set_alias
+
+        client = MlflowClient()
+        decision = decide(evidence, present_champion(client, config.name), config)
+        tracker.params("register", config)
+        versions: dict[str, str] = {}
+        if decision.passed:
+            tags = _tags(loaded, evidence, decision)
+            values: dict[str, float] = read_json(scores / "scores.json")
+            for direction in DIRECTIONS:
+                versions[direction] = publish(
+                    client, config.name, direction, loaded, model, tracker.run_id or "", tags, values
+                )
+            # last, so that an alias never points at half a pair
+            set_alias(client, config.name, versions, decision.alias)
+        tracker.tags(_run_tags(config.name, loaded, evidence, versions, decision))
+        return _conclude(config, evidence, decision, versions, tracker.run_id, out)
+
+
+def judge(scores: Path, config: RegisterConfig) -> Decision:
+    """What `register` would decide about these scores now; changes nothing."""
+    evidence = read_evidence(scores)
+    if not enabled():
+        return decide(evidence, None, config)
+    check_server()
+    with _registry_errors():
+        from mlflow import MlflowClient
+
+        return decide(evidence, present_champion(MlflowClient(), config.name), config)
+
+
+def fingerprint(model: Path) -> str:
+    """SHA-256 over the weights of both generators."""
+    both = "".join(sha256(model / f"{direction}.safetensors") for direction in ("AtoB", "BtoA"))
+    return hashlib.sha256(both.encode()).hexdigest()
+
+
+def present_champion(client: MlflowClient, name: str) -> Evidence | None:
+    """The evidence recorded with the champion's version; None where there is no champion."""
+    from cyclegan.registry.versions import version_by_alias
+
+    version = version_by_alias(client, f"{name}-AtoB", "champion")
+    if version is None:
+        return None
+    try:
+        return Evidence.from_json(version.tags["evidence"])
+    except (KeyError, ValueError, TypeError):  # somebody else made this version
+        return Evidence(score=float("nan"), metric="an unknown metric", data_version="unknown")
+
+
+def _tags(model: Model, evidence: Evidence, decision: Decision) -> dict[str, str]:
+    """What the registry keeps with both versions; few, for the UI lists them all beside each version."""
+    facts: dict[str, Any] = {
+        "score": f"{evidence.score:.6g}",
+        "metric": evidence.metric,
+        "verdict": decision.reason,
+        "data_version": evidence.data_version,
+        "git_commit": model.config.get("git_commit"),
+        "fingerprint": evidence.fingerprint,
+        "evidence": evidence.to_json(),  # by which the next candidate is judged
+    }
+    return {key: str(value) for key, value in facts.items() if value not in (None, "")}
+
+
+def _run_tags(
+    name: str, model: Model, evidence: Evidence, versions: dict[str, str], decision: Decision
+) -> dict[str, str]:
+    from cyclegan.registry.versions import describe
+
+    listed = ", ".join(f"{name}-{direction} v{version}" for direction, version in versions.items())
+    return {
+        "registered": listed or "no",
+        "alias": decision.alias or "none",
+        "verdict": decision.reason,
+        "mlflow.note.content": describe(model, evidence.data_version, decision.reason),
+    }
+
+
+def _conclude(
+    config: RegisterConfig,
+    evidence: Evidence,
+    decision: Decision,
+    versions: dict[str, str],
+    run_id: str | None,
+    out: Path,
+) -> Registration:
+    registration = Registration(
+        name=config.name,
+        passed=decision.passed,
+        versions=versions,
+        alias=decision.alias,
+        reason=decision.reason,
+        metric=evidence.metric,
+        score=evidence.score,
+        champion_score=decision.champion_score,
+        run_id=run_id,
+    )
+    write_json(out, asdict(registration))
+    what = f"{config.name} version {versions['AtoB']} is {decision.alias}: " if versions else ""
+    logger.info("%s%s", what, decision.reason)
+    return registration
+
+
+@contextmanager
+def _registry_errors() -> Iterator[None]:
+    import mlflow
+
+    try:
+        yield
+    except mlflow.MlflowException as error:
+        uri = redact(mlflow.get_registry_uri())
+        raise CycleGANError(f"The model registry {uri} refused: {first_line(error)}.") from None

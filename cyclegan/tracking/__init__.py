@@ -1,0 +1,1 @@
+"""MLflow runs, and a tracker that keeps nothing where MLflow is absent or switched off."""

@@ -1,0 +1,66 @@
+"""What a step reports to, and what every kind of tracker needs."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import subprocess
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+
+class Tracker:
+    """What a step reports to. This one keeps nothing; `open_run` gives one that talks to MLflow if it can."""
+
+    run_id: str | None = None
+    url: str | None = None  # of the run's page, where the tracking server is one with pages
+
+    def params(self, step: str, values: Any) -> None:
+        """Record the fields of a config dataclass, or a mapping, as `<step>.<name>`; nested mappings by dots.
+
+        A parameter that the run already has with the same value is left alone. One with another value keeps
+        its first value, since MLflow's parameters are written once; the change becomes tag `changed.<name>`.
+        """
+
+    def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
+        """Record numbers; returns at once."""
+
+    def image(self, key: str, array: Any, step: int) -> None:
+        """Record a picture, uint8 H×W×3; the MLflow UI shows all steps of a key as one slider."""
+
+    def artifact(self, path: Path, folder: str = "") -> None:
+        """Store a file, or a folder's content, under `folder` of the run's artifacts; returns when stored."""
+
+    def dataset(self, manifest: Any, context: str = "training") -> None:
+        """Record the data (a Manifest: uri, version, domains, height, width, paired) as the run's input."""
+
+    def tags(self, values: Mapping[str, str]) -> None:
+        """Set tags; an earlier value is replaced."""
+
+
+def git_commit() -> str | None:
+    """The commit of the code: GIT_COMMIT if set (as in the image), else that of the package's checkout.
+
+    `-dirty` stands after it where files differ from the commit.
+    """
+    if commit := os.environ.get("GIT_COMMIT"):
+        return commit
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return None
+    with suppress(OSError, subprocess.SubprocessError):
+        command = ["git", "-C", str(root), "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+    return None
+
+
+def flatten(values: Any, prefix: str) -> dict[str, str]:
+    """A dataclass or nested mapping as `{"prefix.name": "value"}`; None becomes an empty string."""
+    if dataclasses.is_dataclass(values) and not isinstance(values, type):
+        values = dataclasses.asdict(values)
+    if isinstance(values, Mapping):
+        flat = [flatten(value, f"{prefix}.{key}") for key, value in values.items()]
+        return {name: text for part in flat for name, text in part.items()}
+    return {prefix: "" if values is None else str(values)}

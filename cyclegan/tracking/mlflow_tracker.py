@@ -1,0 +1,307 @@
+"""A run on an MLflow server, spoken to from a thread of its own; `cyclegan.tracking.base` opens it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from cyclegan.errors import CycleGANError
+from cyclegan.io.uri import data_name, redact
+from cyclegan.tracking.base import Tracker, flatten, git_commit
+from cyclegan.tracking.server import check_server, first_line, quiet, run_url
+
+logger = logging.getLogger(__name__)
+
+FLUSH_SECONDS = 1.0  # metrics wait at most this long for company
+ATTEMPTS = 3  # for a request that a reachable server refused
+GIVE_UP_SECONDS = 20.0  # at the end of a run: how long the server may stay away before we stop waiting
+ASK_SECONDS = 5.0  # between two questions whether it is still there
+AWAY_SECONDS = 5.0  # between two attempts while it is away
+
+
+class MlflowTracker(Tracker):
+    """Speaks to MLflow from a thread of its own, in which the run is the active one of the fluent API."""
+
+    def __init__(self, step: str, run_id: str | None, name: str | None) -> None:
+        import mlflow
+
+        quiet()
+        database = mlflow.get_tracking_uri().removeprefix("sqlite:///")
+        if database != mlflow.get_tracking_uri() and not Path(database).exists():
+            logger.info("Creating the MLflow database %s; this takes some 20 seconds, once.", database)
+        outer = mlflow.active_run()
+        self._borrowed = run_id is None and outer is not None
+        self._jobs: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]] | None] = queue.SimpleQueue()
+        self._metrics: list[Any] = []
+        self._lock = threading.Lock()
+        self._closing = threading.Event()
+        self._status = "FINISHED"
+        self._dropped = 0
+        self._known: dict[str, str] = {}
+        opened: Future[str] = Future()
+        wanted = outer.info.run_id if run_id is None and outer is not None else run_id
+        self._thread = threading.Thread(
+            target=self._work, args=(step, wanted, name, opened), daemon=True, name="mlflow-tracker"
+        )
+        self._thread.start()
+        opened.result()
+
+    # Called by the step -------------------------------------------------------------------------------------
+
+    def params(self, step: str, values: Any) -> None:
+        flat = flatten(values, step)
+        self._send(lambda: self._log_params(flat))
+
+    def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
+        from mlflow.entities import Metric
+
+        now = time.time_ns() // 1_000_000
+        rows = [Metric(key, float(value), now, step or 0) for key, value in values.items()]
+        with self._lock:
+            self._metrics.extend(rows)
+
+    def image(self, key: str, array: Any, step: int) -> None:
+        import mlflow
+
+        copy = array.copy()  # the caller may draw the next picture into the same memory
+        self._send(lambda: mlflow.log_image(copy, key=key, step=step))
+
+    def artifact(self, path: Path, folder: str = "") -> None:
+        import mlflow
+
+        if path.is_dir():
+            self._wait(self._send(lambda: mlflow.log_artifacts(str(path), folder or None)))
+        else:
+            self._wait(self._send(lambda: mlflow.log_artifact(str(path), folder or None)))
+
+    def dataset(self, manifest: Any, context: str = "training") -> None:
+        self._send(lambda: self._log_dataset(manifest, context))
+
+    def tags(self, values: Mapping[str, str]) -> None:
+        import mlflow
+
+        copy = {key: str(value) for key, value in values.items()}
+        self._send(lambda: mlflow.set_tags(copy))
+
+    def close(self, status: str) -> None:
+        """Send what is left and end the run, waiting as long as the server lives."""
+        self._status = status
+        self._closing.set()
+        self._jobs.put(None)
+        if not self._patiently(lambda: self._thread.join(1.0), lambda: not self._thread.is_alive()):
+            logger.warning("The MLflow server went away; the last metrics of run %s are lost.", self.run_id)
+        elif self._dropped:
+            logger.warning("MLflow refused %d records of run %s.", self._dropped, self.run_id)
+
+    def _send(self, job: Callable[[], Any]) -> Future[Any]:
+        done: Future[Any] = Future()
+        self._jobs.put((job, done))
+        return done
+
+    def _wait(self, done: Future[Any]) -> None:
+        def wait() -> None:
+            with suppress(TimeoutError):
+                done.result(timeout=1.0)
+
+        self._patiently(wait, done.done)
+
+    def _patiently(self, wait: Callable[[], None], over: Callable[[], bool]) -> bool:
+        """Wait while the server answers; False once it stayed away for GIVE_UP_SECONDS."""
+        seen = time.monotonic()
+        asked = seen
+        while not over():
+            wait()
+            now = time.monotonic()
+            if now - asked < ASK_SECONDS:
+                continue
+            if _reachable():
+                seen = time.monotonic()
+            elif now - seen > GIVE_UP_SECONDS:
+                return False
+            asked = time.monotonic()
+        return True
+
+    # In the thread ------------------------------------------------------------------------------------------
+
+    def _work(self, step: str, run_id: str | None, name: str | None, opened: Future[str]) -> None:
+        import mlflow
+
+        try:
+            run = self._open(step, run_id, name)
+            _refuse_lost_artifacts(run)
+            _mark_experiment(run.info.experiment_id)
+            self._known = dict(run.data.params)
+            self.url = run_url(run)
+            self.run_id = run.info.run_id
+            opened.set_result(run.info.run_id)
+        except CycleGANError as error:
+            opened.set_exception(error)
+            return
+        except Exception as error:
+            uri = redact(mlflow.get_tracking_uri())
+            opened.set_exception(CycleGANError(f"MLflow at {uri} opened no run: {first_line(error)}."))
+            return
+        while True:
+            item: tuple[Callable[[], Any], Future[Any]] | None
+            try:
+                item = self._jobs.get(timeout=FLUSH_SECONDS)
+            except queue.Empty:
+                self._flush()
+                continue
+            self._flush()
+            if item is None:
+                break
+            job, done = item
+            self._attempt(job, 1)
+            done.set_result(None)
+        if not self._borrowed:
+            self._attempt(lambda: mlflow.end_run(self._status), 1)
+
+    def _open(self, step: str, run_id: str | None, name: str | None) -> Any:
+        import mlflow
+
+        system = step == "train"
+        kfp_run = os.environ.get("KFP_RUN_ID", "")
+        if run_id:
+            try:
+                if mlflow.get_run(run_id).info.lifecycle_stage == "active":
+                    again = {"kfp_run_id": kfp_run} if kfp_run else None
+                    return mlflow.start_run(run_id=run_id, tags=again, log_system_metrics=system)
+                reason = "was deleted"
+            except mlflow.MlflowException as error:
+                if error.error_code not in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
+                    raise
+                reason = "is unknown"
+            uri = redact(mlflow.get_tracking_uri())
+            logger.warning("Run %s %s at %s; a new run is opened.", run_id, reason, uri)
+        commit = git_commit() or ""
+        tags = {
+            "git_commit": commit,
+            "mlflow.source.git.commit": commit.removesuffix("-dirty"),
+            "mlflow.source.name": f"cyclegan {step}",
+            "kfp_run_id": kfp_run,
+        }
+        given: dict[str, Any] = {key: value for key, value in tags.items() if value}
+        if os.environ.get("MLFLOW_RUN_ID"):
+            name = None  # whoever opened that run has named it
+        return mlflow.start_run(run_name=name, tags=given, log_system_metrics=system)
+
+    def _flush(self) -> None:
+        from mlflow import MlflowClient
+
+        with self._lock:
+            rows, self._metrics = self._metrics, []
+        for start in range(0, len(rows), 1000):  # what one request may hold
+            batch = partial(MlflowClient().log_batch, self.run_id or "", metrics=rows[start : start + 1000])
+            self._attempt(batch, len(rows[start : start + 1000]))
+
+    def _attempt(self, job: Callable[[], Any], records: int) -> None:
+        """Do a job; while the server is away wait for it, unless the run is closing; refusals are counted."""
+        attempt = 0
+        while True:
+            try:
+                job()
+                return
+            except Exception as error:
+                attempt += 1
+                away = not _reachable()
+                if (away and self._closing.is_set()) or (not away and attempt >= ATTEMPTS):
+                    self._dropped += records
+                    logger.warning("Not recorded in MLflow: %s.", first_line(error))
+                    return
+                if away and attempt == 1:
+                    logger.warning("The MLflow server does not answer; the step goes on and tries again.")
+                time.sleep(AWAY_SECONDS if away else 1.0)
+
+    def _log_params(self, flat: dict[str, str]) -> None:
+        import mlflow
+
+        changed = {key: value for key, value in flat.items() if self._known.get(key, value) != value}
+        for key, value in changed.items():
+            logger.info("Parameter %s is now %s, was %s in the same run.", key, value, self._known[key])
+        if changed:
+            tags = {f"changed.{key}": f"{self._known[key]} -> {value}" for key, value in changed.items()}
+            mlflow.set_tags(tags)
+        if new := {key: value for key, value in flat.items() if key not in self._known}:
+            mlflow.log_params(new)
+            self._known.update(new)
+
+    def _log_dataset(self, manifest: Any, context: str) -> None:
+        from mlflow import MlflowClient
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        assert self.run_id is not None
+        client = MlflowClient()
+        digest = str(manifest.version)[:36]  # the longest that MLflow keeps; a DVC folder version just fits
+        inputs = client.get_run(self.run_id).inputs
+        known = inputs.dataset_inputs if inputs else []
+        if any(entry.dataset.digest == digest and entry.tags[0].value == context for entry in known):
+            return
+        kind, source = _source(manifest.uri)
+        profile = {f"{domain} images": facts["count"] for domain, facts in manifest.domains.items()}
+        profile |= {"height": manifest.height, "width": manifest.width, "test pairs": manifest.paired}
+        data = Dataset(
+            name=data_name(manifest.uri),
+            digest=digest,
+            source_type=kind,
+            source=json.dumps(source),
+            profile=json.dumps(profile),
+        )
+        entry = DatasetInput(data, [InputTag("mlflow.data.context", context)])
+        client.log_inputs(self.run_id, [entry])
+        client.set_tag(self.run_id, "data_version", str(manifest.version))
+
+
+def _reachable() -> bool:
+    try:
+        check_server()
+    except CycleGANError:
+        return False
+    return True
+
+
+def _refuse_lost_artifacts(run: Any) -> None:
+    """End a run whose pictures and models could not be stored: only a server can write to its own store."""
+    import mlflow
+
+    uri = mlflow.get_tracking_uri()
+    if run.info.artifact_uri.startswith("mlflow-artifacts:") and not uri.startswith(("http://", "https://")):
+        mlflow.end_run("FAILED")
+        raise CycleGANError(
+            f"The experiment in {redact(uri)} was made by an MLflow server, which alone can store its "
+            "artifacts: set MLFLOW_TRACKING_URI to its address, or MLFLOW_EXPERIMENT_NAME to a new name."
+        )
+
+
+def _mark_experiment(experiment_id: str) -> None:
+    """Tell the UI that this is about training; otherwise it opens on a page about language models' traces."""
+    import mlflow
+
+    client = mlflow.MlflowClient()
+    with suppress(mlflow.MlflowException):  # whoever may log runs need not be allowed to change experiments
+        kind = client.get_experiment(experiment_id).tags.get("mlflow.experimentKind", "")
+        if not kind or kind.endswith("_inferred"):
+            client.set_experiment_tag(experiment_id, "mlflow.experimentKind", "custom_model_development")
+
+
+def _source(uri: str) -> tuple[str, dict[str, Any]]:
+    """MLflow's kind of dataset source and its description."""
+    scheme = urlsplit(uri).scheme
+    if scheme in {"http", "https"}:
+        return "http", {"url": redact(uri)}
+    if scheme == "s3":
+        return "s3", {"uri": uri}
+    if scheme == "synthetic":
+        return "code", {"tags": {"mlflow.source.name": uri}}
+    return "local", {"uri": uri}

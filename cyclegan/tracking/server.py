@@ -1,0 +1,66 @@
+"""The tracking server: whether it answers, its addresses, its errors and its chatter."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from typing import Any
+
+from cyclegan.errors import CycleGANError
+from cyclegan.io.uri import redact
+
+CONNECT_SECONDS = 3.0
+
+
+def check_server(seconds: float = CONNECT_SECONDS) -> None:
+    """Ask an http(s) tracking server for a sign of life, since MLflow itself would retry for minutes.
+
+    Raises CycleGANError when there is none. Servers of other kinds (a database, a folder) are not asked.
+    """
+    import mlflow
+    import requests
+
+    uri = mlflow.get_tracking_uri()
+    if not uri.startswith(("http://", "https://")):
+        return
+    verify: bool | str = os.environ.get("MLFLOW_TRACKING_SERVER_CERT_PATH") or True
+    if os.environ.get("MLFLOW_TRACKING_INSECURE_TLS", "").lower() in {"true", "1"}:
+        verify = False
+    where = f"the MLflow server {redact(uri)}"
+    advice = "start it, correct MLFLOW_TRACKING_URI, or set CYCLEGAN_TRACKING=off"
+    try:
+        answer = requests.get(uri.rstrip("/") + "/health", timeout=(seconds, 3 * seconds), verify=verify)
+    except requests.exceptions.SSLError:
+        raise CycleGANError(
+            f"The certificate of {where} is not trusted: set MLFLOW_TRACKING_SERVER_CERT_PATH."
+        ) from None
+    except requests.exceptions.RequestException:
+        raise CycleGANError(f"Cannot reach {where}: {advice}.") from None
+    if answer.status_code in {502, 503, 504}:
+        raise CycleGANError(f"Cannot use {where}, it answers {answer.status_code}: {advice}.")
+
+
+def quiet() -> None:
+    """Silence MLflow's own chatter: a line for each run's end, a bar for each file, the start of monitors."""
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    for chatty in ("mlflow.system_metrics", "mlflow.store.model_registry"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+def first_line(error: BaseException) -> str:
+    """The part of an MLflow error that a user can read, without addresses that hold a password."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return re.sub(r"//[^/@\s]*@", "//", lines[0]).rstrip(".")
+
+
+def run_url(run: Any) -> str | None:
+    """The address of a run's page, where the tracking server is one that has pages."""
+    import mlflow
+
+    uri = mlflow.get_tracking_uri()
+    if not uri.startswith(("http://", "https://")):
+        return None
+    page = f"experiments/{run.info.experiment_id}/runs/{run.info.run_id}?workflowType=machine_learning"
+    return f"{redact(uri).rstrip('/')}/#/{page}"

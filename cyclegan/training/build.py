@@ -1,0 +1,83 @@
+"""What a configuration builds: networks, optimisers, image pools, the update."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from cyclegan.networks import VggUnet, build_discriminator, build_generator
+from cyclegan.networks.checkpointing import Recomputable
+from cyclegan.training.ema import Average
+from cyclegan.training.image_pool import ImageBuffer
+from cyclegan.training.pretrained import load_encoder
+from cyclegan.training.state import State
+from cyclegan.training.update import Networks, Update
+
+if TYPE_CHECKING:
+    from cyclegan.training.config import TrainConfig
+    from cyclegan.training.setup import Setup
+
+
+def build_networks(config: TrainConfig) -> Networks:
+    """The four networks, as torch's present random state makes them."""
+    networks = Networks(
+        AtoB=build_generator(**config.generator_options()),
+        BtoA=build_generator(**config.generator_options()),
+        D_A=build_discriminator(**config.discriminator_options()),
+        D_B=build_discriminator(**config.discriminator_options()),
+    )
+    for generator in (networks.AtoB, networks.BtoA):
+        assert isinstance(generator, Recomputable)
+        generator.recompute = config.recompute
+    return networks
+
+
+def initial_state(setup: Setup) -> State:
+    """Networks as the seed makes them, their optimisers, empty buffers."""
+    config, device, capturable = setup.config, setup.device, setup.captured
+    torch.manual_seed(config.seed)
+    networks = build_networks(config)
+    networks.to(memory_format=setup.memory_format)
+    networks.to(device)
+
+    def adam(parameters: list[torch.nn.Parameter]) -> torch.optim.Adam:
+        lr = torch.tensor(config.lr, device=device) if capturable else config.lr
+        betas = (config.beta1, config.beta2)
+        return torch.optim.Adam(parameters, lr, betas, fused=device.type != "mps", capturable=capturable)
+
+    def buffer() -> ImageBuffer:
+        return ImageBuffer(setup.batch, setup.sampling.lane_slots, *setup.size, device)
+
+    return State(
+        networks=networks,
+        generators=adam(networks.generators()),
+        discriminators=adam(networks.discriminators()),
+        buffer_a=buffer(),
+        buffer_b=buffer(),
+        average=Average(networks, config.ema) if config.ema else None,
+    )
+
+
+def build_update(config: TrainConfig, state: State, networks: Networks, precision: torch.dtype) -> Update:
+    """The update that changes `state`, computed by its networks or by their compiled form."""
+    return Update(
+        networks,
+        state.generators,
+        state.discriminators,
+        state.buffer_a,
+        state.buffer_b,
+        lambda_cycle=config.lambda_cycle,
+        lambda_identity=config.lambda_identity,
+        objective=config.objective,
+        order=config.order,
+        discriminator_updates=config.discriminator_updates,
+        accumulate=config.accumulate,
+        precision=precision,
+    )
+
+
+def load_encoders(networks: Networks, config: TrainConfig) -> None:
+    generators = [g for g in (networks.AtoB, networks.BtoA) if isinstance(g, VggUnet)]
+    if generators:
+        load_encoder(generators, config.weights, partial=config.weights_partial)

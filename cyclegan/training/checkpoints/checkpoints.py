@@ -1,0 +1,158 @@
+"""Checkpoints: one safetensors object each, whose name carries its step and its checksum.
+
+An object appears whole or not at all, in a folder by renaming and in S3 by its own rules, and there is no
+second file that could disagree with it. So a process may be killed at any moment, while writing too.
+Training goes on while a checkpoint is hashed and written: disks and networks are slower than GPUs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import re
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from cyclegan.errors import CycleGANError
+from cyclegan.io.storage import NotFound
+from cyclegan.training.checkpoints.fingerprint import parse
+from cyclegan.training.schedule import Schedule
+
+if TYPE_CHECKING:
+    from cyclegan.io.storage import Store
+
+logger = logging.getLogger(__name__)
+
+KEEP = 2
+_NAME = re.compile(r"(?P<folder>[^/]+)/(?P<step>\d{10})-(?P<digest>[0-9a-f]{16})\.safetensors")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where a checkpoint lies and how far it is."""
+
+    key: str
+    folder: str
+    step: int
+    digest: str
+
+
+class Checkpoints:
+    """The checkpoints of one run, `<root>/<fingerprint>/…`, in a folder or under s3://.
+
+    A context manager: at the end of its block all is written.
+    """
+
+    def __init__(self, store: Store, folder: str) -> None:
+        self.store, self.folder = store, folder
+        self._writer = ThreadPoolExecutor(1, "checkpoint")
+        self._writing: Future[None] | None = None
+
+    def __enter__(self) -> Checkpoints:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._writer.shutdown()
+        if kind is None:
+            self.finish()
+
+    def save(self, step: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+        """Begin to write a checkpoint, after which all but the last two are removed. `facts` must fit JSON.
+
+        The tensors may change as soon as this returns. Waits for the checkpoint before this one.
+        Raises CycleGANError where that could not be written or, keeping it, where a tensor is not finite.
+        """
+        self.finish()
+        for name, tensor in tensors.items():
+            if not tensor.isfinite().all():
+                raise CycleGANError(
+                    f"After update {step} {name} is not finite; the checkpoint before it is good. Start "
+                    "again with another seed, a smaller lr, or precision fp32."
+                )
+        from safetensors.torch import save
+
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        data = save(tensors, metadata={"facts": json.dumps(facts)})
+        self._writing = self._writer.submit(self._write, step, data)
+
+    def finish(self) -> None:
+        """Wait for the checkpoint that is being written; raises CycleGANError if that fails."""
+        if self._writing:
+            writing, self._writing = self._writing, None
+            writing.result()
+
+    def _write(self, step: int, data: bytes) -> None:
+        key = f"{self.folder}/{step:010d}-{_digest(data)}.safetensors"
+        self.store.write(key, data)
+        others = [found for found in self.all() if found.key != key]
+        # What claims to be further than this was passed over as damaged when the run went on.
+        damaged = [found for found in others if found.step >= step]
+        older = [found for found in others if found.step < step]
+        for checkpoint in damaged + older[KEEP - 1 :]:
+            self.store.delete(checkpoint.key)
+
+    def all(self) -> list[Checkpoint]:
+        """The checkpoints in this run's folder, the one with the most steps first."""
+        return _newest_first(self.store, f"{self.folder}/")
+
+    def others(self) -> bool:
+        """Whether the store holds checkpoints of any other run."""
+        return any(found.folder != self.folder for found in _newest_first(self.store, ""))
+
+    def load(
+        self, wanted: Schedule, steps_per_epoch: int
+    ) -> Iterator[tuple[dict[str, Tensor], dict[str, Any]]]:
+        """What the run can go on from, best first: tensors and facts of undamaged checkpoints.
+
+        These are its own, then those of runs that differ in their schedule only, as far as both schedules
+        agree. Damaged ones are passed over with a warning; a store that can't be read is an error, since
+        starting anew for want of a network would throw work away.
+        """
+        own, decisive = self.all(), self.folder.partition("-")[0]
+        others = []
+        for found in _newest_first(self.store, f"{decisive}-"):
+            schedule = parse(found.folder)
+            epochs = -(-found.step // steps_per_epoch)
+            fits = schedule and epochs <= wanted.epochs and schedule[1].agrees(wanted, epochs)
+            if fits and found.folder != self.folder:
+                others.append(found)
+        for found in [*own, *others]:
+            try:
+                content = _read(self.store.read(found.key), found.digest)
+            except NotFound:  # another process has removed it in the meantime
+                continue
+            except ValueError as error:
+                logger.warning("Checkpoint %s is damaged and passed over: %s", found.key, error)
+                continue
+            if found.folder != self.folder:
+                logger.info("Going on from %s, whose schedule was the same so far.", found.key)
+            yield content
+
+
+def _newest_first(store: Store, prefix: str) -> list[Checkpoint]:
+    found = []
+    for entry in store.list(prefix):
+        if name := _NAME.fullmatch(entry.key):
+            found.append(Checkpoint(entry.key, name["folder"], int(name["step"]), name["digest"]))
+    return sorted(found, key=lambda checkpoint: checkpoint.step, reverse=True)
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:16]
+
+
+def _read(data: bytes, digest: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    from safetensors.torch import load
+
+    if _digest(data) != digest:
+        raise ValueError("its content does not have the checksum in its name.")
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    return load(data), json.loads(header["__metadata__"]["facts"])

@@ -1,0 +1,113 @@
+"""One process at a time on a checkpoint folder.
+
+In a folder the kernel holds the lock and lets go when the process ends, however it ends. S3 has nothing like
+it, so there a small object says who is at work and is renewed while he is; one that was not renewed for a
+while belongs to a process that died, and is taken over.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from cyclegan.errors import CycleGANError
+from cyclegan.io.storage import FolderStore, NotFound, Store
+
+logger = logging.getLogger(__name__)
+
+RENEW_SECONDS = 15.0
+STALE_SECONDS = 60.0
+
+
+@contextmanager
+def locked(store: Store, folder: str) -> Iterator[None]:
+    """Hold the lock of `folder` within the block; raises CycleGANError if another process has it."""
+    holder = _folder_lock(store, folder) if isinstance(store, FolderStore) else _lease(store, folder)
+    with holder:
+        yield
+
+
+@contextmanager
+def _folder_lock(store: FolderStore, folder: str) -> Iterator[None]:
+    path = store.folder / folder
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        file = (path / ".lock").open("a")
+    except OSError as error:
+        raise CycleGANError(f"Cannot write checkpoints to {path}: {error.strerror}.") from None
+    with file:
+        try:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise CycleGANError(
+                f"Another process is training with the checkpoints in {path}: wait for it, or give another "
+                "folder by --checkpoints."
+            ) from None
+        except (ImportError, OSError):  # Windows, and network file systems without locks
+            logger.warning("%s cannot be locked: see to it that one process at a time uses it.", path)
+        for left in path.glob(".*.safetensors.*"):  # of a process killed while writing
+            left.unlink(missing_ok=True)
+        yield
+
+
+@contextmanager
+def _lease(store: Store, folder: str) -> Iterator[None]:
+    key, me = f"{folder}/lock.json", f"{socket.gethostname()} process {os.getpid()} {uuid.uuid4().hex[:8]}"
+    _wait_for_turn(store, key)
+    stop = threading.Event()
+
+    def renew() -> None:
+        while not stop.wait(RENEW_SECONDS):
+            with suppress(CycleGANError):  # the network may come back before the lease is stale
+                store.write(key, json.dumps({"holder": me, "beat": uuid.uuid4().hex}).encode())
+
+    store.write(key, json.dumps({"holder": me, "beat": uuid.uuid4().hex}).encode())
+    time.sleep(0.2)  # of two that came at the same moment, the one whose name stayed goes on
+    if _content(store, key).get("holder") != me:
+        raise CycleGANError(f"Another process has just begun to use the checkpoints in {store.uri}/{folder}.")
+    thread = threading.Thread(target=renew, daemon=True, name="checkpoint-lease")
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+        with suppress(CycleGANError):
+            store.delete(key)
+
+
+def _wait_for_turn(store: Store, key: str) -> None:
+    """Return once there is no lease, or one that nobody renews; clocks of other machines are not trusted."""
+    seen = _content(store, key)
+    if not seen:
+        return
+    logger.info("Waiting up to %.0f s to see whether %s is alive.", STALE_SECONDS, seen.get("holder"))
+    deadline = time.monotonic() + STALE_SECONDS
+    while time.monotonic() < deadline:
+        time.sleep(min(1.0, STALE_SECONDS / 10))
+        now = _content(store, key)
+        if not now:
+            return
+        if now != seen:
+            raise CycleGANError(
+                f"{now.get('holder')} is training with the checkpoints in {store.uri}: wait for it, or give "
+                "another place by --checkpoints."
+            )
+
+
+def _content(store: Store, key: str) -> dict[str, str]:
+    try:
+        return json.loads(store.read(key))
+    except NotFound:
+        return {}
+    except ValueError:
+        return {"holder": "an unknown process"}

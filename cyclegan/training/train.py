@@ -1,0 +1,154 @@
+"""The training step: from packed arrays to a model folder. Run the same command again to go on."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from cyclegan.data.packed import PackedImages
+from cyclegan.data.prepared import read_manifest
+from cyclegan.errors import enough_memory
+from cyclegan.io.storage import open_store
+from cyclegan.runtime.device import (
+    machine,
+    resolve_device,
+    resolve_precision,
+    resolve_threads,
+)
+from cyclegan.runtime.distributed import processes
+from cyclegan.runtime.signals import StopRequest
+from cyclegan.tracking.base import Tracker
+from cyclegan.tracking.runs import open_run
+from cyclegan.training.build import build_update, initial_state, load_encoders
+from cyclegan.training.checkpoints.checkpoints import Checkpoints
+from cyclegan.training.checkpoints.lock import locked
+from cyclegan.training.compile import Captured, compiled
+from cyclegan.training.loop import Trainer
+from cyclegan.training.memory import announce_memory
+from cyclegan.training.progress.reporter import Reporter
+from cyclegan.training.progress.samples import sample_images
+from cyclegan.training.schedule import Schedule
+from cyclegan.training.setup import Setup, sampling_of
+from cyclegan.training.state import State
+from cyclegan.training.update import Update
+
+if TYPE_CHECKING:
+    from cyclegan.evaluation.monitor import Monitor
+    from cyclegan.training.config import TrainConfig
+
+logger = logging.getLogger(__name__)
+
+
+def train(
+    prepared: Path, model: Path, config: TrainConfig, *, checkpoints: str = "outputs/checkpoints"
+) -> dict[str, float]:
+    """Train both generators on a prepared folder and write the model folder.
+
+    Goes on from the newest checkpoint under `checkpoints` (a folder or s3://…) that the same data and
+    parameters made; a finished run writes its model again. Returns the last mean of each loss,
+    `images_per_second` (pairs of an image of A and one of B), `epochs` and `steps`.
+    Raises UsageError for parameters that don't fit data or machine, Interrupted (exit code 128 + signal) when
+    SIGTERM or Ctrl-C ended it early with a checkpoint, CycleGANError when the losses cease to be numbers.
+    """
+    manifest = read_manifest(prepared)
+    device = resolve_device(config.device)
+    precision = resolve_precision(config.precision, device)
+    threads = resolve_threads(config.threads)
+    schedule = Schedule(config.epochs, config.decay_epochs, config.decay)
+    store = open_store(checkpoints)
+
+    with (
+        machine(device, threads=threads, deterministic=config.deterministic),
+        processes(device) as me,
+        StopRequest() as stop,
+        enough_memory(
+            "accumulate the batch in more parts, set recompute, or take a smaller crop_size or batch_size; "
+            "an estimate of what is needed stands at the beginning of the log"
+        ),
+    ):
+        sampling = sampling_of(config, manifest, me)
+        setup = Setup(config, prepared, manifest, device, precision, threads, me, sampling, schedule)
+        kept = Checkpoints(store, setup.fingerprint)
+        with locked(store, kept.folder) if me.first else nullcontext(), kept:
+            if me.first:
+                announce_memory(setup)
+            state = resume_or_begin(setup, kept, checkpoints)
+            return run(setup, state, kept, stop, model)
+
+
+def resume_or_begin(setup: Setup, kept: Checkpoints, checkpoints: str) -> State:
+    """The state in the newest checkpoint that fits, else as the seed and pretrained weights make it."""
+    state = initial_state(setup)
+    found = next(kept.load(setup.schedule, setup.steps), None)
+    if found:
+        tensors, facts = found
+        state.load(tensors, facts, setup.me)
+        logger.info("Going on after update %d of %d.", state.step, setup.total)
+    else:
+        if kept.others():
+            logger.info("The checkpoints in %s are of other parameters or data; starting anew.", checkpoints)
+        load_encoders(state.networks, setup.config)
+    for fact, now in {"CPU threads": setup.threads, "compiled networks": setup.compiled}.items():
+        if now != (before := state.facts.setdefault(fact, now)):
+            message = "The checkpoint was made with %s: %s, and now it is %s: rounding will differ."
+            logger.warning(message, fact, before, now)
+    return state
+
+
+def run(setup: Setup, state: State, kept: Checkpoints, stop: StopRequest, model: Path) -> dict[str, float]:
+    """Train from `state` to the end, as one MLflow run, and write the model folder; returns as `train`."""
+    update = fastest_update(setup, state)
+    images_a, images_b = (training_images(setup, end) for end in "AB")
+    samples = [samples_of(setup, end) for end in "AB"]
+    monitor = monitor_of(setup)
+    opened = open_run("train", run_id=state.facts.get("mlflow_run_id"), name=setup.name)
+    with opened if setup.me.first else nullcontext(Tracker()) as tracker:
+        state.facts["mlflow_run_id"] = tracker.run_id
+        tracker.params("train", setup.config)
+        tracker.dataset(setup.manifest)
+        batch_size, total = setup.config.batch_size, setup.total
+        report = Reporter(
+            tracker,
+            batch_size=batch_size,
+            total=total,
+            step=state.step,
+            samples=samples,
+            bar=setup.me.first,
+        )
+        trainer = Trainer(setup, state, update, images_a, images_b, kept, stop, tracker, report, monitor)
+        trainer.run()
+        if setup.me.first:
+            trainer.export(model)
+        return trainer.results()
+
+
+def fastest_update(setup: Setup, state: State) -> Update | Captured:
+    """The update of `state`, compiled and recorded as far as device and configuration allow."""
+    networks = compiled(state.networks) if setup.compiled else state.networks
+    update = build_update(setup.config, state, networks, setup.precision)
+    return Captured(update) if setup.captured else update
+
+
+def training_images(setup: Setup, end: str) -> PackedImages:
+    """What domain A or B is trained on."""
+    file, crop = setup.prepared / f"train{end}.npy", setup.config.crop_size
+    return PackedImages(file, setup.device, crop_size=crop, memory_format=setup.memory_format)
+
+
+def samples_of(setup: Setup, end: str) -> Tensor:
+    """The test images of domain A or B whose translations are shown, N×3×H×W in [-1, 1]."""
+    images = PackedImages(setup.prepared / f"test{end}.npy", setup.device)
+    return sample_images(images, setup.config.samples, setup.size)
+
+
+def monitor_of(setup: Setup) -> Monitor | None:
+    """What scores the generators during training, in the first process where that is asked for."""
+    if not (setup.config.evaluate_every and setup.me.first):
+        return None
+    from cyclegan.evaluation.monitor import Monitor
+
+    return Monitor(setup.prepared, size=min(setup.size), device=setup.device)

@@ -1,0 +1,215 @@
+"""One update of both generators and both discriminators: the whole of CycleGAN's arithmetic.
+
+Names follow arXiv 1703.10593 with G = `AtoB`, F = `BtoA`. Passes through one network are batched where they
+can be: normalisation works on each image by itself, so that changes no result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from cyclegan.runtime.distributed import average_gradients
+from cyclegan.training.image_pool import ImageBuffer
+from cyclegan.training.losses import Objective, adversarial, l1
+
+Order = Literal["generators_first", "discriminators_first"]
+DiscriminatorUpdates = Literal["joint", "separate"]
+
+# What an update reports, in this order. `real_A` and `fake_A` are D_A's mean scores.
+TERMS = (
+    *("adversarial_AtoB", "adversarial_BtoA", "cycle_A", "cycle_B", "identity_A", "identity_B"),
+    *("D_A", "D_B", "real_A", "fake_A", "real_B", "fake_B"),
+)
+
+
+class Networks(nn.Module):
+    """The four networks. `D_A` tells photographs of A from translations B→A, `D_B` the other way."""
+
+    def __init__(self, AtoB: nn.Module, BtoA: nn.Module, D_A: nn.Module, D_B: nn.Module) -> None:
+        super().__init__()
+        self.AtoB, self.BtoA, self.D_A, self.D_B = AtoB, BtoA, D_A, D_B
+
+    def generators(self) -> list[nn.Parameter]:
+        return [*self.AtoB.parameters(), *self.BtoA.parameters()]
+
+    def discriminators(self) -> list[nn.Parameter]:
+        return [*self.D_A.parameters(), *self.D_B.parameters()]
+
+
+class Translations(NamedTuple):
+    """G(a), F(b), F(a), G(b); without identity loss the last two are a and b themselves, their loss 0."""
+
+    fake_b: Tensor
+    fake_a: Tensor
+    same_a: Tensor
+    same_b: Tensor
+
+
+class Update:
+    """Calling it performs one update and returns the losses as one tensor, without waiting for the device."""
+
+    def __init__(
+        self,
+        networks: Networks,
+        generators: torch.optim.Optimizer,
+        discriminators: torch.optim.Optimizer,
+        buffer_a: ImageBuffer,
+        buffer_b: ImageBuffer,
+        *,
+        lambda_cycle: float = 10.0,
+        lambda_identity: float = 0.0,
+        objective: Objective = "least_squares",
+        order: Order = "generators_first",
+        discriminator_updates: DiscriminatorUpdates = "joint",
+        accumulate: int = 1,
+        precision: torch.dtype = torch.float32,
+    ) -> None:
+        """`generators` and `discriminators` are the optimisers of both networks of their kind."""
+        self.networks = networks
+        self.generators, self.discriminators = generators, discriminators
+        self.buffer_a, self.buffer_b = buffer_a, buffer_b
+        self.lambda_cycle, self.lambda_identity = lambda_cycle, lambda_identity
+        self.objective: Objective = objective
+        self.order, self.discriminator_updates = order, discriminator_updates
+        self.accumulate, self.precision = accumulate, precision
+
+    def __call__(self, a: Tensor, b: Tensor, rows_a: Tensor, rows_b: Tensor) -> Tensor:
+        """Images a, b: B×3×H×W in [-1, 1]; rows: B×(slot, keep, show old) for the buffers of both domains.
+
+        Returns the values of `TERMS` as they were when each loss was computed.
+        """
+        made = self.translate(a, b) if self.accumulate == 1 else None
+        if self.order == "generators_first":
+            of_generators, fake_a, fake_b = self.update_generators(a, b, made)
+            of_discriminators = self.update_discriminators(a, b, fake_a, fake_b, rows_a, rows_b)
+        else:
+            # The generators do not change in between, so the same translations serve both updates.
+            fake_a, fake_b = (made.fake_a, made.fake_b) if made else self.fakes(a, b)
+            of_discriminators = self.update_discriminators(a, b, fake_a, fake_b, rows_a, rows_b)
+            of_generators, _, _ = self.update_generators(a, b, made)
+        return torch.cat([of_generators, of_discriminators])
+
+    def translate(self, a: Tensor, b: Tensor) -> Translations:
+        """G(a), F(b) and, where the identity loss is used, G(b), F(a)."""
+        AtoB, BtoA = self.networks.AtoB, self.networks.BtoA
+        with self.arithmetic(a):
+            if not self.lambda_identity:
+                return Translations(fake_b=AtoB(a), fake_a=BtoA(b), same_a=a, same_b=b)
+            fake_b, same_b = AtoB(torch.cat([a, b])).chunk(2)
+            fake_a, same_a = BtoA(torch.cat([b, a])).chunk(2)
+        return Translations(fake_b, fake_a, same_a, same_b)
+
+    @torch.no_grad()
+    def fakes(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+        """F(b) and G(a) in parts, without what a backward pass would need."""
+        with self.arithmetic(a):
+            fake_a = torch.cat([self.networks.BtoA(part) for part in b.chunk(self.accumulate)])
+            fake_b = torch.cat([self.networks.AtoB(part) for part in a.chunk(self.accumulate)])
+        return fake_a, fake_b
+
+    def update_generators(
+        self, a: Tensor, b: Tensor, made: Translations | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Minimise L(G, F) of equation 3 over G and F; returns its terms and the detached F(b), G(a)."""
+        terms, fakes_a, fakes_b = [], [], []
+        with frozen(self.networks.D_A, self.networks.D_B):
+            for part_a, part_b in zip(a.chunk(self.accumulate), b.chunk(self.accumulate), strict=True):
+                x = made or self.translate(part_a, part_b)
+                part = self.generator_terms(part_a, part_b, x)
+                (self.generator_loss(part) / self.accumulate).backward()
+                terms.append(part.detach())
+                fakes_a.append(x.fake_a.detach())
+                fakes_b.append(x.fake_b.detach())
+        self._step(self.generators)
+        return torch.stack(terms).mean(0), torch.cat(fakes_a), torch.cat(fakes_b)
+
+    def generator_terms(self, a: Tensor, b: Tensor, x: Translations) -> Tensor:
+        """The six terms of the generators' objective, unweighted."""
+        n = self.networks
+        with self.arithmetic(a):
+            score_b, score_a = n.D_B(x.fake_b), n.D_A(x.fake_a)
+            cycled_a, cycled_b = n.BtoA(x.fake_b), n.AtoB(x.fake_a)
+        return torch.stack(
+            [
+                adversarial(score_b, real=True, objective=self.objective),  # L_GAN(G, D_B), equation 1
+                adversarial(score_a, real=True, objective=self.objective),  # L_GAN(F, D_A)
+                l1(cycled_a, a),  # ‖F(G(a)) − a‖₁, equation 2
+                l1(cycled_b, b),  # ‖G(F(b)) − b‖₁
+                l1(x.same_a, a),  # ‖F(a) − a‖₁, section 5.2
+                l1(x.same_b, b),  # ‖G(b) − b‖₁
+            ]
+        )
+
+    def generator_loss(self, terms: Tensor) -> Tensor:
+        """Equation 3 with the identity loss: L_GAN + λ_cycle·L_cyc + λ_identity·L_identity."""
+        gan, cycle, identity = terms.view(3, 2).sum(1)
+        return gan + self.lambda_cycle * cycle + self.lambda_identity * identity
+
+    def update_discriminators(
+        self, a: Tensor, b: Tensor, fake_a: Tensor, fake_b: Tensor, rows_a: Tensor, rows_b: Tensor
+    ) -> Tensor:
+        """Minimise equation 1 over D_A and D_B, on real images and on translations from the buffers."""
+        shown_a = self.buffer_a.exchange(fake_a.detach(), rows_a)
+        shown_b = self.buffer_b.exchange(fake_b.detach(), rows_b)
+        if self.discriminator_updates == "joint":
+            terms = self._discriminate([a, shown_a], [b, shown_b], [True, False], weight=0.5)
+        else:
+            real = self._discriminate([a], [b], [True], weight=1.0)
+            fake = self._discriminate([shown_a], [shown_b], [False], weight=1.0)
+            terms = torch.cat([real, fake], dim=1)
+        losses, scores = terms  # each (real A, real B, fake A, fake B)
+        halves = losses.view(2, 2).mean(0)
+        return torch.cat([halves, scores.view(2, 2).T.flatten()])
+
+    def _discriminate(
+        self, images_a: list[Tensor], images_b: list[Tensor], real: list[bool], *, weight: float
+    ) -> Tensor:
+        """One step of both discriminators; returns 2 × (kind, domain): losses and mean scores."""
+        terms = []
+        chunked_a = [images.chunk(self.accumulate) for images in images_a]
+        chunked_b = [images.chunk(self.accumulate) for images in images_b]
+        for part_a, part_b in zip(zip(*chunked_a, strict=True), zip(*chunked_b, strict=True), strict=True):
+            with self.arithmetic(part_a[0]):
+                scores_a = self.networks.D_A(torch.cat(part_a)).chunk(len(real))
+                scores_b = self.networks.D_B(torch.cat(part_b)).chunk(len(real))
+            scores = [score for pair in zip(scores_a, scores_b, strict=True) for score in pair]
+            kinds = [kind for kind in real for _ in range(2)]
+            losses = torch.stack(
+                [
+                    adversarial(score, real=kind, objective=self.objective)
+                    for score, kind in zip(scores, kinds, strict=True)
+                ]
+            )
+            (losses.sum() * weight / self.accumulate).backward()
+            means = torch.stack([score.detach().to(losses.dtype).mean() for score in scores])
+            terms.append(torch.stack([losses.detach(), means]))
+        self._step(self.discriminators)
+        return torch.stack(terms).mean(0)
+
+    def _step(self, optimiser: torch.optim.Optimizer) -> None:
+        average_gradients([p for group in optimiser.param_groups for p in group["params"]])
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+
+    def arithmetic(self, like: Tensor) -> AbstractContextManager[object]:
+        """Autocast to the chosen precision on the device of `like`."""
+        if self.precision is torch.float32:
+            return nullcontext()
+        return torch.autocast(like.device.type, dtype=self.precision)
+
+
+@contextmanager
+def frozen(*networks: nn.Module) -> Iterator[None]:
+    """Within the block no gradients are computed for the networks' own weights."""
+    for network in networks:
+        network.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for network in networks:
+            network.requires_grad_(True)
