@@ -54,6 +54,7 @@ lint: $(READY)  ## ruff, types, and whether the compiled pipelines are current
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 	$(BIN)/python -m pipeline compile --check
 
 format: $(READY)  ## rewrite the code in the house format

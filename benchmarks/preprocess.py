@@ -24,7 +24,7 @@ import numpy as np
 from PIL import Image
 
 from cyclegan.data.config import PreprocessConfig
-from cyclegan.data.layout import DOMAINS, is_image, list_files
+from cyclegan.data.layout import SUBSETS, is_image, list_files
 from cyclegan.data.preprocess.preprocess import preprocess
 from cyclegan.io.files import write_json
 from cyclegan.runtime.cpu import available_cores
@@ -57,7 +57,7 @@ def cpu_seconds() -> float:
 
 def plain_loop(raw: Path, size: int) -> int:
     count = 0
-    for domain in DOMAINS:
+    for domain in SUBSETS:
         rows = []
         for name in list_files(raw / domain):
             if is_image(name):
@@ -70,7 +70,7 @@ def plain_loop(raw: Path, size: int) -> int:
 
 def many_images(raw: Path, target: Path, count: int) -> None:
     """A dataset of `count` images by linking those of `raw` under many names."""
-    for domain in DOMAINS:
+    for domain in SUBSETS:
         (target / domain).mkdir(parents=True)
         files = [raw / domain / name for name in list_files(raw / domain)][:100]
         for i in range(count if domain == "trainA" else len(files)):

@@ -33,7 +33,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from cyclegan.cli.params import config_from
-from cyclegan.data.layout import DOMAINS
+from cyclegan.data.layout import SUBSETS
 from cyclegan.data.prepared import Manifest
 from cyclegan.io.files import write_json
 from cyclegan.networks import build_discriminator, build_generator
@@ -41,7 +41,7 @@ from cyclegan.runtime.device import resolve_device, resolve_precision, resolve_t
 from cyclegan.runtime.distributed import Processes
 from cyclegan.training.build import initial_state
 from cyclegan.training.config import TrainConfig
-from cyclegan.training.image_pool import ImageBuffer
+from cyclegan.training.image_pool import ImagePool
 from cyclegan.training.schedule import Schedule
 from cyclegan.training.setup import Setup, sampling_of
 from cyclegan.training.train import fastest_update, training_images
@@ -56,7 +56,7 @@ COLUMNS = {
     "share_of_peak": "of peak",
     "gigabytes": "GB",
 }
-CASES = (("resnet", "patchgan", 1), ("resnet", "patchgan", 4), ("vgg_unet", "author", 4))
+CASES = (("resnet", "patchgan", 1), ("resnet", "patchgan", 4), ("vgg_unet", "strided", 4))
 
 
 def networks(generator: str, discriminator: str) -> Networks:
@@ -70,8 +70,8 @@ class Plain:
 
     def __init__(self, n: Networks, files: list[bytes], batch: int, size: int, device: torch.device) -> None:
         self.n, self.files, self.batch, self.size, self.device = n.to(device), files, batch, size, device
-        self.g = torch.optim.Adam(n.generators(), lr=LR, betas=BETAS)
-        self.d = torch.optim.Adam(n.discriminators(), lr=LR, betas=BETAS)
+        self.g = torch.optim.Adam(n.generator_parameters(), lr=LR, betas=BETAS)
+        self.d = torch.optim.Adam(n.discriminator_parameters(), lr=LR, betas=BETAS)
         self.pools: tuple[list[Tensor], list[Tensor]] = ([], [])
         self.square, self.absolute = nn.MSELoss(), nn.L1Loss()
 
@@ -109,7 +109,7 @@ class Plain:
         G, F, D_A, D_B = self.n.AtoB, self.n.BtoA, self.n.D_A, self.n.D_B
         fake_b, fake_a = G(a), F(b)
         cycled_a, cycled_b = F(fake_b), G(fake_a)
-        for p in self.n.discriminators():
+        for p in self.n.discriminator_parameters():
             p.requires_grad = False
         self.g.zero_grad()
         terms = [self.gan(D_B(fake_b), 1.0), self.gan(D_A(fake_a), 1.0)]
@@ -117,7 +117,7 @@ class Plain:
         terms += [self.absolute(F(a), a) * LAMBDA_IDENTITY, self.absolute(G(b), b) * LAMBDA_IDENTITY]
         torch.stack(terms).sum().backward()
         self.g.step()
-        for p in self.n.discriminators():
+        for p in self.n.discriminator_parameters():
             p.requires_grad = True
         self.d.zero_grad()
         for D, real, fake, pool in ((D_A, a, fake_a, self.pools[0]), (D_B, b, fake_b, self.pools[1])):
@@ -135,7 +135,7 @@ class Ours:
         count, height, width, _ = images.shape
         me = Processes()
         with tempfile.TemporaryDirectory() as name:
-            for domain in DOMAINS:
+            for domain in SUBSETS:
                 np.save(Path(name) / f"{domain}.npy", images.numpy())
             manifest = Manifest(
                 uri="random",
@@ -143,7 +143,7 @@ class Ours:
                 paired=False,
                 height=height,
                 width=width,
-                domains={domain: {"count": count, "names": []} for domain in DOMAINS},
+                domains={domain: {"count": count, "names": []} for domain in SUBSETS},
             )
             self.setup = Setup(
                 config,
@@ -166,11 +166,11 @@ class Ours:
         for epoch in itertools.count():
             plan = self.setup.sampling.plan(epoch)
             rows = (plan.a.to(self.a.images.device), plan.b.to(self.b.images.device))
-            yield from zip(*rows, plan.buffer_a.to(device), plan.buffer_b.to(device), strict=True)
+            yield from zip(*rows, plan.slots_a.to(device), plan.slots_b.to(device), strict=True)
 
     def __call__(self) -> None:
-        rows_a, rows_b, buffer_a, buffer_b = next(self.plan)
-        self.update(self.a.batch(rows_a), self.b.batch(rows_b), buffer_a, buffer_b)
+        rows_a, rows_b, pool_a, pool_b = next(self.plan)
+        self.update(self.a.batch(rows_a), self.b.batch(rows_b), pool_a, pool_b)
 
 
 def seconds(step: Callable[[], object], device: torch.device, repeats: int) -> tuple[float, float]:
@@ -208,9 +208,10 @@ def flops(generator: str, discriminator: str, batch: int, size: int) -> float:
     """TFLOP of one update."""
     with torch.device("meta"):
         n = networks(generator, discriminator)
-        empty = ImageBuffer(batch, 0, size, size, torch.device("meta"))
-        generators, discriminators = torch.optim.SGD(n.generators()), torch.optim.SGD(n.discriminators())
-        update = Update(n, generators, discriminators, empty, empty, lambda_identity=LAMBDA_IDENTITY)
+        empty = ImagePool(batch, 0, size, size, torch.device("meta"))
+        opt_G = torch.optim.SGD(n.generator_parameters())
+        opt_D = torch.optim.SGD(n.discriminator_parameters())
+        update = Update(n, opt_G, opt_D, empty, empty, lambda_identity=LAMBDA_IDENTITY)
         image, rows = torch.empty(batch, 3, size, size), torch.empty(batch, 3, dtype=torch.int64)
         with FlopCounterMode(display=False) as counter:
             update(image, image, rows, rows)
@@ -250,7 +251,7 @@ def step_of(kind: str, case: tuple[str, str, int], size: int, device: torch.devi
             "crop_size": size,
             "lambda_cycle": LAMBDA_CYCLE,
             "lambda_identity": LAMBDA_IDENTITY,
-            "buffer_size": SLOTS,
+            "pool_size": SLOTS,
             "lr": LR,
             "precision": "bf16" if "bf16" in kind else "fp32",
             # `auto` compiles nothing in so short a run, but records a graph on a GPU.

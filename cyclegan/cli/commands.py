@@ -227,7 +227,7 @@ class ImportWeights:
         import_weights(self.out, self.config)
 
 
-VERBS: dict[str, type] = {
+COMMANDS: dict[str, type] = {
     "run": Run,
     "fetch": Fetch,
     "inspect": Inspect,

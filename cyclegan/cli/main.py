@@ -65,9 +65,9 @@ def parse(verb: str, args: Sequence[str]) -> Any:
     """Build the command object of `verb` from its arguments; exits with 2 on an unknown or malformed flag."""
     import tyro
 
-    from cyclegan.cli.commands import VERBS
+    from cyclegan.cli.commands import COMMANDS
 
-    command = VERBS[verb]
+    command = COMMANDS[verb]
     params, rest = _take_params_file(list(args))
     default = _defaults(command, params) if params else None
     parsed = tyro.cli(
@@ -80,19 +80,19 @@ def parse(verb: str, args: Sequence[str]) -> Any:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit code."""
     args = list(sys.argv[1:] if argv is None else argv)
-    from cyclegan.cli.commands import VERBS
+    from cyclegan.cli.commands import COMMANDS
 
     if not args or args[0] in {"-h", "--help", "help"}:
-        print(_overview(VERBS))
+        print(_overview(COMMANDS))
         return 0
     if args[0] in {"-V", "--version"}:
         print(__version__)
         return 0
     verb = args[0]
-    if verb not in VERBS:
+    if verb not in COMMANDS:
         from difflib import get_close_matches
 
-        close = get_close_matches(verb, VERBS, n=1)
+        close = get_close_matches(verb, COMMANDS, n=1)
         hint = f"did you mean '{close[0]}'?" if close else "`cyclegan --help` lists the verbs."
         print(f"cyclegan: there is no verb '{verb}'; {hint}", file=sys.stderr)
         return 2

@@ -14,7 +14,7 @@ from cyclegan.errors import UsageError
 
 logger = logging.getLogger(__name__)
 
-DOMAINS = ("trainA", "trainB", "testA", "testB")
+SUBSETS = ("trainA", "trainB", "testA", "testB")
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif"}
 )

@@ -52,14 +52,14 @@ def shuffled(count: int, start: int, length: int, seed: int, domain: int) -> Ten
 class Plan:
     """An epoch's choices as int64 tables.
 
-    `a`, `b`: steps × batch × (image, top, left, mirrored). `buffer_a`, `buffer_b`: steps × batch × (slot,
-    keep, show old), one row for each translation that enters the image buffer.
+    `a`, `b`: steps × batch × (image, top, left, mirrored). `slots_a`, `slots_b`: steps × batch × (slot,
+    keep, show old), one row for each translation that enters the image pool.
     """
 
     a: Tensor
     b: Tensor
-    buffer_a: Tensor
-    buffer_b: Tensor
+    slots_a: Tensor
+    slots_b: Tensor
 
     @property
     def steps(self) -> int:
@@ -67,7 +67,7 @@ class Plan:
 
     def part(self, rank: int, world: int) -> Plan:
         """What the process `rank` of `world` works on: an equal run of places in every batch."""
-        tables = (self.a, self.b, self.buffer_a, self.buffer_b)
+        tables = (self.a, self.b, self.slots_a, self.slots_b)
         return Plan(*(table.chunk(world, dim=1)[rank] for table in tables))
 
 
@@ -85,7 +85,7 @@ class Sampling:
     epoch_size: EpochSize
     seed: int
     lane_slots: int
-    """Slots of the image buffer for each place in the batch; 0 without buffer."""
+    """Slots of the image pool for each place in the batch; 0 without a pool."""
 
     def __post_init__(self) -> None:
         if self.crop_size > min(self.image_height, self.image_width):
@@ -113,8 +113,8 @@ class Sampling:
         return Plan(
             self._images(epoch, self.count_a, domain=0),
             self._images(epoch, self.count_b, domain=1),
-            self._buffer(epoch, domain=0),
-            self._buffer(epoch, domain=1),
+            self._slots(epoch, domain=0),
+            self._slots(epoch, domain=1),
         )
 
     def _images(self, epoch: int, count: int, domain: int) -> Tensor:
@@ -129,7 +129,7 @@ class Sampling:
             mirrored = torch.randint(2, (length,), generator=chance)
         return torch.stack([index, top, left, mirrored], dim=1).view(self.steps, self.batch_size, 4)
 
-    def _buffer(self, epoch: int, domain: int) -> Tensor:
+    def _slots(self, epoch: int, domain: int) -> Tensor:
         """Fill the slots in turn; then, with even chance, show a random old image and keep the new one."""
         shape = (self.steps, self.batch_size)
         if not self.lane_slots:

@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypedDict
 
-from cyclegan.data.layout import DOMAINS
+from cyclegan.data.layout import SUBSETS
 from cyclegan.errors import UsageError
 from cyclegan.io.files import read_json
 
 MANIFEST_FILE = "manifest.json"
 
 
-class Domain(TypedDict):
+class Subset(TypedDict):
     """One packed array: number of images and their file names, in the order of the rows."""
 
     count: int
@@ -33,7 +33,7 @@ class Manifest:
     """Whether row i of testA and row i of testB show the same."""
     height: int
     width: int
-    domains: dict[str, Domain]
+    domains: dict[str, Subset]
     rejected: list[dict[str, str]] = field(default_factory=list)
     """{"file", "reason"} of every image left out."""
     duplicates: list[dict[str, str]] = field(default_factory=list)
@@ -55,7 +55,7 @@ def read_manifest(prepared: Path) -> Manifest:
     names = {f.name for f in dataclasses.fields(Manifest)}
     try:
         manifest = Manifest(**{key: value for key, value in read_json(path).items() if key in names})
-        for domain in DOMAINS:
+        for domain in SUBSETS:
             _check_array(prepared / f"{domain}.npy", manifest, domain)
     except (ValueError, TypeError, KeyError, AttributeError):
         raise UsageError(f"{path} is damaged: run `cyclegan preprocess` again.") from None

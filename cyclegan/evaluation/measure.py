@@ -27,7 +27,7 @@ from cyclegan.evaluation.distances import (
 )
 from cyclegan.evaluation.features import Extractor, load_extractor
 from cyclegan.evaluation.paired import Values
-from cyclegan.evaluation.translations import ENDS, Domain, TestSet, Translations, load_test_sets, translate
+from cyclegan.evaluation.translations import ENDS, Domain, EvalImages, Translations, load_test_sets, translate
 from cyclegan.model import DIRECTIONS, Direction, Model
 
 logger = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ class Evaluation:
     manifest: Manifest
     model: Model
     extractor: Extractor
-    sets: dict[Domain, TestSet]
+    sets: dict[Domain, EvalImages]
     translations: dict[Direction, Translations]
     scores: dict[str, float] = field(default_factory=dict)
     """Name to value: all finite."""

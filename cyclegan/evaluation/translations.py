@@ -25,7 +25,7 @@ OTHER: dict[Direction, Direction] = {"AtoB": "BtoA", "BtoA": "AtoB"}
 
 
 @dataclass(frozen=True)
-class TestSet:
+class EvalImages:
     """Test images of one domain, uint8 N×H×W×3, and the names of their files."""
 
     __test__ = False  # pytest takes classes by this name for tests
@@ -48,12 +48,12 @@ class Translations:
 
 def load_test_sets(
     prepared: Path, manifest: Manifest, size: int, *, max_images: int = 0, seed: int = 0
-) -> dict[Domain, TestSet]:
+) -> dict[Domain, EvalImages]:
     """Both test sets, or `max_images` of each drawn by `seed` (the same rows of pairs), at size×size pixels.
 
     Raises UsageError if a domain has fewer than 2 images, since a covariance needs two.
     """
-    sets: dict[Domain, TestSet] = {}
+    sets: dict[Domain, EvalImages] = {}
     for offset, domain in enumerate(ENDS["AtoB"]):
         packed = np.load(prepared / f"test{domain}.npy", mmap_mode="r")
         rows = choose(len(packed), max_images, seed if manifest.paired else seed + offset)
@@ -62,12 +62,12 @@ def load_test_sets(
                 f"test{domain} of {prepared} gives {len(rows)} images to evaluate on: at least 2 are needed."
             )
         names = manifest.domains[f"test{domain}"]["names"]
-        sets[domain] = TestSet(resize(np.asarray(packed[rows]), size, size), [names[i] for i in rows])
+        sets[domain] = EvalImages(resize(np.asarray(packed[rows]), size, size), [names[i] for i in rows])
     return sets
 
 
 def translate(
-    model: Model, direction: Direction, sets: dict[Domain, TestSet], batch_size: int, device: torch.device
+    model: Model, direction: Direction, sets: dict[Domain, EvalImages], batch_size: int, device: torch.device
 ) -> Translations:
     """Translate a direction's source images, there and back, and its target images onto themselves.
 

@@ -32,7 +32,7 @@ LONGEST_PAUSE = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Patience:
+class RetryPolicy:
     """How long to try: up to `retries` attempts in a row that bring nothing new; times in seconds."""
 
     retries: int = 5
@@ -41,7 +41,7 @@ class Patience:
     max_bytes: int = 100 << 30
 
 
-def download(url: str, path: Path, patience: Patience | None = None) -> str:
+def download(url: str, path: Path, patience: RetryPolicy | None = None) -> str:
     """Write what `url` serves to the file `path` and return its SHA-256.
 
     Continues where a connection broke off when the server can and the file is still the same, else begins
@@ -49,7 +49,7 @@ def download(url: str, path: Path, patience: Patience | None = None) -> str:
     for. Raises NotFound for 404 and 410, CycleGANError otherwise, naming `url` less its secrets; `path` is
     then gone.
     """
-    transfer = _Transfer(url, path, patience or Patience())
+    transfer = _Transfer(url, path, patience or RetryPolicy())
     try:
         return transfer.run()
     except BaseException:
@@ -68,7 +68,7 @@ class _Broken(Exception):
 class _Transfer:
     """One download over as many connections as it takes."""
 
-    def __init__(self, url: str, path: Path, patience: Patience) -> None:
+    def __init__(self, url: str, path: Path, patience: RetryPolicy) -> None:
         self.url, self.path, self.patience = url, path, patience
         self.name = redact(url)
         self.opener, self.plain_url, self.headers = _opener(url)

@@ -42,9 +42,9 @@ def obtain(address: str, path: Path, *, advice: str) -> None:
             bucket, _, key = address.rpartition("/")
             open_store(bucket).get(key, path)
         elif address.startswith(("https://", "http://")):
-            from cyclegan.io.download import Patience, download
+            from cyclegan.io.download import RetryPolicy, download
 
-            download(address, path, Patience(retries=2))
+            download(address, path, RetryPolicy(retries=2))
         else:
             raise UsageError(f"The address {address} is none of: a file, https://, s3://.")
     except UsageError:

@@ -17,7 +17,7 @@ GENERATORS: dict[str, type[nn.Module]] = {
     "resnet": ResnetGenerator,
     "unet": UnetGenerator,
 }
-DISCRIMINATORS: dict[str, type[nn.Module]] = {"patchgan": PatchGAN, "author": AuthorDiscriminator}
+DISCRIMINATORS: dict[str, type[nn.Module]] = {"patchgan": PatchGAN, "strided": AuthorDiscriminator}
 
 __all__ = [
     "AuthorDiscriminator",

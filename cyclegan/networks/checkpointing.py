@@ -7,16 +7,16 @@ from torch.utils.checkpoint import checkpoint
 
 
 class Recomputable(nn.Module):
-    """A network that can trade time for memory: with `recompute` set, segments are computed twice.
+    """A network that can trade time for memory: `gradient_checkpointing` computes its segments twice.
 
     The results are the same to the bit; a training update takes about a third longer.
     """
 
-    recompute: bool = False
+    gradient_checkpointing: bool = False
 
     def segment(self, layer: nn.Module, x: Tensor) -> Tensor:
-        """Apply `layer` to `x`, remembering no activation inside it when `recompute` is set."""
-        if self.recompute and self.training:
+        """Apply `layer` to `x`, remembering no activation inside it when `gradient_checkpointing` is set."""
+        if self.gradient_checkpointing and self.training:
             # The networks draw no random numbers, so there is no generator state to keep.
             return checkpoint(layer, x, use_reentrant=False, preserve_rng_state=False)
         return layer(x)

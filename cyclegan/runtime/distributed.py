@@ -24,29 +24,29 @@ class Processes:
     """This process and how many there are."""
 
     rank: int = 0
-    world: int = 1
+    world_size: int = 1
 
     @property
-    def first(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this is the one process that writes logs, checkpoints and the model."""
         return self.rank == 0
 
 
 @contextmanager
-def processes(device: torch.device) -> Iterator[Processes]:
+def process_group(device: torch.device) -> Iterator[Processes]:
     """Join the processes that torchrun started, of which the first alone logs; alone without torchrun."""
     if "RANK" not in os.environ or int(os.environ.get("WORLD_SIZE", 1)) == 1:
         yield Processes()
         return
     backend = "nccl" if device.type == "cuda" else "gloo"
     dist.init_process_group(backend, timeout=timedelta(minutes=30))
-    me = Processes(dist.get_rank(), dist.get_world_size())
+    group = Processes(dist.get_rank(), dist.get_world_size())
     logger = logging.getLogger("cyclegan")
     level = logger.level
-    if not me.first:
+    if not group.is_main:
         logger.setLevel(logging.ERROR)
     try:
-        yield me
+        yield group
     finally:
         logger.setLevel(level)
         dist.destroy_process_group()

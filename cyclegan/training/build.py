@@ -8,8 +8,8 @@ import torch
 
 from cyclegan.networks import VggUnet, build_discriminator, build_generator
 from cyclegan.networks.checkpointing import Recomputable
-from cyclegan.training.ema import Average
-from cyclegan.training.image_pool import ImageBuffer
+from cyclegan.training.ema import EMA
+from cyclegan.training.image_pool import ImagePool
 from cyclegan.training.pretrained import load_encoder
 from cyclegan.training.state import State
 from cyclegan.training.update import Networks, Update
@@ -29,12 +29,12 @@ def build_networks(config: TrainConfig) -> Networks:
     )
     for generator in (networks.AtoB, networks.BtoA):
         assert isinstance(generator, Recomputable)
-        generator.recompute = config.recompute
+        generator.gradient_checkpointing = config.gradient_checkpointing
     return networks
 
 
 def initial_state(setup: Setup) -> State:
-    """Networks as the seed makes them, their optimisers, empty buffers."""
+    """Networks as the seed makes them, their optimisers, empty image pools."""
     config, device, capturable = setup.config, setup.device, setup.captured
     torch.manual_seed(config.seed)
     networks = build_networks(config)
@@ -46,16 +46,16 @@ def initial_state(setup: Setup) -> State:
         betas = (config.beta1, config.beta2)
         return torch.optim.Adam(parameters, lr, betas, fused=device.type != "mps", capturable=capturable)
 
-    def buffer() -> ImageBuffer:
-        return ImageBuffer(setup.batch, setup.sampling.lane_slots, *setup.size, device)
+    def pool() -> ImagePool:
+        return ImagePool(setup.batch, setup.sampling.lane_slots, *setup.size, device)
 
     return State(
         networks=networks,
-        generators=adam(networks.generators()),
-        discriminators=adam(networks.discriminators()),
-        buffer_a=buffer(),
-        buffer_b=buffer(),
-        average=Average(networks, config.ema) if config.ema else None,
+        opt_G=adam(networks.generator_parameters()),
+        opt_D=adam(networks.discriminator_parameters()),
+        pool_a=pool(),
+        pool_b=pool(),
+        ema=EMA(networks, config.ema) if config.ema else None,
     )
 
 
@@ -63,16 +63,16 @@ def build_update(config: TrainConfig, state: State, networks: Networks, precisio
     """The update that changes `state`, computed by its networks or by their compiled form."""
     return Update(
         networks,
-        state.generators,
-        state.discriminators,
-        state.buffer_a,
-        state.buffer_b,
+        state.opt_G,
+        state.opt_D,
+        state.pool_a,
+        state.pool_b,
         lambda_cycle=config.lambda_cycle,
         lambda_identity=config.lambda_identity,
         objective=config.objective,
         order=config.order,
         discriminator_updates=config.discriminator_updates,
-        accumulate=config.accumulate,
+        accumulation_steps=config.accumulation_steps,
         precision=precision,
     )
 

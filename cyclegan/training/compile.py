@@ -23,7 +23,7 @@ WORTH_COMPILING = 5000
 WARM_UP = 3
 
 
-def compiles(wanted: str, device: torch.device, updates: int) -> bool:
+def should_compile(wanted: str, device: torch.device, updates: int) -> bool:
     """Whether to compile for a run of so many updates. `auto`: long runs on CUDA, where that is possible.
 
     Nothing that changes during a run decides it, so what goes on from a checkpoint computes as before.
@@ -32,7 +32,7 @@ def compiles(wanted: str, device: torch.device, updates: int) -> bool:
     worth = wanted == "auto" and device.type == "cuda" and updates >= WORTH_COMPILING
     if not (worth or wanted == "on"):
         return False
-    lack = lacking(device)
+    lack = missing_toolchain(device)
     if lack and wanted == "on":
         raise UsageError(f"compile = on needs {lack}, not to be found here: give compile = auto or off.")
     if lack:
@@ -40,7 +40,7 @@ def compiles(wanted: str, device: torch.device, updates: int) -> bool:
     return not lack
 
 
-def lacking(device: torch.device) -> str:
+def missing_toolchain(device: torch.device) -> str:
     """What torch.compile needs for `device` and this machine lacks; empty where nothing is missing."""
     if device.type != "cuda":
         return "" if any(map(shutil.which, ("c++", "g++", "clang++"))) else "a C++ compiler"
@@ -65,7 +65,7 @@ def compiled(networks: Networks) -> Networks:
     return Networks(*map(one, (networks.AtoB, networks.BtoA, networks.D_A, networks.D_B)))
 
 
-class Captured:
+class CudaGraphUpdate:
     """An update recorded as a CUDA graph, for fixed shapes and one process.
 
     The first updates run as usual, on a stream of their own as recording demands, so that libraries choose
@@ -80,9 +80,9 @@ class Captured:
         self.inputs: list[Tensor] = []
         self.losses = torch.empty(0)
 
-    def __call__(self, a: Tensor, b: Tensor, rows_a: Tensor, rows_b: Tensor) -> Tensor:
+    def __call__(self, a: Tensor, b: Tensor, slots_a: Tensor, slots_b: Tensor) -> Tensor:
         """As `Update.__call__`."""
-        inputs = (a, b, rows_a, rows_b)
+        inputs = (a, b, slots_a, slots_b)
         if self.done < WARM_UP:
             self.done += 1
             return self._on_side_stream(inputs)

@@ -29,7 +29,7 @@ class TrainConfig:
     """Initial weights of the encoder of `vgg_unet`: imagenet (by torchvision), none, or a file or URI."""
     weights_partial: bool = False
     """Accept `weights` that lack some of the encoder's layers; those start at random."""
-    discriminator: Literal["patchgan", "author"] = "author"
+    discriminator: Literal["patchgan", "strided"] = "strided"
     """The paper's PatchGAN, or the author's: norm after the activation, four strides."""
     discriminator_layers: int = 3
     """Strided layers of `patchgan`: 3 give patches of 70×70 pixels."""
@@ -47,7 +47,7 @@ class TrainConfig:
     """Which pair of networks an update changes first."""
     discriminator_updates: Literal["joint", "separate"] = "joint"
     """One step on half the sum of real and fake loss, or a step on each at full weight."""
-    buffer_size: int = 50
+    pool_size: int = 50
     """Former translations kept to train the discriminators on; 0 shows them the newest only."""
 
     # --- data
@@ -61,7 +61,7 @@ class TrainConfig:
     # --- optimisation
     batch_size: int = 1
     """Images of each domain in an update, over all processes together."""
-    accumulate: int = 1
+    accumulation_steps: int = 1
     """Compute an update's batch in this many parts, to save memory."""
     epochs: int = 100
     """Epochs at the full learning rate."""
@@ -91,7 +91,7 @@ class TrainConfig:
     """On GPUs, only algorithms that give the same bits again (CPU runs always do)."""
     threads: int = 0
     """CPU threads; 0 takes OMP_NUM_THREADS, or else what the container may use."""
-    recompute: bool = False
+    gradient_checkpointing: bool = False
     """Recompute the generators' activations in the backward pass: less memory, a third more time."""
 
     # --- watching
@@ -112,9 +112,9 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         positive = ("blocks", "depth", "width", "discriminator_layers", "discriminator_width", "batch_size")
-        for name in (*positive, "accumulate", "log_every", "checkpoint_every", "lr"):
+        for name in (*positive, "accumulation_steps", "log_every", "checkpoint_every", "lr"):
             _require(getattr(self, name) > 0, name, getattr(self, name), "must be positive")
-        natural = ("lambda_cycle", "lambda_identity", "buffer_size", "crop_size", "epochs", "decay_epochs")
+        natural = ("lambda_cycle", "lambda_identity", "pool_size", "crop_size", "epochs", "decay_epochs")
         for name in (*natural, "sample_every", "samples", "evaluate_every", "patience", "threads", "seed"):
             _require(getattr(self, name) >= 0, name, getattr(self, name), "must not be negative")
         for name in ("beta1", "beta2", "ema"):
@@ -124,7 +124,10 @@ class TrainConfig:
             self.checkpoint_minutes > 0, "checkpoint_minutes", self.checkpoint_minutes, "must be positive"
         )
         _require(
-            self.batch_size % self.accumulate == 0, "accumulate", self.accumulate, "must divide batch_size"
+            self.batch_size % self.accumulation_steps == 0,
+            "accumulation_steps",
+            self.accumulation_steps,
+            "must divide batch_size",
         )
         if self.patience and not self.evaluate_every:
             raise UsageError("patience needs evaluate_every: without evaluations nothing tells when to stop.")

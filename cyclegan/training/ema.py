@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from cyclegan.training.update import Networks
 
 
-class Average(nn.Module):
+class EMA(nn.Module):
     """Exponential moving average of both generators' weights: w̄ ← βw̄ + (1 − β)w after every update."""
 
     def __init__(self, networks: Networks, decay: float) -> None:
@@ -24,5 +24,5 @@ class Average(nn.Module):
         """Take in the weights after update `step`; β grows to `decay`, so that the start is forgotten."""
         decay = min(self.decay, step / (step + 9))
         averages: list[Tensor] = list(self.parameters())
-        weights: list[Tensor] = list(networks.generators())
+        weights: list[Tensor] = list(networks.generator_parameters())
         torch._foreach_lerp_(averages, weights, 1 - decay)

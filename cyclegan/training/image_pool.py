@@ -1,4 +1,4 @@
-"""The image buffer: discriminators also see translations of earlier generators (Shrivastava et al., 2017)."""
+"""The image pool: discriminators also see translations of earlier generators (Shrivastava et al., 2017)."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 
 
-def lane_slots(buffer_size: int, batch_size: int) -> int:
-    """Slots for each place in a batch, so that all together hold at least `buffer_size` images."""
-    return -(-buffer_size // batch_size)
+def lane_slots(pool_size: int, batch_size: int) -> int:
+    """Slots for each place in a batch, so that all together hold at least `pool_size` images."""
+    return -(-pool_size // batch_size)
 
 
-class ImageBuffer:
+class ImagePool:
     """Former translations, B lanes × slots × 3 × H × W: the i-th image of every batch has a lane of its own.
 
     With batch size 1 this is the paper's buffer. With larger batches an image stays for as many updates as in

@@ -34,7 +34,7 @@ def train_everywhere(
     if count is None:
         chosen = config.device in ("auto", "cuda") and "RANK" not in os.environ
         count = torch.cuda.device_count() if chosen else 1
-        if count > 1 and config.batch_size % (count * config.accumulate):
+        if count > 1 and config.batch_size % (count * config.accumulation_steps):
             message = "batch_size = %d can't be divided among %d GPUs: only one of them is used."
             logger.warning(message, config.batch_size, count)
             count = 1

@@ -50,7 +50,7 @@ class Trainer:
     def run(self) -> None:
         """All epochs that are left; raises Interrupted, with a checkpoint, when asked to stop."""
         setup, state = self.setup, self.state
-        if setup.me.first and state.step == 0 and setup.config.sample_every:
+        if setup.processes.is_main and state.step == 0 and setup.config.sample_every:
             self.report.translations(*state.exported(), 0)
         self.saved = time.monotonic()
         for epoch in range(state.step // setup.steps, setup.schedule.epochs):
@@ -71,21 +71,21 @@ class Trainer:
             state.advance()
             if state.step % setup.config.log_every == 0:
                 self.log(lr)
-            if setup.me.world == 1 or state.step % AGREE_EVERY == 0:
+            if setup.processes.world_size == 1 or state.step % AGREE_EVERY == 0:
                 self.save_or_stop()
         if state.pending:
             self.log(lr)
 
     def batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
-        """For each update left in an epoch: images of A and of B, and what their buffers are to do."""
-        device, me = self.setup.device, self.setup.me
-        plan = self.setup.sampling.plan(epoch).part(me.rank, me.world)
+        """For each update left in an epoch: images of A and of B, and what their image pools do."""
+        device, processes = self.setup.device, self.setup.processes
+        plan = self.setup.sampling.plan(epoch).part(processes.rank, processes.world_size)
         # Each table goes once an epoch to where it is read, so that no update waits for it.
-        rows_a, rows_b = plan.a.to(self.images_a.images.device), plan.b.to(self.images_b.images.device)
-        buffer_a, buffer_b = plan.buffer_a.to(device), plan.buffer_b.to(device)
+        crops_a, crops_b = plan.a.to(self.images_a.images.device), plan.b.to(self.images_b.images.device)
+        slots_a, slots_b = plan.slots_a.to(device), plan.slots_b.to(device)
         for i in range(self.state.step % self.setup.steps, self.setup.steps):
-            a, b = self.images_a.batch(rows_a[i]), self.images_b.batch(rows_b[i])
-            yield a, b, buffer_a[i], buffer_b[i]
+            a, b = self.images_a.batch(crops_a[i]), self.images_b.batch(crops_b[i])
+            yield a, b, slots_a[i], slots_b[i]
 
     def log(self, lr: float) -> None:
         """Report the losses of the updates since the last time, averaged over all processes."""
@@ -110,7 +110,7 @@ class Trainer:
         """Begin to write a checkpoint; every process must call it."""
         state = self.state
         tensors = state.tensors()
-        if self.setup.me.first:
+        if self.setup.processes.is_main:
             self.kept.save(state.step, tensors, {**state.facts, "step": state.step})
         self.saved = time.monotonic()
         self.report.resume_clock(state.step)
@@ -118,7 +118,8 @@ class Trainer:
     def finish_epoch(self, done: int) -> None:
         """What is due after so many epochs."""
         config, last = self.setup.config, done == self.setup.schedule.epochs
-        if self.setup.me.first and (last or (config.sample_every and done % config.sample_every == 0)):
+        sample = last or (config.sample_every and done % config.sample_every == 0)
+        if self.setup.processes.is_main and sample:
             self.report.translations(*self.state.exported(), done)
         stopped = bool(config.evaluate_every) and self.evaluate(done)
         if last or stopped or done % config.checkpoint_every == 0:

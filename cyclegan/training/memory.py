@@ -10,7 +10,7 @@ from torch import Tensor
 
 from cyclegan.runtime.device import available_bytes
 from cyclegan.training.build import build_networks, build_update
-from cyclegan.training.image_pool import ImageBuffer
+from cyclegan.training.image_pool import ImagePool
 from cyclegan.training.state import State
 from cyclegan.training.update import Networks, Update
 
@@ -33,7 +33,7 @@ def activation_bytes(update: Update, batch_size: int, height: int, width: int) -
             kept[tensor.untyped_storage()._cdata] = tensor
         return tensor
 
-    images = torch.empty(batch_size // update.accumulate, 3, height, width, device="meta")
+    images = torch.empty(batch_size // update.accumulation_steps, 3, height, width, device="meta")
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         update.generator_terms(images, images, update.translate(images, images))
     return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
@@ -49,7 +49,7 @@ def announce_memory(setup: Setup) -> None:
     with torch.device("meta"):
         networks = build_networks(setup.config)
     unused = torch.optim.SGD(networks.parameters())
-    empty = ImageBuffer(0, 0, 1, 1, torch.device("meta"))
+    empty = ImagePool(0, 0, 1, 1, torch.device("meta"))
     state = State(networks, unused, unused, empty, empty, None)
     update = build_update(setup.config, state, networks, torch.float32)
     activations = activation_bytes(update, setup.batch, *setup.size)
@@ -60,6 +60,6 @@ def announce_memory(setup: Setup) -> None:
     free = available_bytes(setup.device)
     if free is not None and total > 0.9 * free:
         logger.warning(
-            "Only %.1f GB are free: set recompute, accumulate over smaller parts, or crop smaller.",
+            "Only %.1f GB is free: enable gradient_checkpointing, raise accumulation_steps, lower crop_size.",
             free / 1e9,
         )

@@ -19,7 +19,7 @@ from cyclegan.networks import build_generator
 from cyclegan.runtime.device import memory_format
 from cyclegan.runtime.distributed import Processes
 from cyclegan.training.checkpoints.fingerprint import decisive, fingerprint
-from cyclegan.training.compile import compiles
+from cyclegan.training.compile import should_compile
 from cyclegan.training.image_pool import lane_slots
 from cyclegan.training.schedule import Schedule
 
@@ -40,7 +40,7 @@ class Setup:
     precision: torch.dtype
     """Of the networks' arithmetic."""
     threads: int
-    me: Processes
+    processes: Processes
     sampling: Sampling
     schedule: Schedule
 
@@ -62,12 +62,12 @@ class Setup:
     @property
     def batch(self) -> int:
         """Images of each domain that this process computes in an update."""
-        return self.config.batch_size // self.me.world
+        return self.config.batch_size // self.processes.world_size
 
     @cached_property
     def compiled(self) -> bool:
         """Whether the networks are compiled; raises UsageError where they shall be and can't."""
-        return compiles(self.config.compile, self.device, self.total)
+        return should_compile(self.config.compile, self.device, self.total)
 
     @property
     def memory_format(self) -> torch.memory_format:
@@ -77,7 +77,7 @@ class Setup:
     @property
     def captured(self) -> bool:
         """Whether updates are recorded in a CUDA graph."""
-        return self.device.type == "cuda" and self.me.world == 1 and self.config.compile != "off"
+        return self.device.type == "cuda" and self.processes.world_size == 1 and self.config.compile != "off"
 
     @property
     def fingerprint(self) -> str:
@@ -93,12 +93,12 @@ class Setup:
         return f"{generator} {data_name(self.manifest.uri)} {height}×{width} seed {seed}"
 
 
-def sampling_of(config: TrainConfig, manifest: Manifest, me: Processes) -> Sampling:
+def sampling_of(config: TrainConfig, manifest: Manifest, processes: Processes) -> Sampling:
     """How batches are drawn; raises UsageError where the parameters don't fit the data."""
-    if config.batch_size % (me.world * config.accumulate):
+    if config.batch_size % (processes.world_size * config.accumulation_steps):
         raise UsageError(
-            f"batch_size = {config.batch_size} can't be divided among {me.world} processes, each of which "
-            f"computes it in {config.accumulate} parts."
+            f"batch_size = {config.batch_size} can't be divided among {processes.world_size} "
+            f"processes, each of which computes it in {config.accumulation_steps} parts."
         )
     sampling = Sampling(
         count_a=manifest.domains["trainA"]["count"],
@@ -110,7 +110,7 @@ def sampling_of(config: TrainConfig, manifest: Manifest, me: Processes) -> Sampl
         flip=config.flip,
         epoch_size=config.epoch_size,
         seed=config.seed,
-        lane_slots=lane_slots(config.buffer_size, config.batch_size),
+        lane_slots=lane_slots(config.pool_size, config.batch_size),
     )
     with torch.device("meta"):
         multiple = cast(int, build_generator(**config.generator_options()).multiple)

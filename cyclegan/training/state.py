@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from cyclegan.runtime.distributed import Processes, gathered
-from cyclegan.training.ema import Average
-from cyclegan.training.image_pool import ImageBuffer
+from cyclegan.training.ema import EMA
+from cyclegan.training.image_pool import ImagePool
 from cyclegan.training.update import Networks
 
 
@@ -22,11 +22,11 @@ class State:
     """The training run at the end of update number `step`."""
 
     networks: Networks
-    generators: torch.optim.Optimizer
-    discriminators: torch.optim.Optimizer
-    buffer_a: ImageBuffer
-    buffer_b: ImageBuffer
-    average: Average | None
+    opt_G: torch.optim.Optimizer
+    opt_D: torch.optim.Optimizer
+    pool_a: ImagePool
+    pool_b: ImagePool
+    ema: EMA | None
     step: int = 0
     pending: list[Tensor] = field(default_factory=list)
     """Losses of the updates since the last log line."""
@@ -36,15 +36,15 @@ class State:
     """Small things to remember that fit JSON, such as the MLflow run."""
 
     def tensors(self) -> dict[str, Tensor]:
-        """All tensors by name, the buffers of all processes joined; every process must call it."""
+        """All tensors by name, the image pools of all processes joined; every process must call it."""
         found = {f"networks.{name}": tensor for name, tensor in self.networks.state_dict().items()}
-        if self.average:
-            found |= {f"average.{name}": tensor for name, tensor in self.average.state_dict().items()}
+        if self.ema:
+            found |= {f"ema.{name}": tensor for name, tensor in self.ema.state_dict().items()}
         for kind, optimiser in self._optimisers().items():
             for index, moments in optimiser.state_dict()["state"].items():
                 found |= {f"{kind}.{index}.{name}": torch.as_tensor(m) for name, m in moments.items()}
-        found["buffer_a"] = gathered(self.buffer_a.images)
-        found["buffer_b"] = gathered(self.buffer_b.images)
+        found["pool_a"] = gathered(self.pool_a.images)
+        found["pool_b"] = gathered(self.pool_b.images)
         found |= {f"best.{name}": tensor for name, tensor in self.best.items()}
         if self.pending:
             found["losses"] = torch.stack(self.pending)
@@ -53,8 +53,8 @@ class State:
     def load(self, tensors: dict[str, Tensor], facts: dict[str, Any], processes: Processes) -> None:
         """Take over the content of a checkpoint."""
         self.networks.load_state_dict(_below(tensors, "networks"))
-        if self.average:
-            self.average.load_state_dict(_below(tensors, "average"))
+        if self.ema:
+            self.ema.load_state_dict(_below(tensors, "ema"))
         for kind, optimiser in self._optimisers().items():
             moments: dict[int, dict[str, Tensor]] = {}
             for name, tensor in _below(tensors, kind).items():
@@ -62,19 +62,19 @@ class State:
                 moments.setdefault(int(index), {})[moment] = tensor
             optimiser.load_state_dict({**optimiser.state_dict(), "state": moments})
             _lay_out_as_weights(optimiser)
-        for name, buffer in (("buffer_a", self.buffer_a), ("buffer_b", self.buffer_b)):
-            buffer.images.copy_(tensors[name].chunk(processes.world)[processes.rank])
+        for name, pool in (("pool_a", self.pool_a), ("pool_b", self.pool_b)):
+            pool.images.copy_(tensors[name].chunk(processes.world_size)[processes.rank])
         self.best = _below(tensors, "best")
         pending = tensors.get("losses")
-        self.pending = [] if pending is None else list(pending.to(self.buffer_a.images.device))
+        self.pending = [] if pending is None else list(pending.to(self.pool_a.images.device))
         self.step, self.facts = facts["step"], facts
 
     def _optimisers(self) -> dict[str, torch.optim.Optimizer]:
-        return {"generators": self.generators, "discriminators": self.discriminators}
+        return {"opt_G": self.opt_G, "opt_D": self.opt_D}
 
     def exported(self) -> tuple[nn.Module, nn.Module]:
         """The generators AtoB and BtoA that count: the averages where there are any."""
-        source = self.average or self.networks
+        source = self.ema or self.networks
         return source.AtoB, source.BtoA
 
     def note_score(self, score: float, epoch: int, patience: int) -> None:
@@ -101,8 +101,8 @@ class State:
     def advance(self) -> None:
         """Note that an update was done."""
         self.step += 1
-        if self.average:
-            self.average.update(self.networks, self.step)
+        if self.ema:
+            self.ema.update(self.networks, self.step)
 
     def set_lr(self, lr: float) -> None:
         """Set the learning rate of both optimisers; in place where it is a tensor of a captured update."""

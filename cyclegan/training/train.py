@@ -19,14 +19,14 @@ from cyclegan.runtime.device import (
     resolve_precision,
     resolve_threads,
 )
-from cyclegan.runtime.distributed import processes
+from cyclegan.runtime.distributed import process_group
 from cyclegan.runtime.signals import StopRequest
 from cyclegan.tracking.base import Tracker
 from cyclegan.tracking.runs import open_run
 from cyclegan.training.build import build_update, initial_state, load_encoders
 from cyclegan.training.checkpoints.checkpoints import Checkpoints
 from cyclegan.training.checkpoints.lock import locked
-from cyclegan.training.compile import Captured, compiled
+from cyclegan.training.compile import CudaGraphUpdate, compiled
 from cyclegan.training.loop import Trainer
 from cyclegan.training.memory import announce_memory
 from cyclegan.training.progress.reporter import Reporter
@@ -63,18 +63,18 @@ def train(
 
     with (
         machine(device, threads=threads, deterministic=config.deterministic),
-        processes(device) as me,
+        process_group(device) as processes,
         StopRequest() as stop,
         enough_memory(
-            "accumulate the batch in more parts, set recompute, or take a smaller crop_size or batch_size; "
-            "an estimate of what is needed stands at the beginning of the log"
+            "raise accumulation_steps, enable gradient_checkpointing, or lower crop_size or batch_size "
+            "(see the estimate at the top of the log)"
         ),
     ):
-        sampling = sampling_of(config, manifest, me)
-        setup = Setup(config, prepared, manifest, device, precision, threads, me, sampling, schedule)
+        sampling = sampling_of(config, manifest, processes)
+        setup = Setup(config, prepared, manifest, device, precision, threads, processes, sampling, schedule)
         kept = Checkpoints(store, setup.fingerprint)
-        with locked(store, kept.folder) if me.first else nullcontext(), kept:
-            if me.first:
+        with locked(store, kept.folder) if processes.is_main else nullcontext(), kept:
+            if processes.is_main:
                 announce_memory(setup)
             state = resume_or_begin(setup, kept, checkpoints)
             return run(setup, state, kept, stop, model)
@@ -86,7 +86,7 @@ def resume_or_begin(setup: Setup, kept: Checkpoints, checkpoints: str) -> State:
     found = next(kept.load(setup.schedule, setup.steps), None)
     if found:
         tensors, facts = found
-        state.load(tensors, facts, setup.me)
+        state.load(tensors, facts, setup.processes)
         logger.info("Going on after update %d of %d.", state.step, setup.total)
     else:
         if kept.others():
@@ -102,11 +102,11 @@ def resume_or_begin(setup: Setup, kept: Checkpoints, checkpoints: str) -> State:
 def run(setup: Setup, state: State, kept: Checkpoints, stop: StopRequest, model: Path) -> dict[str, float]:
     """Train from `state` to the end, as one MLflow run, and write the model folder; returns as `train`."""
     update = fastest_update(setup, state)
-    images_a, images_b = (training_images(setup, end) for end in "AB")
-    samples = [samples_of(setup, end) for end in "AB"]
+    images_a, images_b = (training_images(setup, domain) for domain in "AB")
+    samples = [samples_of(setup, domain) for domain in "AB"]
     monitor = monitor_of(setup)
     opened = open_run("train", run_id=state.facts.get("mlflow_run_id"), name=setup.name)
-    with opened if setup.me.first else nullcontext(Tracker()) as tracker:
+    with opened if setup.processes.is_main else nullcontext(Tracker()) as tracker:
         state.facts["mlflow_run_id"] = tracker.run_id
         tracker.params("train", setup.config)
         tracker.dataset(setup.manifest)
@@ -117,37 +117,37 @@ def run(setup: Setup, state: State, kept: Checkpoints, stop: StopRequest, model:
             total=total,
             step=state.step,
             samples=samples,
-            bar=setup.me.first,
+            bar=setup.processes.is_main,
         )
         trainer = Trainer(setup, state, update, images_a, images_b, kept, stop, tracker, report, monitor)
         trainer.run()
-        if setup.me.first:
+        if setup.processes.is_main:
             trainer.export(model)
         return trainer.results()
 
 
-def fastest_update(setup: Setup, state: State) -> Update | Captured:
+def fastest_update(setup: Setup, state: State) -> Update | CudaGraphUpdate:
     """The update of `state`, compiled and recorded as far as device and configuration allow."""
     networks = compiled(state.networks) if setup.compiled else state.networks
     update = build_update(setup.config, state, networks, setup.precision)
-    return Captured(update) if setup.captured else update
+    return CudaGraphUpdate(update) if setup.captured else update
 
 
-def training_images(setup: Setup, end: str) -> PackedImages:
+def training_images(setup: Setup, domain: str) -> PackedImages:
     """What domain A or B is trained on."""
-    file, crop = setup.prepared / f"train{end}.npy", setup.config.crop_size
+    file, crop = setup.prepared / f"train{domain}.npy", setup.config.crop_size
     return PackedImages(file, setup.device, crop_size=crop, memory_format=setup.memory_format)
 
 
-def samples_of(setup: Setup, end: str) -> Tensor:
+def samples_of(setup: Setup, domain: str) -> Tensor:
     """The test images of domain A or B whose translations are shown, N×3×H×W in [-1, 1]."""
-    images = PackedImages(setup.prepared / f"test{end}.npy", setup.device)
+    images = PackedImages(setup.prepared / f"test{domain}.npy", setup.device)
     return sample_images(images, setup.config.samples, setup.size)
 
 
 def monitor_of(setup: Setup) -> Monitor | None:
     """What scores the generators during training, in the first process where that is asked for."""
-    if not (setup.config.evaluate_every and setup.me.first):
+    if not (setup.config.evaluate_every and setup.processes.is_main):
         return None
     from cyclegan.evaluation.monitor import Monitor
 

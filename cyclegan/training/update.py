@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from cyclegan.runtime.distributed import average_gradients
-from cyclegan.training.image_pool import ImageBuffer
+from cyclegan.training.image_pool import ImagePool
 from cyclegan.training.losses import Objective, adversarial, l1
 
 Order = Literal["generators_first", "discriminators_first"]
@@ -34,10 +34,10 @@ class Networks(nn.Module):
         super().__init__()
         self.AtoB, self.BtoA, self.D_A, self.D_B = AtoB, BtoA, D_A, D_B
 
-    def generators(self) -> list[nn.Parameter]:
+    def generator_parameters(self) -> list[nn.Parameter]:
         return [*self.AtoB.parameters(), *self.BtoA.parameters()]
 
-    def discriminators(self) -> list[nn.Parameter]:
+    def discriminator_parameters(self) -> list[nn.Parameter]:
         return [*self.D_A.parameters(), *self.D_B.parameters()]
 
 
@@ -56,41 +56,41 @@ class Update:
     def __init__(
         self,
         networks: Networks,
-        generators: torch.optim.Optimizer,
-        discriminators: torch.optim.Optimizer,
-        buffer_a: ImageBuffer,
-        buffer_b: ImageBuffer,
+        opt_G: torch.optim.Optimizer,
+        opt_D: torch.optim.Optimizer,
+        pool_a: ImagePool,
+        pool_b: ImagePool,
         *,
         lambda_cycle: float = 10.0,
         lambda_identity: float = 0.0,
         objective: Objective = "least_squares",
         order: Order = "generators_first",
         discriminator_updates: DiscriminatorUpdates = "joint",
-        accumulate: int = 1,
+        accumulation_steps: int = 1,
         precision: torch.dtype = torch.float32,
     ) -> None:
-        """`generators` and `discriminators` are the optimisers of both networks of their kind."""
+        """`opt_G` and `opt_D` optimise both generators and both discriminators."""
         self.networks = networks
-        self.generators, self.discriminators = generators, discriminators
-        self.buffer_a, self.buffer_b = buffer_a, buffer_b
+        self.opt_G, self.opt_D = opt_G, opt_D
+        self.pool_a, self.pool_b = pool_a, pool_b
         self.lambda_cycle, self.lambda_identity = lambda_cycle, lambda_identity
         self.objective: Objective = objective
         self.order, self.discriminator_updates = order, discriminator_updates
-        self.accumulate, self.precision = accumulate, precision
+        self.accumulation_steps, self.precision = accumulation_steps, precision
 
-    def __call__(self, a: Tensor, b: Tensor, rows_a: Tensor, rows_b: Tensor) -> Tensor:
-        """Images a, b: B×3×H×W in [-1, 1]; rows: B×(slot, keep, show old) for the buffers of both domains.
+    def __call__(self, a: Tensor, b: Tensor, slots_a: Tensor, slots_b: Tensor) -> Tensor:
+        """Images a, b: B×3×H×W in [-1, 1]; slots: B×(slot, keep, show old) for the image pools.
 
         Returns the values of `TERMS` as they were when each loss was computed.
         """
-        made = self.translate(a, b) if self.accumulate == 1 else None
+        made = self.translate(a, b) if self.accumulation_steps == 1 else None
         if self.order == "generators_first":
             of_generators, fake_a, fake_b = self.update_generators(a, b, made)
-            of_discriminators = self.update_discriminators(a, b, fake_a, fake_b, rows_a, rows_b)
+            of_discriminators = self.update_discriminators(a, b, fake_a, fake_b, slots_a, slots_b)
         else:
             # The generators do not change in between, so the same translations serve both updates.
             fake_a, fake_b = (made.fake_a, made.fake_b) if made else self.fakes(a, b)
-            of_discriminators = self.update_discriminators(a, b, fake_a, fake_b, rows_a, rows_b)
+            of_discriminators = self.update_discriminators(a, b, fake_a, fake_b, slots_a, slots_b)
             of_generators, _, _ = self.update_generators(a, b, made)
         return torch.cat([of_generators, of_discriminators])
 
@@ -108,8 +108,8 @@ class Update:
     def fakes(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
         """F(b) and G(a) in parts, without what a backward pass would need."""
         with self.arithmetic(a):
-            fake_a = torch.cat([self.networks.BtoA(part) for part in b.chunk(self.accumulate)])
-            fake_b = torch.cat([self.networks.AtoB(part) for part in a.chunk(self.accumulate)])
+            fake_a = torch.cat([self.networks.BtoA(part) for part in b.chunk(self.accumulation_steps)])
+            fake_b = torch.cat([self.networks.AtoB(part) for part in a.chunk(self.accumulation_steps)])
         return fake_a, fake_b
 
     def update_generators(
@@ -118,14 +118,16 @@ class Update:
         """Minimise L(G, F) of equation 3 over G and F; returns its terms and the detached F(b), G(a)."""
         terms, fakes_a, fakes_b = [], [], []
         with frozen(self.networks.D_A, self.networks.D_B):
-            for part_a, part_b in zip(a.chunk(self.accumulate), b.chunk(self.accumulate), strict=True):
+            for part_a, part_b in zip(
+                a.chunk(self.accumulation_steps), b.chunk(self.accumulation_steps), strict=True
+            ):
                 x = made or self.translate(part_a, part_b)
                 part = self.generator_terms(part_a, part_b, x)
-                (self.generator_loss(part) / self.accumulate).backward()
+                (self.generator_loss(part) / self.accumulation_steps).backward()
                 terms.append(part.detach())
                 fakes_a.append(x.fake_a.detach())
                 fakes_b.append(x.fake_b.detach())
-        self._step(self.generators)
+        self._step(self.opt_G)
         return torch.stack(terms).mean(0), torch.cat(fakes_a), torch.cat(fakes_b)
 
     def generator_terms(self, a: Tensor, b: Tensor, x: Translations) -> Tensor:
@@ -151,11 +153,11 @@ class Update:
         return gan + self.lambda_cycle * cycle + self.lambda_identity * identity
 
     def update_discriminators(
-        self, a: Tensor, b: Tensor, fake_a: Tensor, fake_b: Tensor, rows_a: Tensor, rows_b: Tensor
+        self, a: Tensor, b: Tensor, fake_a: Tensor, fake_b: Tensor, slots_a: Tensor, slots_b: Tensor
     ) -> Tensor:
-        """Minimise equation 1 over D_A and D_B, on real images and on translations from the buffers."""
-        shown_a = self.buffer_a.exchange(fake_a.detach(), rows_a)
-        shown_b = self.buffer_b.exchange(fake_b.detach(), rows_b)
+        """Minimise equation 1 over D_A and D_B, on real images and on translations from the image pools."""
+        shown_a = self.pool_a.exchange(fake_a.detach(), slots_a)
+        shown_b = self.pool_b.exchange(fake_b.detach(), slots_b)
         if self.discriminator_updates == "joint":
             terms = self._discriminate([a, shown_a], [b, shown_b], [True, False], weight=0.5)
         else:
@@ -171,8 +173,8 @@ class Update:
     ) -> Tensor:
         """One step of both discriminators; returns 2 × (kind, domain): losses and mean scores."""
         terms = []
-        chunked_a = [images.chunk(self.accumulate) for images in images_a]
-        chunked_b = [images.chunk(self.accumulate) for images in images_b]
+        chunked_a = [images.chunk(self.accumulation_steps) for images in images_a]
+        chunked_b = [images.chunk(self.accumulation_steps) for images in images_b]
         for part_a, part_b in zip(zip(*chunked_a, strict=True), zip(*chunked_b, strict=True), strict=True):
             with self.arithmetic(part_a[0]):
                 scores_a = self.networks.D_A(torch.cat(part_a)).chunk(len(real))
@@ -185,10 +187,10 @@ class Update:
                     for score, kind in zip(scores, kinds, strict=True)
                 ]
             )
-            (losses.sum() * weight / self.accumulate).backward()
+            (losses.sum() * weight / self.accumulation_steps).backward()
             means = torch.stack([score.detach().to(losses.dtype).mean() for score in scores])
             terms.append(torch.stack([losses.detach(), means]))
-        self._step(self.discriminators)
+        self._step(self.opt_D)
         return torch.stack(terms).mean(0)
 
     def _step(self, optimiser: torch.optim.Optimizer) -> None:

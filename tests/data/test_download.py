@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 
 from cyclegan.errors import CycleGANError, UsageError
-from cyclegan.io.download import Patience, download
+from cyclegan.io.download import RetryPolicy, download
 from cyclegan.io.storage import NotFound
 from cyclegan.io.uri import redact
 
 BODY = random.Random(0).randbytes(300_000)
-QUICK = Patience(retries=3, timeout=0.5, pause=0.001)
+QUICK = RetryPolicy(retries=3, timeout=0.5, pause=0.001)
 
 
-def get(web: Any, tmp_path: Path, path: str = "/f.zip", patience: Patience = QUICK) -> bytes:
+def get(web: Any, tmp_path: Path, path: str = "/f.zip", patience: RetryPolicy = QUICK) -> bytes:
     target = tmp_path / "target"
     digest = download(web.url + path, target, patience)
     assert digest == hashlib.sha256(target.read_bytes()).hexdigest()
@@ -111,18 +111,18 @@ def test_a_silent_server_is_given_up(web: Any, tmp_path: Path) -> None:
     for _ in range(9):
         web.fail(wait=1.0)
     with pytest.raises(CycleGANError, match=r"no answer within 0\.05 s"):
-        get(web, tmp_path, patience=Patience(retries=1, timeout=0.05, pause=0.001))
+        get(web, tmp_path, patience=RetryPolicy(retries=1, timeout=0.05, pause=0.001))
 
 
 def test_a_slow_answer_is_repeated(web: Any, tmp_path: Path) -> None:
     web.files["/f.zip"] = BODY
     web.fail(wait=1.0)
-    assert get(web, tmp_path, patience=Patience(retries=2, timeout=0.3, pause=0.001)) == BODY
+    assert get(web, tmp_path, patience=RetryPolicy(retries=2, timeout=0.3, pause=0.001)) == BODY
 
 
 def test_nobody_there(tmp_path: Path) -> None:
     with pytest.raises(CycleGANError, match="refused"):
-        download("http://127.0.0.1:9/x.zip", tmp_path / "x", Patience(retries=1, pause=0.001))
+        download("http://127.0.0.1:9/x.zip", tmp_path / "x", RetryPolicy(retries=1, pause=0.001))
 
 
 def test_a_redirect_is_followed_without_the_password(web: Any, tmp_path: Path) -> None:
@@ -152,7 +152,7 @@ def test_more_than_allowed_is_refused(web: Any, tmp_path: Path) -> None:
     web.files["/f.zip"] = BODY
     for web.length in (True, False):
         with pytest.raises(CycleGANError, match="max_bytes"):
-            get(web, tmp_path, patience=Patience(max_bytes=1000))
+            get(web, tmp_path, patience=RetryPolicy(max_bytes=1000))
     assert not list(tmp_path.iterdir())
 
 

@@ -122,7 +122,9 @@ def test_weights_that_cannot_be_had_are_one_sentence(address: str, message: str)
 
 
 def test_own_download_that_fails_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inception_weights, "URL", "http://127.0.0.1:9/weights-inception-2015-12-05-6726825d.pth")
+    monkeypatch.setattr(
+        inception_weights, "URL", "http://127.0.0.1:9/weights-inception-2015-12-05-6726825d.pth"
+    )
     with pytest.raises(CycleGANError, match="name a copy of the file by --weights"):
         load_extractor("inception2048")
 

@@ -30,7 +30,7 @@ def test_generators_have_the_published_number_of_weights(name: str, options: dic
 
 @pytest.mark.parametrize(
     ("name", "options", "parameters"),
-    [("author", {}, 2_766_529), ("author", {"norm": "layer"}, 2_764_743), ("patchgan", {}, 2_764_737)],
+    [("strided", {}, 2_766_529), ("strided", {"norm": "layer"}, 2_764_743), ("patchgan", {}, 2_764_737)],
 )
 def test_discriminators_have_the_published_number_of_weights(
     name: str, options: dict, parameters: int
@@ -66,7 +66,7 @@ def test_score_maps_have_the_published_sizes() -> None:
     image = torch.zeros(1, 3, 256, 256)
     with torch.no_grad():
         assert build_discriminator("patchgan")(image).shape == (1, 1, 30, 30)
-        assert build_discriminator("author")(image).shape == (1, 1, 16, 16)
+        assert build_discriminator("strided")(image).shape == (1, 1, 16, 16)
 
 
 @pytest.mark.parametrize(("layers", "field"), [(1, 16), (2, 34), (3, 70), (4, 142)])
@@ -194,11 +194,11 @@ def backward_steps(output: Tensor) -> set[str]:
         ("resnet", {"blocks": 1, "width": 4, "upsample": "resize"}),
         ("unet", {"depth": 4, "width": 4}),
         ("patchgan", {"width": 4}),
-        ("author", {"width": 4}),
+        ("strided", {"width": 4}),
     ],
 )
 def test_a_gpu_can_train_every_network_in_deterministic_mode(name: str, options: dict) -> None:
-    build = build_discriminator if name in ("patchgan", "author") else build_generator
+    build = build_discriminator if name in ("patchgan", "strided") else build_generator
     network, images = build(name, **options), torch.rand(1, 3, 32, 32)
     torch.use_deterministic_algorithms(True)
     try:

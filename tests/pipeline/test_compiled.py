@@ -47,10 +47,10 @@ def test_defaults_are_those_of_params_yaml_and_data_dvc() -> None:
 
 def test_a_preset_fills_parameters_and_options(tmp_path: Path) -> None:
     preset = tmp_path / "preset.yaml"
-    preset.write_text("train: {epochs: 7, buffer_size: 0}\nregister: {max_score: 2.5}\n")
+    preset.write_text("train: {epochs: 7, pool_size: 0}\nregister: {max_score: 2.5}\n")
     values = parameters("cyclegan", read_defaults(preset))
     assert values["epochs"] == 7
-    assert json.loads(values["train_options"]) == {"buffer_size": 0}
+    assert json.loads(values["train_options"]) == {"pool_size": 0}
     assert values["max_score"] == 2.5
 
 

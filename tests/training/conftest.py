@@ -53,7 +53,7 @@ def small() -> Callable[..., TrainConfig]:
     def config(**fields: object) -> TrainConfig:
         network = {"generator": "resnet", "blocks": 1, "width": 4, "crop_size": 32, "precision": "fp32"}
         judge = {"discriminator": "patchgan", "discriminator_width": 4, "discriminator_layers": 1}
-        run = {"epochs": 2, "decay_epochs": 1, "buffer_size": 5, "log_every": 3, "threads": 1}
+        run = {"epochs": 2, "decay_epochs": 1, "pool_size": 5, "log_every": 3, "threads": 1}
         return TrainConfig(**{**network, **judge, **run, **fields})  # type: ignore[arg-type]
 
     return config

@@ -12,7 +12,7 @@ from cyclegan.data.config import PreprocessConfig
 from cyclegan.errors import UsageError
 from cyclegan.runtime.device import resolve_device, resolve_precision, resolve_threads
 from cyclegan.training.config import TrainConfig
-from cyclegan.training.image_pool import ImageBuffer, lane_slots
+from cyclegan.training.image_pool import ImagePool, lane_slots
 from cyclegan.training.progress.diagnostics import (
     complaints,
     correlation,
@@ -34,10 +34,10 @@ def test_presets_load_and_their_sizes_fit(preset: Path) -> None:
 
 def test_the_papers_preset_and_the_authors() -> None:
     by_name = {path.stem: load_section(path, "train", TrainConfig) for path in PRESETS}
-    paper, author = by_name["maps"], by_name["author"]
-    assert (paper.generator, paper.batch_size, paper.buffer_size) == ("resnet", 1, 50)
+    paper, author = by_name["maps"], by_name["strided"]
+    assert (paper.generator, paper.batch_size, paper.pool_size) == ("resnet", 1, 50)
     assert (paper.epochs, paper.decay_epochs, paper.crop_size) == (100, 100, 256)
-    assert (author.generator, author.batch_size, author.buffer_size, author.norm) == (
+    assert (author.generator, author.batch_size, author.pool_size, author.norm) == (
         "vgg_unet",
         4,
         0,
@@ -51,7 +51,7 @@ def test_the_papers_preset_and_the_authors() -> None:
         ({"batch_size": 0}, "batch_size = 0 must be positive"),
         ({"epochs": 0, "decay_epochs": 0}, "cannot both be 0"),
         ({"ema": 1.0}, r"must lie in \[0, 1\)"),
-        ({"batch_size": 4, "accumulate": 3}, "must divide batch_size"),
+        ({"batch_size": 4, "accumulation_steps": 3}, "must divide batch_size"),
         ({"patience": 2}, "patience needs evaluate_every"),
         ({"lambda_cycle": -1.0}, "must not be negative"),
     ],
@@ -76,7 +76,7 @@ def test_the_rate_falls_as_in_the_paper() -> None:
 def test_the_buffer_gives_back_what_it_was_given() -> None:
     assert lane_slots(50, 1) == 50
     assert lane_slots(50, 4) == 13
-    buffer = ImageBuffer(2, 2, 4, 4, torch.device("cpu"))
+    buffer = ImagePool(2, 2, 4, 4, torch.device("cpu"))
 
     def rows(*triples: tuple[int, int, int]) -> torch.Tensor:
         return torch.tensor(triples)

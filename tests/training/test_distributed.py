@@ -53,14 +53,14 @@ def checkpoint(folder: Path) -> dict[str, torch.Tensor]:
 def test_two_processes_equal_one_with_the_whole_batch(
     warm: ForkServerContext, prepared: Path, tmp_path: Path, small: Callable[..., TrainConfig]
 ) -> None:
-    config = small(batch_size=2, epochs=1, decay_epochs=1, buffer_size=2, epoch_size="larger")
+    config = small(batch_size=2, epochs=1, decay_epochs=1, pool_size=2, epoch_size="larger")
     losses = train(prepared, tmp_path / "one", config, checkpoints=str(tmp_path / "c1"))
     train_by_two(warm, prepared, tmp_path / "two", config, tmp_path / "c2")
 
     one, two = checkpoint(tmp_path / "c1"), checkpoint(tmp_path / "c2")
     assert one.keys() == two.keys()
     # Both halves of the buffers lie in the one checkpoint, in the order of the batch.
-    for name in ("buffer_a", "buffer_b"):
+    for name in ("pool_a", "pool_b"):
         torch.testing.assert_close(two[name], one[name], rtol=0, atol=2e-3)
     assert losses["steps"] == 6
     images = torch.rand(2, 3, 32, 32) * 2 - 1
@@ -70,10 +70,10 @@ def test_two_processes_equal_one_with_the_whole_batch(
         torch.testing.assert_close(got, expected, rtol=0, atol=2e-3)
 
     # One process takes over what two have begun.
-    longer = small(batch_size=2, epochs=1, decay_epochs=2, buffer_size=2)
+    longer = small(batch_size=2, epochs=1, decay_epochs=2, pool_size=2)
     assert train(prepared, tmp_path / "three", longer, checkpoints=str(tmp_path / "c2"))["steps"] == 9
 
 
 def test_a_batch_that_cannot_be_shared_is_refused(prepared: Path, small: Callable[..., TrainConfig]) -> None:
     with pytest.raises(UsageError, match="batch_size = 3 can't be divided among 2 processes"):
-        sampling_of(small(batch_size=3), read_manifest(prepared), Processes(rank=0, world=2))
+        sampling_of(small(batch_size=3), read_manifest(prepared), Processes(rank=0, world_size=2))

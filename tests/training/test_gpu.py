@@ -16,7 +16,7 @@ from cyclegan.data.prepared import read_manifest
 from cyclegan.runtime.device import machine
 from cyclegan.runtime.distributed import Processes
 from cyclegan.training.build import build_update, initial_state
-from cyclegan.training.compile import WARM_UP, Captured, compiled
+from cyclegan.training.compile import WARM_UP, CudaGraphUpdate, compiled
 from cyclegan.training.config import TrainConfig
 from cyclegan.training.launch import train_everywhere
 from cyclegan.training.schedule import Schedule
@@ -28,7 +28,7 @@ DEVICE = torch.device("cuda", 0)
 ARCHITECTURES: dict[str, dict[str, Any]] = {
     "resnet": {},
     "resnet resize": {"upsample": "resize", "norm": "layer"},
-    "vgg_unet": {"generator": "vgg_unet", "weights": "none", "discriminator": "author"},
+    "vgg_unet": {"generator": "vgg_unet", "weights": "none", "discriminator": "strided"},
     "unet": {"generator": "unet", "depth": 4},
 }
 
@@ -59,10 +59,10 @@ def perform(setup: Setup, state: State, update: Callable[..., torch.Tensor], epo
         plan = setup.sampling.plan(epoch)
         state.set_lr(setup.config.lr / (epoch + 1))
         rows_a, rows_b = plan.a.to(images_a.images.device), plan.b.to(images_b.images.device)
-        buffer_a, buffer_b = plan.buffer_a.to(setup.device), plan.buffer_b.to(setup.device)
+        pool_a, pool_b = plan.slots_a.to(setup.device), plan.slots_b.to(setup.device)
         for i in range(setup.steps):
             batches = images_a.batch(rows_a[i]), images_b.batch(rows_b[i])
-            losses.append(update(*batches, buffer_a[i], buffer_b[i]))
+            losses.append(update(*batches, pool_a[i], pool_b[i]))
     return torch.stack(losses).cpu()
 
 
@@ -94,18 +94,18 @@ def test_recorded_updates_equal_plain_ones(
     setup = setup_of(prepared, small(**ARCHITECTURES[architecture]), DEVICE, torch.bfloat16)
     assert setup.captured
     plain, recorded = initial_state(setup), initial_state(setup)
-    update = Captured(build_update(setup.config, recorded, recorded.networks, torch.bfloat16))
+    update = CudaGraphUpdate(build_update(setup.config, recorded, recorded.networks, torch.bfloat16))
     expected = perform(setup, plain, build_update(setup.config, plain, plain.networks, torch.bfloat16))
     torch.testing.assert_close(perform(setup, recorded, update), expected, rtol=1e-2, atol=1e-3)
     assert update.graph is not None
-    torch.testing.assert_close(recorded.buffer_a.images, plain.buffer_a.images, rtol=0.05, atol=0.05)
+    torch.testing.assert_close(recorded.pool_a.images, plain.pool_a.images, rtol=0.05, atol=0.05)
     assert len(expected) > WARM_UP + 5
 
 
 def test_compiled_updates_are_close_to_plain_ones(prepared: Path, small: Callable[..., TrainConfig]) -> None:
     setup = setup_of(prepared, small(compile="on"), DEVICE, torch.float32)
     plain, faster = initial_state(setup), initial_state(setup)
-    update = Captured(build_update(setup.config, faster, compiled(faster.networks), torch.float32))
+    update = CudaGraphUpdate(build_update(setup.config, faster, compiled(faster.networks), torch.float32))
     expected = perform(setup, plain, build_update(setup.config, plain, plain.networks, torch.float32))
     torch.testing.assert_close(perform(setup, faster, update)[:6], expected[:6], rtol=1e-2, atol=1e-3)
 
@@ -117,7 +117,7 @@ def test_no_update_waits_for_the_gpu(prepared: Path, small: Callable[..., TrainC
     update = build_update(config, state, state.networks, torch.bfloat16)
     perform(setup, state, update, epochs=1)
     images, plan = training_images(setup, "A"), setup.sampling.plan(1)
-    rows, buffer = plan.a.to(DEVICE), plan.buffer_a.to(DEVICE)
+    rows, buffer = plan.a.to(DEVICE), plan.slots_a.to(DEVICE)
     torch.cuda.synchronize()
     torch.cuda.set_sync_debug_mode("error")
     try:
@@ -161,11 +161,11 @@ def test_moments_keep_the_layout_of_their_weights(prepared: Path, small: Callabl
     perform(setup, state, build_update(setup.config, state, state.networks, torch.float32), epochs=1)
     saved = {name: tensor.detach().cpu().contiguous() for name, tensor in state.tensors().items()}
     again = initial_state(setup)
-    again.load(saved, {"step": setup.steps}, setup.me)
+    again.load(saved, {"step": setup.steps}, setup.processes)
     expected = copy.deepcopy(state.networks)
     torch.testing.assert_close(again.networks.state_dict(), expected.state_dict(), rtol=0, atol=0)
     perform(setup, again, build_update(setup.config, again, again.networks, torch.float32), epochs=1)
-    for weight, moments in again.generators.state.items():
+    for weight, moments in again.opt_G.state.items():
         assert moments["exp_avg"].stride() == weight.stride()
 
 

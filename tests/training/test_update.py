@@ -12,7 +12,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.utils.flop_counter import FlopCounterMode
 
 from cyclegan.networks import build_discriminator, build_generator
-from cyclegan.training.image_pool import ImageBuffer
+from cyclegan.training.image_pool import ImagePool
 from cyclegan.training.update import TERMS, Networks, Update
 
 LR, BETAS = 2e-4, (0.5, 0.999)
@@ -38,10 +38,10 @@ def images(batch: int = 2, size: int = 32) -> tuple[Tensor, Tensor]:
 
 
 def update_of(n: Networks, *, batch: int = 2, slots: int = 0, **options: object) -> Update:
-    buffers = [ImageBuffer(batch, slots, 32, 32, torch.device("cpu")) for _ in range(2)]
+    buffers = [ImagePool(batch, slots, 32, 32, torch.device("cpu")) for _ in range(2)]
     for buffer in buffers:
         buffer.images = buffer.images.double()
-    return Update(n, adam(n.generators()), adam(n.discriminators()), *buffers, **options)  # type: ignore[arg-type]
+    return Update(n, adam(n.generator_parameters()), adam(n.discriminator_parameters()), *buffers, **options)  # type: ignore[arg-type]
 
 
 def adam_by_hand(weights: list[Tensor], gradients: list[Tensor]) -> list[Tensor]:
@@ -81,8 +81,8 @@ def plainly(
             )
         t = [mean(list(column)) for column in zip(*terms, strict=True)]
         loss = t[0] + t[1] + cycle * (t[2] + t[3]) + identity * (t[4] + t[5])
-        gradients = torch.autograd.grad(loss, n.generators())
-        set_weights(n.generators(), adam_by_hand(n.generators(), list(gradients)))
+        gradients = torch.autograd.grad(loss, n.generator_parameters())
+        set_weights(n.generator_parameters(), adam_by_hand(n.generator_parameters(), list(gradients)))
         return t if identity else [*t[:4], torch.zeros(()), torch.zeros(())]
 
     def discriminators(fake_a: Tensor, fake_b: Tensor) -> list[Tensor]:
@@ -93,7 +93,7 @@ def plainly(
         def scores() -> list[Tensor]:
             return [D(x).mean() for D, x in ((D_A, a), (D_A, fake_a), (D_B, b), (D_B, fake_b))]
 
-        weights = n.discriminators()
+        weights = n.discriminator_parameters()
         if joint:
             real_a, real_b, fake_of_a, fake_of_b = losses()
             seen = scores()
@@ -140,7 +140,7 @@ def test_update_follows_the_equations(
     first: str, updates: str, identity: float, kind: str, norm: str
 ) -> None:
     a, b = images()
-    ours = networks(norm, "author" if norm == "layer" else "patchgan")
+    ours = networks(norm, "strided" if norm == "layer" else "patchgan")
     theirs = copy.deepcopy(ours).eval()  # which adds every bias
     update = update_of(ours, lambda_cycle=10.0, lambda_identity=identity, objective=kind, order=first,
                        discriminator_updates=updates)  # fmt: skip
@@ -178,9 +178,11 @@ def test_parts_of_a_batch_add_up_to_the_whole() -> None:
     rows = torch.zeros(4, 3, dtype=torch.int64)
     for order in ("generators_first", "discriminators_first"):
         results = []
-        for accumulate in (1, 2):
+        for accumulation_steps in (1, 2):
             n = networks()
-            update = update_of(n, batch=4, lambda_identity=1.0, order=order, accumulate=accumulate)
+            update = update_of(
+                n, batch=4, lambda_identity=1.0, order=order, accumulation_steps=accumulation_steps
+            )
             results.append((update(a, b, rows, rows), n))
         (whole, n), (parts, m) = results
         assert close(parts, whole)
@@ -193,10 +195,10 @@ def test_recomputing_activations_changes_nothing() -> None:
     a, b = images()
     rows = torch.zeros(2, 3, dtype=torch.int64)
     found = []
-    for recompute in (False, True):
+    for gradient_checkpointing in (False, True):
         n = networks()
         for generator in (n.AtoB, n.BtoA):
-            generator.recompute = recompute  # type: ignore[assignment]
+            generator.gradient_checkpointing = gradient_checkpointing  # type: ignore[assignment]
         update_of(n, lambda_identity=1.0)(a, b, rows, rows)
         found.append(n.state_dict())
     assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
@@ -214,9 +216,14 @@ def test_an_update_computes_what_the_maths_needs_and_no_more(identity: float, te
             *(build_generator("resnet", blocks=9) for _ in "GF"),
             *(build_discriminator("patchgan") for _ in "AB"),
         )
-        empty = ImageBuffer(1, 0, 256, 256, torch.device("meta"))
+        empty = ImagePool(1, 0, 256, 256, torch.device("meta"))
         update = Update(
-            n, adam(n.generators()), adam(n.discriminators()), empty, empty, lambda_identity=identity
+            n,
+            adam(n.generator_parameters()),
+            adam(n.discriminator_parameters()),
+            empty,
+            empty,
+            lambda_identity=identity,
         )
         image, rows = torch.empty(1, 3, 256, 256), torch.empty(1, 3, dtype=torch.int64)
         for order in ("generators_first", "discriminators_first"):
@@ -233,9 +240,9 @@ def test_one_pair_of_images_is_learned_by_heart() -> None:
         *(build_generator("resnet", blocks=1, width=16) for _ in range(2)),
         *(build_discriminator("patchgan", width=8, layers=1) for _ in range(2)),
     )
-    empty = ImageBuffer(1, 0, 32, 32, torch.device("cpu"))
-    generators = torch.optim.Adam(n.generators(), lr=1e-3, betas=BETAS)
-    update = Update(n, generators, adam(n.discriminators()), empty, empty, lambda_identity=0.0)
+    empty = ImagePool(1, 0, 32, 32, torch.device("cpu"))
+    generators = torch.optim.Adam(n.generator_parameters(), lr=1e-3, betas=BETAS)
+    update = Update(n, generators, adam(n.discriminator_parameters()), empty, empty, lambda_identity=0.0)
     rows = torch.zeros(1, 3, dtype=torch.int64)
     coarse = [torch.nn.functional.interpolate(x[..., :4, :4], scale_factor=8) for x in (a, b)]
     terms = [update(*coarse, rows, rows) for _ in range(150)]
@@ -248,7 +255,7 @@ def test_frozen_discriminators_train_again_afterwards() -> None:
     n = networks()
     a, b = images()
     rows = torch.zeros(2, 3, dtype=torch.int64)
-    before = [p.clone() for p in n.discriminators()]
+    before = [p.clone() for p in n.discriminator_parameters()]
     update_of(n)(a, b, rows, rows)
     assert all(p.requires_grad and p.grad is None for p in itertools.chain(n.parameters()))
-    assert not all(torch.equal(p, q) for p, q in zip(n.discriminators(), before, strict=True))
+    assert not all(torch.equal(p, q) for p, q in zip(n.discriminator_parameters(), before, strict=True))

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from cyclegan.data.fetch.archives import safe_name
 from cyclegan.data.version import file_md5
 from cyclegan.errors import CycleGANError
-from cyclegan.io.download import Patience, download
+from cyclegan.io.download import RetryPolicy, download
 from cyclegan.io.storage import NotFound, open_store
 from cyclegan.io.uri import redact
 
@@ -32,14 +32,14 @@ class Reader(Protocol):
 
 
 class _WebReader:
-    def __init__(self, url: str, patience: Patience) -> None:
+    def __init__(self, url: str, patience: RetryPolicy) -> None:
         self.url, self.patience = url.rstrip("/"), patience
 
     def get(self, key: str, path: Path) -> None:
         download(f"{self.url}/{key}", path, self.patience)
 
 
-def open_remote(uri: str, patience: Patience) -> Reader:
+def open_remote(uri: str, patience: RetryPolicy) -> Reader:
     """A DVC remote in a folder, under s3:// or behind http(s)://."""
     if uri.startswith(("http://", "https://")):
         return _WebReader(uri, patience)
@@ -51,7 +51,7 @@ def has_version(folder: Path, version: str) -> bool:
     return any((folder / (prefix + _key(version))).is_file() for prefix in PREFIXES)
 
 
-def get_version(uri: str, version: str, folder: Path, *, workers: int, patience: Patience) -> list[str]:
+def get_version(uri: str, version: str, folder: Path, *, workers: int, patience: RetryPolicy) -> list[str]:
     """Write the files of a folder's version below `folder`, every one checked against its MD5.
 
     Returns their relative POSIX paths. Raises CycleGANError, naming the remote, when the version is not
@@ -76,7 +76,7 @@ def get_version(uri: str, version: str, folder: Path, *, workers: int, patience:
     return list(entries)
 
 
-def get_file(uri: str, version: str, path: Path, *, patience: Patience) -> None:
+def get_file(uri: str, version: str, path: Path, *, patience: RetryPolicy) -> None:
     """Write the single file of this MD5 to `path`. Raises CycleGANError as `get_version` does."""
     _find(open_remote(uri, patience), redact(uri), version, path)
 

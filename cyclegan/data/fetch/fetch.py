@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from cyclegan.data.config import FetchConfig
-from cyclegan.data.layout import DOMAINS, are_pairs, is_image, list_files
+from cyclegan.data.layout import SUBSETS, are_pairs, is_image, list_files
 from cyclegan.data.version import SOURCE_FILE, directory_md5
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.io.files import atomic_dir, write_json
@@ -53,7 +53,7 @@ def _guard(out: Path) -> None:
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out} is a file: give a folder to write to.")
     if out.is_dir():
-        others = sorted(p.name for p in out.iterdir() if p.name not in {*DOMAINS, SOURCE_FILE})
+        others = sorted(p.name for p in out.iterdir() if p.name not in {*SUBSETS, SOURCE_FILE})
         if others:
             raise UsageError(
                 f"{out} holds other files ('{others[0]}') and would be replaced: give a new folder."
@@ -64,11 +64,11 @@ def _fetch(folder: Path, config: FetchConfig) -> Source:
     from cyclegan.data.fetch.origins import fill
 
     origin = fill(folder, config)
-    names = {domain: [n for n in list_files(folder / domain) if is_image(n)] for domain in DOMAINS}
+    names = {domain: [n for n in list_files(folder / domain) if is_image(n)] for domain in SUBSETS}
     source = Source(
         uri=origin.uri,
         version=directory_md5(folder),
-        counts={domain: len(names[domain]) for domain in DOMAINS},
+        counts={domain: len(names[domain]) for domain in SUBSETS},
         paired=are_pairs(names["testA"], names["testB"]),
         sha256=origin.sha256,
     )

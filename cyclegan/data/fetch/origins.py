@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from cyclegan.data.layout import arrange, is_image, list_files
 from cyclegan.data.version import SOURCE_FILE
 from cyclegan.errors import CycleGANError, UsageError
-from cyclegan.io.download import Patience, download
+from cyclegan.io.download import RetryPolicy, download
 from cyclegan.io.files import sha256
 from cyclegan.io.uri import redact
 
@@ -73,8 +73,8 @@ def fill(folder: Path, config: FetchConfig) -> Origin:
     raise UsageError(_unknown(source))
 
 
-def _patience(config: FetchConfig) -> Patience:
-    return Patience(
+def _retry_policy(config: FetchConfig) -> RetryPolicy:
+    return RetryPolicy(
         retries=config.retries, timeout=config.timeout, pause=config.retry_pause, max_bytes=config.max_bytes
     )
 
@@ -142,7 +142,7 @@ def _from_afar(folder: Path, uri: str, config: FetchConfig) -> Origin:
         return _from_dvc(folder, uri, config)
     archive = folder / ".download"
     if not uri.startswith("s3:"):
-        download(uri, archive, _patience(config))
+        download(uri, archive, _retry_policy(config))
     elif single:
         from cyclegan.io.storage import open_store
 
@@ -179,13 +179,13 @@ def _from_dvc(folder: Path, remote: str, config: FetchConfig) -> Origin:
 
     if not config.version.endswith(".dir"):  # one file under DVC's control: an archive
         archive = folder / ".download"
-        get_file(remote, config.version, archive, patience=_patience(config))
+        get_file(remote, config.version, archive, patience=_retry_policy(config))
         origin = _from_archive(folder, archive, config, where=f"{redact(remote)}: {config.version}")
         archive.unlink()
         return Origin(redact(remote), origin.sha256, rearranged=True)
     tree = folder / ".version"
     tree.mkdir()
-    names = get_version(remote, config.version, tree, workers=config.workers, patience=_patience(config))
+    names = get_version(remote, config.version, tree, workers=config.workers, patience=_retry_policy(config))
     places = _arrange(names, config, f"{redact(remote)}: version {config.version}")
     rearranged = any(place != name for place, name in places.items()) or SOURCE_FILE in names
     if not rearranged:  # other files, such as notes, are part of what the version names

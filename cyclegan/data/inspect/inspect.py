@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from cyclegan.data.config import InspectConfig
 from cyclegan.data.inspect.records import DomainSummary, Duplicate, Inspection
-from cyclegan.data.layout import DOMAINS, find_domains, list_files
+from cyclegan.data.layout import SUBSETS, find_domains, list_files
 from cyclegan.errors import CycleGANError, UsageError
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-ORDER = (*DOMAINS, "A", "B")
+ORDER = (*SUBSETS, "A", "B")
 FLAT = 4.0
 
 

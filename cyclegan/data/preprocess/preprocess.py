@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cyclegan.data.config import PreprocessConfig
-from cyclegan.data.layout import DOMAINS, are_pairs, is_image, list_files, stem_key
-from cyclegan.data.prepared import MANIFEST_FILE, Domain, Manifest, read_manifest
+from cyclegan.data.layout import SUBSETS, are_pairs, is_image, list_files, stem_key
+from cyclegan.data.prepared import MANIFEST_FILE, Manifest, Subset, read_manifest
 from cyclegan.data.version import SOURCE_FILE, directory_md5
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.io.files import atomic_dir, read_json, write_json
@@ -46,7 +46,7 @@ def preprocess(raw: Path, out: Path, config: PreprocessConfig) -> Manifest:
         outcomes = _pack(raw, folder, files, config)
         refused = {
             f"{domain}/{name}": outcome.reason
-            for domain in DOMAINS
+            for domain in SUBSETS
             for name, outcome in zip(files[domain], outcomes[domain], strict=True)
             if outcome.reason
         }
@@ -57,8 +57,8 @@ def preprocess(raw: Path, out: Path, config: PreprocessConfig) -> Manifest:
         if config.drop_test_duplicates:
             refused |= {d["train"]: f"{d['kind']} duplicate of {d['test']}" for d in duplicates}
         _report(refused, duplicates, dropped=config.drop_test_duplicates)
-        domains: dict[str, Domain] = {}
-        for domain in DOMAINS:
+        domains: dict[str, Subset] = {}
+        for domain in SUBSETS:
             domains[domain] = _keep(folder, domain, files[domain], refused, config.load_size)
         manifest = Manifest(
             uri=uri,
@@ -73,7 +73,7 @@ def preprocess(raw: Path, out: Path, config: PreprocessConfig) -> Manifest:
             filter=FILTER,
         )
         write_json(folder / MANIFEST_FILE, asdict(manifest))
-    logger.info("%s: %s", out, ", ".join(f"{domain} {domains[domain]['count']}" for domain in DOMAINS))
+    logger.info("%s: %s", out, ", ".join(f"{domain} {domains[domain]['count']}" for domain in SUBSETS))
     return manifest
 
 
@@ -82,7 +82,7 @@ def _find_images(raw: Path) -> dict[str, list[str]]:
     if not raw.is_dir():
         raise UsageError(f"There is no folder {raw}: `cyclegan fetch` makes one.")
     files = {}
-    for domain in DOMAINS:
+    for domain in SUBSETS:
         if not (raw / domain).is_dir():
             hint = f"`cyclegan fetch {raw} --out …` arranges other layouts and divides train from test"
             raise UsageError(f"{raw} has no folder {domain}; {hint}.")
@@ -121,7 +121,7 @@ def _pack(
     from cyclegan.data.preprocess.workers import for_each
 
     jobs = []
-    for domain in DOMAINS:
+    for domain in SUBSETS:
         npy = folder / f"{domain}.npy"
         create(npy, len(files[domain]), config.load_size)
         jobs += [
@@ -137,7 +137,7 @@ def _pack(
             for row, name in enumerate(files[domain])
         ]
     outcomes = for_each(pack_image, jobs, config.workers, "preprocess")
-    return {domain: list(islice(outcomes, len(files[domain]))) for domain in DOMAINS}
+    return {domain: list(islice(outcomes, len(files[domain]))) for domain in SUBSETS}
 
 
 def _check_share(refused: Mapping[str, str], total: int, limit: float, raw: Path) -> None:
@@ -201,7 +201,7 @@ def _report(refused: Mapping[str, str], duplicates: Sequence[Mapping[str, str]],
         )
 
 
-def _keep(folder: Path, domain: str, names: Sequence[str], refused: Mapping[str, str], size: int) -> Domain:
+def _keep(folder: Path, domain: str, names: Sequence[str], refused: Mapping[str, str], size: int) -> Subset:
     from cyclegan.data.preprocess.packing import keep_rows
 
     rows = [row for row, name in enumerate(names) if f"{domain}/{name}" not in refused]

@@ -12,7 +12,7 @@ from cyclegan.training.schedule import Decay, Schedule
 # Fields of a training configuration that leave the weights after an update as they are (up to rounding).
 INDIFFERENT = frozenset(
     {
-        *("device", "compile", "deterministic", "threads", "recompute"),
+        *("device", "compile", "deterministic", "threads", "gradient_checkpointing"),
         *("log_every", "sample_every", "samples", "checkpoint_minutes", "checkpoint_every"),
         *("evaluate_every", "patience"),
         *("workers", "max_bad_share"),  # of preprocess

@@ -38,7 +38,7 @@ def complaints(losses: Mapping[str, float]) -> list[str]:
         if losses[f"D_{domain}"] < 0.01:
             found.append(
                 f"D_{domain} tells every image apart (loss {losses[f'D_{domain}']:.4f}), so {direction} "
-                "learns little from it: a lower learning rate or a larger buffer may help."
+                "learns little from it: a lower learning rate or a larger image pool may help."
             )
         if abs(losses[f"real_{domain}"] - losses[f"fake_{domain}"]) < 0.01:
             found.append(

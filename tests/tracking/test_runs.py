@@ -303,7 +303,7 @@ def test_redacted_addresses(uri, redacted):
 
 def test_the_commit_of_this_checkout(monkeypatch):
     monkeypatch.delenv("GIT_COMMIT", raising=False)
-    root = Path(__file__).resolve().parents[1]
+    root = Path(__file__).resolve().parents[2]
     commit = git_commit()
     if (root / ".git").exists():
         assert commit is not None and len(commit.removesuffix("-dirty")) == 40

@@ -48,11 +48,11 @@ def raw(tmp_path: Path) -> Path:
 
 
 def test_the_overview_names_every_verb(tmp_path: Path) -> None:
-    from cyclegan.cli.commands import VERBS
+    from cyclegan.cli.commands import COMMANDS
 
     shown = cyclegan("--help", cwd=tmp_path)
     assert shown.returncode == 0
-    assert all(f"  {verb} " in shown.stdout for verb in VERBS)
+    assert all(f"  {verb} " in shown.stdout for verb in COMMANDS)
 
 
 def test_a_verbs_help_names_its_flags(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from cyclegan.errors import UsageError
 from cyclegan.training import compile as compiling
-from cyclegan.training.compile import WARM_UP, WORTH_COMPILING, Captured, compiles
+from cyclegan.training.compile import WARM_UP, WORTH_COMPILING, CudaGraphUpdate, should_compile
 
 
 def test_long_runs_on_a_gpu_are_compiled_where_that_is_possible(
@@ -25,18 +25,18 @@ def test_long_runs_on_a_gpu_are_compiled_where_that_is_possible(
     monkeypatch.setattr(compiling.sysconfig, "get_path", lambda name: str(tmp_path))
     monkeypatch.delenv("CC", raising=False)
     with pytest.raises(UsageError, match=r"compile = on needs Python's headers \(.*Python\.h\)"):
-        compiles("on", cuda, 1)
+        should_compile("on", cuda, 1)
     (tmp_path / "Python.h").touch()
-    assert compiles("auto", cuda, WORTH_COMPILING)
-    assert not compiles("auto", cuda, WORTH_COMPILING - 1)
-    assert not compiles("auto", cpu, WORTH_COMPILING)
-    assert not compiles("off", cuda, WORTH_COMPILING)
-    assert compiles("on", cpu, 1)
+    assert should_compile("auto", cuda, WORTH_COMPILING)
+    assert not should_compile("auto", cuda, WORTH_COMPILING - 1)
+    assert not should_compile("auto", cpu, WORTH_COMPILING)
+    assert not should_compile("off", cuda, WORTH_COMPILING)
+    assert should_compile("on", cpu, 1)
     monkeypatch.setattr(compiling.shutil, "which", lambda name: None)
-    assert not compiles("auto", cuda, WORTH_COMPILING)
+    assert not should_compile("auto", cuda, WORTH_COMPILING)
     assert "faster with its networks compiled, which needs a C compiler" in caplog.text
     with pytest.raises(UsageError, match=r"compile = on needs a C\+\+ compiler"):
-        compiles("on", cpu, 1)
+        should_compile("on", cpu, 1)
 
 
 class Graph:
@@ -75,7 +75,7 @@ def test_a_recorded_update_takes_new_inputs_and_leaves_old_results_alone(
             perform()
         return losses
 
-    captured = Captured(update)  # type: ignore[arg-type]
+    captured = CudaGraphUpdate(update)  # type: ignore[arg-type]
     steps = WARM_UP + 3
     digits = [[torch.tensor([float(i)]) for _ in range(4)] for i in range(steps)]
     results = [captured(*inputs) for inputs in digits]

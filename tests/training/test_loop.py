@@ -79,7 +79,7 @@ def test_a_training_too_large_for_the_machine_is_announced(
         monkeypatch.setattr(memory, "available_bytes", lambda device, bytes=available: bytes)
         caplog.clear()
         train(prepared, tmp_path / "m", small(epochs=1, decay_epochs=0), checkpoints=str(tmp_path / "c"))
-        assert ("Only 0.0 GB are free: set recompute" in caplog.text) == warned
+        assert ("Only 0.0 GB is free: enable gradient_checkpointing" in caplog.text) == warned
 
 
 def test_the_model_folder_appears_with_its_loss_curves(
