@@ -75,7 +75,7 @@ RUN mkdir -p -m 1777 /workspace && mkdir -p /opt/weights/hub/checkpoints && chmo
 COPY --from=wheel /package /opt/venv
 WORKDIR /workspace
 USER 1000:0
-ARG VERSION=0.1.0
+ARG VERSION=""
 ARG REVISION=""
 LABEL org.opencontainers.image.title="cyclegan-pipeline" \
       org.opencontainers.image.description="Unpaired image-to-image translation (CycleGAN): the steps of the pipeline" \

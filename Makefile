@@ -7,7 +7,8 @@ UV = $(BIN)/uv
 READY = $(VENV)/.ready
 # The image: its name and base, an index of CPU builds of torch, Debian packages to compile networks with,
 # a folder of weights to bake in
-IMAGE ?= localhost/cyclegan-pipeline:0.1.0
+VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"$$/\1/p' cyclegan/__init__.py)
+IMAGE ?= localhost/cyclegan-pipeline:$(VERSION)
 BASE ?= docker.io/library/python:3.11-slim-bookworm
 TORCH_INDEX ?=
 COMPILER ?=
@@ -70,7 +71,7 @@ compile: $(READY)  ## compile the Kubeflow pipelines to YAML
 
 image:  ## build the image that the pipeline's steps run in (docker or podman)
 	$(ENGINE) build --build-arg BASE=$(BASE) --build-arg TORCH_INDEX=$(TORCH_INDEX) --build-arg WEIGHTS=$(WEIGHTS) \
-	  --build-arg COMPILER="$(COMPILER)" \
+	  --build-arg COMPILER="$(COMPILER)" --build-arg VERSION=$(VERSION) \
 	  --build-arg REVISION=$$(git describe --always --abbrev=40 --dirty --exclude='*') $(BUILD_FLAGS) -t $(IMAGE) .
 
 test-containers: $(READY) image  ## the compiled pipeline in containers of that image

@@ -6,5 +6,7 @@ package in the image.
 
 import os
 
-IMAGE = os.environ.get("CYCLEGAN_IMAGE", "cyclegan-pipeline:0.1.0")
+from cyclegan import __version__
+
+IMAGE = os.environ.get("CYCLEGAN_IMAGE", f"cyclegan-pipeline:{__version__}")
 """The image that every component runs in; CYCLEGAN_IMAGE, read when a pipeline is compiled, names another."""

@@ -6,10 +6,11 @@
 Names are imported when they are first used, so that `import cyclegan` costs nothing.
 """
 
-from importlib import import_module, metadata
+from importlib import import_module
 from typing import Any
 
-__version__ = metadata.version("cyclegan-pipeline")
+__version__ = "0.1.0"
+"""The one place that says the version: pyproject.toml, the Makefile and `components` read it here."""
 
 _HOMES = {
     "FetchConfig": "cyclegan.data.config",

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from cyclegan import __version__
 from pipeline.__main__ import main
 from pipeline.adapting import write_adapted
 from pipeline.submitting import from_storage
@@ -116,7 +117,7 @@ def test_another_image_changes_nothing_else(tmp_path: Path) -> None:
     before = components.load_component_from_file(str(ROOT / "pipeline" / "cyclegan.yaml"))
     after = components.load_component_from_file(str(tmp_path / "other.yaml"))
     assert "hub/image:1" in str(after.pipeline_spec)
-    assert str(after.pipeline_spec).replace("hub/image:1", "cyclegan-pipeline:0.1.0") == str(
+    assert str(after.pipeline_spec).replace("hub/image:1", f"cyclegan-pipeline:{__version__}") == str(
         before.pipeline_spec
     )
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from cyclegan import __version__
 from cyclegan.cli.params import read_params
 from pipeline.compiling import FOLDER, PIPELINES, compile_all, parameters, stale
 from pipeline.defaults import read_defaults, tracked_version
@@ -152,5 +153,5 @@ def test_no_image_but_the_projects_and_nothing_installed_at_run_time() -> None:
     for name in PIPELINES:
         spec, _ = documents(name)
         for executor in spec["deploymentSpec"]["executors"].values():
-            assert executor["container"]["image"] == "cyclegan-pipeline:0.1.0"
+            assert executor["container"]["image"] == f"cyclegan-pipeline:{__version__}"
             assert "pip install" not in str(executor["container"]["command"])
