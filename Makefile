@@ -64,7 +64,7 @@ format: $(READY)  ## rewrite the code in the house format
 
 lock: $(UV)  ## resolve the dependencies anew into requirements.lock
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	  --all-extras --group dev --custom-compile-command 'make lock' pyproject.toml -o requirements.lock
+	  --all-extras --group dev --group docs --custom-compile-command 'make lock' pyproject.toml -o requirements.lock
 
 compile: $(READY)  ## compile the Kubeflow pipelines to YAML
 	$(BIN)/python -m pipeline compile
