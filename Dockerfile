@@ -19,7 +19,7 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
 WORKDIR /src
 COPY pyproject.toml requirements.lock ./
 # `requirements.lock` pins everything for every extra with hashes; as a constraint it gives the image's smaller
-# set the very same versions, and uv verifies the hashes of what it installs.
+# set the same versions, and uv verifies the hashes of what it installs.
 ARG EXTRAS="fid mlflow dvc s3"
 ARG TORCH_INDEX=""
 RUN --mount=type=secret,id=uv,target=/etc/uv/uv.toml \

@@ -3,6 +3,9 @@ PYTHON ?= python3
 UV_VERSION = 0.13.9
 VENV = .venv
 BIN = $(VENV)/bin
+LOWEST = $(VENV)-lowest
+# which tests `make test-lowest` runs: all, or files and options of pytest
+TESTS ?=
 UV = $(BIN)/uv
 READY = $(VENV)/.ready
 # The image: its name and base, an index of CPU builds of torch, Debian packages to compile networks with,
@@ -17,9 +20,9 @@ BUILD_FLAGS ?=
 ENGINE ?= $(shell docker info >/dev/null 2>&1 && echo docker || echo podman)
 
 .DEFAULT_GOAL := help
-.PHONY: help run repro kfp-local ui test lint format lock compile clean image test-containers
+.PHONY: help run repro kfp-local ui test lint docs format lock compile clean image test-lowest test-containers
 
-help:  ## list the verbs
+help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
 
 $(UV):
@@ -51,18 +54,25 @@ ui: $(READY)  ## the MLflow UI on http://127.0.0.1:5000
 test: $(READY)  ## the tests (no GPU, no Docker, no network)
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest
 
-lint: $(READY)  ## ruff, types, and whether the compiled pipelines are current
+lint: $(READY)  ## style, types, dependencies, spelling, wording, links, and whether the compiled pipelines are current
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/deptry .
+	$(BIN)/codespell
+	$(BIN)/python -m tools.prose
+	$(BIN)/python -m tools.links
 	$(BIN)/python -m pipeline compile --check
+
+docs: $(READY)  ## the documentation site, in site/
+	$(BIN)/mkdocs build --strict --quiet
 
 format: $(READY)  ## rewrite the code in the house format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-lock: $(UV)  ## resolve the dependencies anew into requirements.lock
+lock: $(UV)  ## resolve the dependencies again into requirements.lock
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --all-extras --group dev --group docs --custom-compile-command 'make lock' pyproject.toml -o requirements.lock
 
@@ -74,8 +84,15 @@ image:  ## build the image that the pipeline's steps run in (docker or podman)
 	  --build-arg COMPILER="$(COMPILER)" --build-arg VERSION=$(VERSION) \
 	  --build-arg REVISION=$$(git describe --always --abbrev=40 --dirty --exclude='*') $(BUILD_FLAGS) -t $(IMAGE) .
 
+test-lowest: $(UV)  ## the tests with the oldest dependencies that pyproject.toml allows (on Python 3.11)
+	$(UV) venv --quiet --clear --python $(PYTHON) $(LOWEST)
+	$(UV) pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct --all-extras \
+	  --group dev --requirements pyproject.toml
+	$(UV) pip install --quiet --python $(LOWEST)/bin/python --no-deps --editable .
+	PATH="$(CURDIR)/$(LOWEST)/bin:$$PATH" $(LOWEST)/bin/python -m pytest $(TESTS)
+
 test-containers: $(READY) image  ## the compiled pipeline in containers of that image
 	CYCLEGAN_TEST_IMAGE=$(IMAGE) $(BIN)/python -m pytest tests/containers
 
 clean:  ## remove what the runs wrote (not the data, not the virtual environment)
-	rm -rf outputs mlflow.db mlartifacts mlruns .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf outputs mlflow.db mlartifacts mlruns .pytest_cache .mypy_cache .ruff_cache .hypothesis site

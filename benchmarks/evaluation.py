@@ -167,7 +167,7 @@ def by_eigenvalues(x: torch.Tensor, y: torch.Tensor) -> float:
 
 def frechet(repeat: int) -> list[dict[str, Any]]:
     """The distance alone, of 2048 features that decay as Inception's do."""
-    import torch_fidelity  # noqa: F401 - its import is no part of the time
+    import torch_fidelity  # noqa: F401 - its import is not timed
 
     table = []
     for n, m, times in ((120, 140, repeat), (1096, 1098, max(1, repeat // 2))):

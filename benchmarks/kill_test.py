@@ -60,7 +60,7 @@ def main() -> None:
 
     network = {"generator": "resnet", "blocks": 1, "width": 16, "crop_size": 32, "threads": 1}
     judge = {"discriminator": "patchgan", "discriminator_width": 16, "discriminator_layers": 1}
-    # Long enough that every kill meets a run that is going on.
+    # Long enough that every kill hits a run in progress.
     length = {"epochs": options.kills // 2, "decay_epochs": options.kills // 2, "pool_size": 5, "ema": 0.9}
     config = TrainConfig(**{**network, **judge, **length, "checkpoint_minutes": 1e-9})
 
