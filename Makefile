@@ -66,7 +66,7 @@ lint: $(READY)  ## style, types, dependencies, spelling, wording, links, and whe
 	$(BIN)/python -m pipeline compile --check
 
 docs: $(READY)  ## the documentation site, in site/
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 format: $(READY)  ## rewrite the code in the house format
 	$(BIN)/ruff check --fix .
