@@ -12,7 +12,8 @@ import yaml
 from cyclegan import __version__
 
 ROOT = Path(__file__).resolve().parents[1]
-SOURCES = (".github", "benchmarks", "components", "cyclegan", "deploy", "docs", "pipeline", "presets", "tests")
+CODE = ("benchmarks", "components", "cyclegan", "pipeline", "tests", "tools")
+SOURCES = (*CODE, ".github", "deploy", "docs", "presets")
 MAY_REPEAT = ("deploy/", "docs/", "pipeline/", "CHANGELOG.md", "CITATION.cff")
 """Manifests and compiled pipelines can't look the version up; prose and citations say it to readers."""
 LOCK = "requirements.lock"  # third parties' versions
@@ -66,6 +67,7 @@ def test_the_citation_names_the_version() -> None:
 
 
 def test_make_names_the_image_by_the_version() -> None:
-    plan = subprocess.run(["make", "-n", "image"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    make = subprocess.run(["make", "-n", "image"], cwd=ROOT, capture_output=True, text=True, check=True)
+    plan = make.stdout
     assert f"-t localhost/cyclegan-pipeline:{__version__} " in plan
     assert f"--build-arg VERSION={__version__} " in plan

@@ -1,4 +1,4 @@
-"""What import-linter's contracts in pyproject.toml cannot hold: what really gets loaded, and how rooms grow."""
+"""What import-linter's contracts in pyproject.toml cannot hold: what really gets loaded, how rooms grow."""
 
 from __future__ import annotations
 

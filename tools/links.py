@@ -60,9 +60,8 @@ def broken(file: Path) -> Iterator[tuple[int, str, str]]:
                 yield number, link, "leaves the repository"
             elif not target.exists():
                 yield number, link, "no such file"
-            elif fragment and target.suffix == ".md":
-                if fragment not in fragments(target.read_text(encoding="utf-8")):
-                    yield number, link, f"no heading '#{fragment}' in {target.name}"
+            elif target.suffix == ".md" and fragment and fragment not in fragments(target.read_text("utf-8")):
+                yield number, link, f"no heading '#{fragment}' in {target.name}"
 
 
 def markdown_files() -> list[Path]:

@@ -3,8 +3,8 @@
     python -m tools.prose                  # what [tool.prose] in pyproject.toml names; part of `make lint`
     python -m tools.prose cyclegan docs    # these files and folders, whatever the settings exclude
 
-Code is not prose: fenced blocks and `code spans` are skipped in Markdown, and of Python files only comments and
-string literals are read. Exits with 1 when a rule matches.
+Code is not prose: fenced blocks and `code spans` are skipped in Markdown, and of Python files only comments
+and string literals are read. Exits with 1 when a rule matches.
 """
 
 from __future__ import annotations
@@ -96,14 +96,19 @@ def findings(path: Path, text: str) -> Iterator[tuple[int, str, str]]:
 
 
 def files(names: list[str], excluded: list[str]) -> Iterator[Path]:
+    """The files named, and those in the folders named, but for excluded and hidden ones."""
+
+    def wanted(path: Path, top: Path) -> bool:
+        relative = path.relative_to(ROOT).as_posix()
+        parts = path.relative_to(top).parts
+        hidden = any(part == "__pycache__" or part.startswith(".") for part in parts)
+        return not hidden and not any(relative == out or relative.startswith(out + "/") for out in excluded)
+
     for name in names:
         top = ROOT / name
-        for path in sorted(top.rglob("*")) if top.is_dir() else [top]:
-            relative = path.relative_to(ROOT).as_posix()
-            hidden = any(part == "__pycache__" or part.startswith(".") for part in path.parts[len(ROOT.parts) :])
-            if path.is_file() and not (hidden and top.is_dir()):
-                if not any(relative == out or relative.startswith(out + "/") for out in excluded):
-                    yield path
+        if top.is_file() and name not in excluded:
+            yield top
+        yield from (path for path in sorted(top.rglob("*")) if path.is_file() and wanted(path, top))
 
 
 def main(arguments: list[str]) -> int:

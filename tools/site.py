@@ -1,7 +1,7 @@
 """MkDocs hook: pages that are made from files outside docs/, so that nothing is written twice.
 
-README.md, CHANGELOG.md, CONTRIBUTING.md and SECURITY.md become pages with their links adapted. The API reference
-lists what `cyclegan` exports, from wherever it is defined.
+README.md, CHANGELOG.md, CONTRIBUTING.md and SECURITY.md become pages with their links adapted. The API
+reference lists what `cyclegan` exports, from wherever it is defined.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ def reference() -> str:
     """The Markdown of the API reference."""
     parts = [
         "# API reference",
-        "Each step takes paths and one configuration. Everything on this page up to *Errors* can be imported from "
-        "`cyclegan` itself, and is loaded when it is first used.",
+        "Each step takes paths and one configuration. Steps, configurations, `load` and the errors can be "
+        "imported from `cyclegan` itself.",
     ]
     for step in STEPS:
         parts += [f"## {step.capitalize()}", at_home(step), at_home(CONFIGS[step])]
@@ -56,7 +56,9 @@ def reference() -> str:
     parts += ["## Errors", at_home("UsageError"), at_home("CycleGANError")]
     listed = {*STEPS, *CONFIGS.values(), "load", "UsageError", "CycleGANError", "__version__"}
     if unlisted := set(cyclegan.__all__) - listed:
-        raise KeyError(f"tools/site.py does not list {', '.join(sorted(unlisted))} of cyclegan in the reference")
+        raise KeyError(
+            f"tools/site.py does not list {', '.join(sorted(unlisted))} of cyclegan in the reference"
+        )
     parts.append("## The parts")
     parts += [f"::: {module}" for module in INNER]
     return "\n\n".join(parts) + "\n"

@@ -24,8 +24,16 @@ def reasons(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 @pytest.mark.parametrize(
     "text",
-    ["[a](other.md)", "[a](other.md#one-two)", "[a](other.md#again-1)", "# Top\n[a](#top)", "[a](https://x.org/y)"]
-    + ["`[a](nowhere.md)`", "    [a](nowhere.md)", '![a](other.md "title")'],
+    [
+        "[a](other.md)",
+        "[a](other.md#one-two)",
+        "[a](other.md#again-1)",
+        "# Top\n[a](#top)",
+        "[a](https://x.org/y)",
+        "`[a](nowhere.md)`",
+        "    [a](nowhere.md)",
+        '![a](other.md "title")',
+    ],
 )
 def test_links_that_lead_somewhere(reasons, text: str) -> None:
     assert reasons(text) == []
