@@ -20,7 +20,7 @@ BUILD_FLAGS ?=
 ENGINE ?= $(shell docker info >/dev/null 2>&1 && echo docker || echo podman)
 
 .DEFAULT_GOAL := help
-.PHONY: help run repro kfp-local ui test lint docs format lock compile clean image test-lowest test-containers
+.PHONY: help run repro kfp-local ui test lint docs format lock compile clean wheel image test-lowest test-containers
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -78,6 +78,9 @@ lock: $(UV)  ## resolve the dependencies again into requirements.lock
 
 compile: $(READY)  ## compile the Kubeflow pipelines to YAML
 	$(BIN)/python -m pipeline compile
+
+wheel: $(UV)  ## build the wheel and the source archive, in dist/
+	$(UV) build --quiet --out-dir dist
 
 image:  ## build the image that the pipeline's steps run in (docker or podman)
 	$(ENGINE) build --build-arg BASE=$(BASE) --build-arg TORCH_INDEX=$(TORCH_INDEX) --build-arg WEIGHTS=$(WEIGHTS) \
