@@ -219,7 +219,7 @@ def test_an_update_computes_what_the_maths_needs_and_no_more(identity: float, te
         empty = ImagePool(1, 0, 256, 256, torch.device("meta"))
         update = Update(
             n,
-            # older torch's Adam reads its step count, which a meta tensor doesn't have; no optimiser counts here
+            # older versions of Adam read their step count, which a meta tensor does not have
             torch.optim.SGD(n.generator_parameters(), lr=0.1),
             torch.optim.SGD(n.discriminator_parameters(), lr=0.1),
             empty,
