@@ -35,6 +35,16 @@ class Model:
         """The sides of images must be multiples of this."""
         return int(self.AtoB.multiple)  # type: ignore[arg-type]
 
+    def test_size(self, height: int, width: int) -> tuple[int, int]:
+        """At which height and width to judge the model on prepared images of height×width.
+
+        That is the scale of training; for a model that does not say it (imported weights), as prepared.
+        """
+        size = self.config.get("image_size")
+        if not size:
+            return height, width
+        return (size, size) if isinstance(size, int) else (size[0], size[1])
+
 
 def save_model(
     folder: Path,

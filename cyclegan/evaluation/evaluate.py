@@ -88,6 +88,7 @@ def describe(e: Evaluation, run_id: str | None) -> dict[str, Any]:
         },
         "data_version": e.manifest.version,
         "data_uri": e.manifest.uri,
+        "scale": height / e.manifest.height,  # 1: test images are as large as what training crops from
         # what decides the headline, and nothing else: scores compare where this is the same
         "protocol": {
             "compared": "translations of test images with the test images of the target domain",

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 
 from cyclegan.data.prepared import Manifest
-from cyclegan.errors import UsageError
 from cyclegan.evaluation import nearest, paired
 from cyclegan.evaluation.cache import cached_features
 from cyclegan.evaluation.config import EvaluateConfig
@@ -63,9 +62,7 @@ def measure(
 ) -> Evaluation:
     """All measurements, nothing written."""
     seconds: dict[str, float] = {}
-    size = int(model.config.get("image_size") or manifest.height)
-    if size % model.multiple:
-        raise UsageError(f"The model takes sides that are multiples of {model.multiple}, not {size}.")
+    size = model.test_size(manifest.height, manifest.width)
     extractor = load_extractor(config.features, config.weights, config.weights_sha256, device)
     sets = load_test_sets(prepared, manifest, size, max_images=config.max_images, seed=config.seed)
     with _timed("translate", seconds):

@@ -33,7 +33,7 @@ class Monitor:
         self,
         prepared: Path,
         *,
-        size: int = 0,
+        size: tuple[int, int] | None = None,
         features: Features = "auto",
         weights: str = "",
         weights_sha256: str = "",
@@ -42,7 +42,7 @@ class Monitor:
         batch_size: int = 16,
         seed: int = 0,
     ) -> None:
-        """`size` is the side of the images that the generators are trained on; 0 the prepared one.
+        """`size` is the (height, width) that test images are judged at; None: as prepared.
 
         Raises UsageError or CycleGANError for folders or weights that cannot be used, or too few test images.
         """
@@ -50,7 +50,11 @@ class Monitor:
         self.device, self.batch_size = torch.device(device), batch_size
         self.extractor = load_extractor(features, weights, weights_sha256, self.device)
         self.sets = load_test_sets(
-            prepared, manifest, size or manifest.height, max_images=max_images, seed=seed
+            prepared,
+            manifest,
+            size or (manifest.height, manifest.width),
+            max_images=max_images,
+            seed=seed,
         )
         if (fewest := min(len(test.images) for test in self.sets.values())) < 4:
             raise UsageError(f"Scores during training need 4 test images of each domain, not {fewest}.")

@@ -1,4 +1,4 @@
-"""The test images of both domains at the size that the model was trained for, and their translations."""
+"""The test images of both domains, whole and at the scale of training, and their translations."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from cyclegan.evaluation.features import full_precision
 from cyclegan.evaluation.images import Images, batches, choose, resize, to_float, to_uint8
 from cyclegan.evaluation.paired import Values
 from cyclegan.model import Direction, Model
+from cyclegan.networks.padding import at_any_size
 
 Domain = Literal["A", "B"]
 ENDS: dict[Direction, tuple[Domain, Domain]] = {"AtoB": ("A", "B"), "BtoA": ("B", "A")}
@@ -47,10 +48,11 @@ class Translations:
 
 
 def load_test_sets(
-    prepared: Path, manifest: Manifest, size: int, *, max_images: int = 0, seed: int = 0
+    prepared: Path, manifest: Manifest, size: tuple[int, int], *, max_images: int = 0, seed: int = 0
 ) -> dict[Domain, EvalImages]:
-    """Both test sets, or `max_images` of each drawn by `seed` (the same rows of pairs), at size×size pixels.
+    """Both test sets, or `max_images` of each drawn by `seed` (the same rows of pairs).
 
+    They are whole, resized to `size` = (height, width) where that is not the prepared size.
     Raises UsageError if a domain has fewer than 2 images, since a covariance needs two.
     """
     sets: dict[Domain, EvalImages] = {}
@@ -62,7 +64,7 @@ def load_test_sets(
                 f"test{domain} of {prepared} gives {len(rows)} images to evaluate on: at least 2 are needed."
             )
         names = manifest.domains[f"test{domain}"]["names"]
-        sets[domain] = EvalImages(resize(np.asarray(packed[rows]), size, size), [names[i] for i in rows])
+        sets[domain] = EvalImages(resize(np.asarray(packed[rows]), *size), [names[i] for i in rows])
     return sets
 
 
@@ -80,17 +82,17 @@ def translate(
     with torch.inference_mode(), full_precision(), progress:
         for batch in batches(source, batch_size):
             x = to_float(batch, device)
-            y = there(x)
+            y = at_any_size(there, x)
             if not bool(y.isfinite().all()):
                 raise CycleGANError(
                     f"Generator {direction} gives values that are not finite: it has diverged."
                 )
             images.append(to_uint8(y))
-            cycle.append(_l1(back(y), x))
+            cycle.append(_l1(at_any_size(back, y), x))
             progress.update(len(batch))
         for batch in batches(target, batch_size):
             y = to_float(batch, device)
-            identity.append(_l1(there(y), y))
+            identity.append(_l1(at_any_size(there, y), y))
             progress.update(len(batch))
     return Translations(np.concatenate(images), np.concatenate(cycle), np.concatenate(identity))
 
@@ -103,7 +105,7 @@ def translate_images(
     parts = []
     with torch.inference_mode(), full_precision(), progress:
         for batch in batches(images, batch_size):
-            parts.append(to_uint8(generator(to_float(batch, device))))
+            parts.append(to_uint8(at_any_size(generator, to_float(batch, device))))
             progress.update(len(batch))
     return np.concatenate(parts)
 
@@ -116,4 +118,5 @@ def _l1(x: torch.Tensor, y: torch.Tensor) -> Values:
 def reconstruct(model: Model, direction: Direction, images: Images, device: torch.device) -> Images:
     """G'(G(x)) of a few source images N×H×W×3, as uint8."""
     with torch.inference_mode(), full_precision():
-        return to_uint8(model[OTHER[direction]](model[direction](to_float(images, device))))
+        translated = at_any_size(model[direction], to_float(images, device))
+        return to_uint8(at_any_size(model[OTHER[direction]], translated))

@@ -77,23 +77,16 @@ class Translator:
         return _to_uint8(self._tiles(image))
 
     def _piece(self, image: np.ndarray) -> np.ndarray:
-        """uint8 H×W×3 to float32 H×W×3 in [-1, 1], reflected up to sides that the network takes."""
-        import numpy as np
+        """uint8 H×W×3 to float32 H×W×3 in [-1, 1]."""
         import torch
 
-        height, width = image.shape[:2]
-        # at least two multiples, since normalisation and reflection need more than one position
-        target = [max(-(-side // self.multiple), 2) * self.multiple for side in (height, width)]
-        spare = [target[0] - height, target[1] - width]
-        before = [rest // 2 for rest in spare]
-        sides = [(before[i], spare[i] - before[i]) for i in (0, 1)]
-        padded = np.pad(image, [*sides, (0, 0)], mode="reflect") if any(spare) else image
+        from cyclegan.networks.padding import at_any_size
+
         parameter = next(self.generator.parameters())
         with torch.inference_mode():
-            batch = torch.tensor(padded, device=parameter.device).permute(2, 0, 1)[None]
-            out = self.generator(batch.to(torch.float32) / 127.5 - 1)[0].permute(1, 2, 0)
-        inner = out[before[0] : before[0] + height, before[1] : before[1] + width]
-        return inner.float().cpu().numpy()
+            batch = torch.tensor(image, device=parameter.device).permute(2, 0, 1)[None]
+            out = at_any_size(self.generator, batch.to(torch.float32) / 127.5 - 1)[0].permute(1, 2, 0)
+        return out.float().cpu().numpy()
 
     def _tiles(self, image: np.ndarray) -> np.ndarray:
         """Overlapping tiles, weighted by their distance to the tile's border, summed and divided."""

@@ -33,8 +33,9 @@ __all__ = [
 def build_generator(name: str, **options: Any) -> nn.Module:
     """An initialised generator: N×3×H×W in [-1, 1] to the same shape and range.
 
-    H and W must be multiples of its `.multiple`. The options are the constructor's arguments of the class
-    that `name` stands for. Raises UsageError for an unknown name or option.
+    H and W must be multiples of its `.multiple`; `padding.at_any_size` takes others. The options are the
+    constructor's arguments of the class that `name` stands for.
+    Raises UsageError for an unknown name or option.
     """
     return _build("generator", GENERATORS, name, options)
 

@@ -1,4 +1,4 @@
-"""Reflection padding that a GPU can differentiate in deterministic mode, where torch's own refuses."""
+"""Reflection: inside networks so that a GPU can differentiate it deterministically, around whole images."""
 
 from __future__ import annotations
 
@@ -24,3 +24,29 @@ class ReflectionPad(nn.Module):
             first, last = x.narrow(dim, 1, self.size), x.narrow(dim, -1 - self.size, self.size)
             x = torch.cat([first.flip(dim), x, last.flip(dim)], dim)
         return x
+
+
+def at_any_size(generator: nn.Module, images: Tensor) -> Tensor:
+    """A generator's output for images of any height and width, N×3×H×W in [-1, 1] to the same.
+
+    Sides that the generator does not take are reflected outwards at both ends, as often as need be, up to
+    multiples of `generator.multiple` and at least `generator.smallest`; the output is cropped back.
+    """
+    multiple = int(generator.multiple)  # type: ignore[arg-type]
+    smallest = int(getattr(generator, "smallest", multiple))
+    inner = []
+    for dim in (2, 3):
+        side = images.shape[dim]
+        spare = max(-(-side // multiple) * multiple, smallest) - side
+        before = spare // 2
+        inner.append(slice(before, before + side))
+        if spare:
+            images = images.index_select(dim, _reflected(side, before, side + spare, images.device))
+    return generator(images)[:, :, inner[0], inner[1]]
+
+
+def _reflected(side: int, before: int, length: int, device: torch.device) -> Tensor:
+    """Indices into `side` pixels for `length` places, `before` of them ahead; as often as need be."""
+    period = max(2 * (side - 1), 1)
+    place = (torch.arange(length, device=device) - before) % period
+    return torch.minimum(place, (period - place) % period) if side > 1 else torch.zeros_like(place)

@@ -44,6 +44,7 @@ class ResnetGenerator(Recomputable):
     """
 
     multiple = 4
+    smallest = 8  # an instance norm needs more than one position, and reflection too
 
     def __init__(
         self, blocks: int = 9, width: int = 64, norm: Norm = "instance", upsample: Upsample = "transposed"

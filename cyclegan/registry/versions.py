@@ -218,10 +218,12 @@ def pip_requirements() -> list[str]:
 def describe(model: Model, data_version: str, verdict: str) -> str:
     """What the model is and what became of it, in Markdown."""
     data = redact((model.config.get("data") or {}).get("uri", ""))
-    epochs, size, seed = (model.config.get(key, "?") for key in ("epochs", "image_size", "seed"))
+    epochs, seed, size = model.config.get("epochs", "?"), model.config.get("seed", "?"), "the prepared size"
+    if model.config.get("image_size"):
+        size = "{}×{} pixels".format(*model.test_size(0, 0))
     return (
         f"`{model.config['generator']['name']}` trained for {epochs} epochs on `{data}` (version "
-        f"`{data_version}`) at {size} pixels, seed {seed}.\n\nVerdict: {verdict}."
+        f"`{data_version}`) at the scale of images of {size}, seed {seed}.\n\nVerdict: {verdict}."
     )
 
 

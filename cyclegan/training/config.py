@@ -53,6 +53,9 @@ class TrainConfig:
     # --- data
     crop_size: int = 256
     """Side of random square crops; 0 takes whole images."""
+    image_size: int = 0
+    """Shorter side of the whole test images that samples and scores are made of; 0: as prepared, which is the
+    scale that crops are taken at. For protocols that differ, such as load 286, crop 256, test at 256."""
     flip: bool = True
     """Mirror images left to right at random."""
     epoch_size: Literal["larger", "smaller"] = "larger"
@@ -114,8 +117,9 @@ class TrainConfig:
         positive = ("blocks", "depth", "width", "discriminator_layers", "discriminator_width", "batch_size")
         for name in (*positive, "accumulation_steps", "log_every", "checkpoint_every", "lr"):
             _require(getattr(self, name) > 0, name, getattr(self, name), "must be positive")
-        natural = ("lambda_cycle", "lambda_identity", "pool_size", "crop_size", "epochs", "decay_epochs")
-        for name in (*natural, "sample_every", "samples", "evaluate_every", "patience", "threads", "seed"):
+        natural: tuple[str, ...] = ("lambda_cycle", "lambda_identity", "pool_size", "crop_size", "image_size")
+        natural += ("epochs", "decay_epochs", "sample_every", "samples", "evaluate_every", "patience")
+        for name in (*natural, "threads", "seed"):
             _require(getattr(self, name) >= 0, name, getattr(self, name), "must not be negative")
         for name in ("beta1", "beta2", "ema"):
             _require(0 <= getattr(self, name) < 1, name, getattr(self, name), "must lie in [0, 1)")

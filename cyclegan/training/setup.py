@@ -56,8 +56,15 @@ class Setup:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width of the images that the networks see."""
+        """Height and width of the images that the networks are trained on."""
         return self.sampling.height, self.sampling.width
+
+    @property
+    def test_size(self) -> tuple[int, int]:
+        """Height and width of whole test images: as prepared, or `image_size` on the shorter side."""
+        height, width = self.manifest.height, self.manifest.width
+        scale = self.config.image_size / min(height, width) if self.config.image_size else 1
+        return round(height * scale), round(width * scale)
 
     @property
     def batch(self) -> int:
@@ -127,7 +134,7 @@ def describe(setup: Setup, *, epochs: int, git_commit: str | None, run_id: str |
     config, manifest = setup.config, setup.manifest
     return {
         "generator": config.generator_options(),
-        "image_size": min(setup.size),
+        "image_size": list(setup.test_size),
         "data": {"uri": manifest.uri, "version": manifest.version, "paired": manifest.paired},
         "train": asdict(config),
         "seed": config.seed,

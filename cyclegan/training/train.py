@@ -142,7 +142,7 @@ def training_images(setup: Setup, domain: str) -> PackedImages:
 def samples_of(setup: Setup, domain: str) -> Tensor:
     """The test images of domain A or B whose translations are shown, N×3×H×W in [-1, 1]."""
     images = PackedImages(setup.prepared / f"test{domain}.npy", setup.device)
-    return sample_images(images, setup.config.samples, setup.size)
+    return sample_images(images, setup.config.samples, setup.test_size)
 
 
 def monitor_of(setup: Setup) -> Monitor | None:
@@ -151,4 +151,4 @@ def monitor_of(setup: Setup) -> Monitor | None:
         return None
     from cyclegan.evaluation.monitor import Monitor
 
-    return Monitor(setup.prepared, size=min(setup.size), device=setup.device)
+    return Monitor(setup.prepared, size=setup.test_size, device=setup.device)

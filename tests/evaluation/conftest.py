@@ -86,7 +86,7 @@ def make_prepared(tmp_path: Path) -> Callable[..., Path]:
 def make_model(tmp_path: Path) -> Callable[..., Path]:
     """Save a small generator pair with random weights."""
 
-    def make(side: int = 32, name: str = "model", seed: int = 0) -> Path:
+    def make(side: int | list[int] = 32, name: str = "model", seed: int = 0) -> Path:
         torch.manual_seed(seed)
         options = {"blocks": 1, "width": 4}
         save_model(

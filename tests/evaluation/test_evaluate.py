@@ -53,7 +53,7 @@ class Constant(Same):
 
 
 def judge(prepared: Path, AtoB: nn.Module, BtoA: nn.Module, **fields: Any) -> Evaluation:
-    model = Model(AtoB, BtoA, {"image_size": read_manifest(prepared).height})
+    model = Model(AtoB, BtoA, {})
     return measure(prepared, read_manifest(prepared), model, fast(**fields), torch.device("cpu"))
 
 
@@ -202,8 +202,27 @@ def test_images_are_judged_at_the_models_size(make_prepared: Make, make_model: M
     prepared = make_prepared(side=36)
     evaluate(prepared, make_model(side=32), tmp_path / "scores", fast())
     assert read_json(tmp_path / "scores" / "evaluation.json")["protocol"]["image_size"].startswith("32x32")
-    with pytest.raises(UsageError, match="multiples of 4"):
-        evaluate(prepared, make_model(side=34, name="odd"), tmp_path / "other", fast())
+    assert read_json(tmp_path / "scores" / "evaluation.json")["scale"] == pytest.approx(32 / 36)
+    # A size that the generator does not take is no obstacle.
+    evaluate(prepared, make_model(side=34, name="odd"), tmp_path / "other", fast())
+    assert read_json(tmp_path / "other" / "evaluation.json")["protocol"]["image_size"].startswith("34x34")
+
+
+def test_oblong_images_are_judged_whole_at_the_scale_of_training(
+    make_prepared: Make, make_model: Make, tmp_path: Path
+) -> None:
+    prepared = make_prepared(side=40)
+    manifest = read_json(prepared / "manifest.json")
+    for domain in manifest["domains"]:
+        np.save(prepared / f"{domain}.npy", np.load(prepared / f"{domain}.npy")[:, :30])
+    write_json(prepared / "manifest.json", manifest | {"height": 30})
+    evaluate(prepared, make_model(side=[30, 40]), tmp_path / "scores", fast())
+    details = read_json(tmp_path / "scores" / "evaluation.json")
+    assert details["protocol"]["image_size"].startswith("30x40")
+    assert details["scale"] == 1
+    silent = judge(prepared, Same(), Same())  # a model that does not say its scale
+    assert silent.sets["A"].images.shape[1:3] == (30, 40)
+    assert silent.scores["cycle_l1_A"] == 0
 
 
 def test_a_diverged_model_is_one_sentence_and_leaves_former_scores(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from cyclegan.errors import UsageError
 from cyclegan.networks import VggUnet, build_discriminator, build_generator
-from cyclegan.networks.padding import ReflectionPad
+from cyclegan.networks.padding import ReflectionPad, at_any_size
 
 
 def count(network: nn.Module) -> int:
@@ -167,6 +168,30 @@ def test_padding_in_deterministic_mode_is_the_same(size: int) -> None:
     (plain, plain_gradient), (joined, joined_gradient) = found
     assert torch.equal(plain, joined)
     torch.testing.assert_close(plain_gradient, joined_gradient)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "size", "padded"),
+    [
+        ("resnet", {"blocks": 1, "width": 4}, (16, 24), (16, 24)),
+        ("resnet", {"blocks": 1, "width": 4}, (17, 30), (20, 32)),
+        ("resnet", {"blocks": 1, "width": 4}, (1, 3), (8, 8)),  # reflected more than once
+        ("unet", {"depth": 4, "width": 4}, (16, 33), (16, 48)),
+        ("vgg_unet", {}, (32, 45), (32, 64)),
+    ],
+)
+def test_sizes_that_do_not_fit_are_reflected_and_cropped_back(
+    name: str, options: dict, size: tuple[int, int], padded: tuple[int, int]
+) -> None:
+    torch.manual_seed(0)
+    generator, images = build_generator(name, **options).eval(), torch.rand(2, 3, *size) * 2 - 1
+    spare = [whole - side for whole, side in zip(padded, size, strict=True)]
+    sides = [(rest // 2, rest - rest // 2) for rest in spare]
+    around = np.pad(images.numpy(), [(0, 0), (0, 0), *sides], mode="reflect")
+    with torch.no_grad():
+        (top, _), (left, _) = sides
+        expected = generator(torch.from_numpy(around))[..., top : top + size[0], left : left + size[1]]
+        assert torch.equal(at_any_size(generator, images), expected)
 
 
 # What torch.use_deterministic_algorithms refuses to differentiate on CUDA, of what a network might use

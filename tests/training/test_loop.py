@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 import cyclegan.model
+import cyclegan.training.train as training
 from cyclegan.errors import CycleGANError, enough_memory
 from cyclegan.evaluation.monitor import Monitor
-from cyclegan.io.files import atomic_dir, read_json
+from cyclegan.io.files import atomic_dir, read_json, write_json
 from cyclegan.model import DIRECTIONS
 from cyclegan.runtime.device import available_bytes
+from cyclegan.tracking.base import Tracker
 from cyclegan.training import memory
 from cyclegan.training.config import TrainConfig
 from cyclegan.training.train import train
@@ -56,7 +60,7 @@ def test_too_little_memory_is_one_sentence(
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
     monkeypatch.setattr(Update, "__call__", exhausted)
-    with pytest.raises(CycleGANError, match=r"not enough memory: accumulate the batch") as failure:
+    with pytest.raises(CycleGANError, match=r"not enough memory: raise accumulation_steps") as failure:
         train(prepared, tmp_path / "model", small(), checkpoints=str(tmp_path / "c"))
     assert failure.value.exit_code == 1
     assert not (tmp_path / "model").exists()
@@ -99,3 +103,53 @@ def test_the_model_folder_appears_with_its_loss_curves(
     rows = (tmp_path / "model" / "losses.csv").read_text().splitlines()
     assert rows[0].startswith("step,adversarial_AtoB,")
     assert [row.split(",")[0] for row in rows[1:]] == ["3", "6", "7"]
+
+
+class Recorder(Tracker):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.numbers: list[tuple[int | None, dict[str, float]]] = []
+        self.pictures: dict[tuple[str, int], np.ndarray] = {}
+
+    def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
+        self.numbers.append((step, dict(values)))
+
+    def image(self, key: str, array: np.ndarray, step: int) -> None:
+        self.pictures[key, step] = array
+
+
+@pytest.fixture
+def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
+    """The tracker of whatever trains in this test."""
+    tracker = Recorder()
+    monkeypatch.setattr(training, "open_run", lambda *args, **kwargs: nullcontext(tracker))
+    return tracker
+
+
+@pytest.mark.parametrize(
+    ("height", "image_size", "expected"), [(40, 0, (40, 40)), (40, 36, (36, 36)), (34, 0, (34, 40))]
+)
+def test_samples_are_whole_test_images_at_the_scale_of_training(
+    prepared: Path,
+    tmp_path: Path,
+    small: Callable[..., TrainConfig],
+    recorder: Recorder,
+    height: int,
+    image_size: int,
+    expected: tuple[int, int],
+) -> None:
+    oblong = tmp_path / "prepared"
+    shutil.copytree(prepared, oblong)
+    manifest = read_json(oblong / "manifest.json")
+    for domain in manifest["domains"]:
+        np.save(oblong / f"{domain}.npy", np.load(oblong / f"{domain}.npy")[:, :height])
+    write_json(oblong / "manifest.json", manifest | {"height": height})
+    config = small(epochs=1, decay_epochs=0, samples=3, image_size=image_size)  # crops of 32 px
+    train(oblong, tmp_path / "model", config, checkpoints=str(tmp_path / "c"))
+    height, width = expected
+    assert recorder.pictures["samples_AtoB", 1].shape == (3 * height, 3 * width, 3)
+    if not image_size:
+        first = np.load(oblong / "testA.npy")[0]
+        assert np.array_equal(recorder.pictures["samples_AtoB", 1][:height, :width], first)
+    assert read_json(tmp_path / "model" / "config.json")["image_size"] == [height, width]

@@ -13,7 +13,7 @@ from cyclegan.training.schedule import Decay, Schedule
 INDIFFERENT = frozenset(
     {
         *("device", "compile", "deterministic", "threads", "gradient_checkpointing"),
-        *("log_every", "sample_every", "samples", "checkpoint_minutes", "checkpoint_every"),
+        *("log_every", "sample_every", "samples", "checkpoint_minutes", "checkpoint_every", "image_size"),
         *("evaluate_every", "patience"),
         *("workers", "max_bad_share"),  # of preprocess
     }

@@ -7,12 +7,13 @@ import torch
 from torch import Tensor, nn
 
 from cyclegan.data.packed import PackedImages, scale
+from cyclegan.networks.padding import at_any_size
 
 Grid = np.ndarray
 
 
 def sample_images(images: PackedImages, count: int, size: tuple[int, int]) -> Tensor:
-    """`count` images spread evenly over a test set, N×3×H×W in [-1, 1], resized to `size` if need be."""
+    """`count` whole images spread evenly over a test set, N×3×H×W in [-1, 1], resized to `size`."""
     index = torch.linspace(0, len(images) - 1, min(count, len(images))).long()
     chosen = scale(images.images[index.to(images.images.device)].to(images.device))
     if chosen.shape[2:] != size:
@@ -23,8 +24,8 @@ def sample_images(images: PackedImages, count: int, size: tuple[int, int]) -> Te
 @torch.no_grad()
 def translate_and_back(there: nn.Module, back: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
     """Translations and reconstructions, one image at a time so that memory stays what training needs."""
-    translated = torch.cat([there(image[None]).float() for image in images])
-    reconstructed = torch.cat([back(image[None]).float() for image in translated])
+    translated = torch.cat([at_any_size(there, image[None]).float() for image in images])
+    reconstructed = torch.cat([at_any_size(back, image[None]).float() for image in translated])
     return translated, reconstructed
 
 
