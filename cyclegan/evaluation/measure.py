@@ -188,6 +188,8 @@ def _notes(e: Evaluation) -> list[str]:
             "Distances come from a fixed random network, not from Inception: they order models on the same "
             "data and are no FID or KID."
         )
+    if e.model.config.get("finished") is False:
+        notes.append(f"Training is unfinished: the generators are from epoch {e.model.config['epochs']}.")
     trained_on = (e.model.config.get("data") or {}).get("version")
     if trained_on and trained_on != e.manifest.version:
         notes.append(f"The model was trained on data version {trained_on}, judged on {e.manifest.version}.")

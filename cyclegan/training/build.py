@@ -77,6 +77,16 @@ def build_update(config: TrainConfig, state: State, networks: Networks, precisio
     )
 
 
+def blank_update(config: TrainConfig) -> Update:
+    """The update on the meta device, where tensors have shapes but no content: for counting, not training."""
+    with torch.device("meta"):
+        networks = build_networks(config)
+    unused = torch.optim.SGD(networks.parameters())
+    empty = ImagePool(0, 0, 1, 1, torch.device("meta"))
+    state = State(networks, unused, unused, empty, empty, None)
+    return build_update(config, state, networks, torch.float32)
+
+
 def load_encoders(networks: Networks, config: TrainConfig) -> None:
     generators = [g for g in (networks.AtoB, networks.BtoA) if isinstance(g, VggUnet)]
     if generators:

@@ -15,7 +15,7 @@ from cyclegan.data.packed import PackedImages
 from cyclegan.model import save_model
 from cyclegan.runtime.distributed import any_process, averaged
 from cyclegan.runtime.signals import StopRequest
-from cyclegan.tracking.base import Tracker, git_commit
+from cyclegan.tracking.base import Tracker
 from cyclegan.training.checkpoints.checkpoints import Checkpoints
 from cyclegan.training.progress.reporter import Reporter, losses_csv
 from cyclegan.training.setup import Setup, describe
@@ -44,22 +44,29 @@ class Trainer:
     report: Reporter
     monitor: Monitor | None
     """In the first process of a run with `evaluate_every`."""
+    model: Path
+    """The folder that always holds the newest generators (or the best-scored ones)."""
+    git_commit: str | None
     saved: float = 0.0
     """When the last checkpoint was written, on the monotonic clock."""
 
     def run(self) -> None:
         """All epochs that are left; raises Interrupted, with a checkpoint, when asked to stop."""
         setup, state = self.setup, self.state
-        if setup.processes.is_main and state.step == 0 and setup.config.sample_every:
-            self.report.translations(*state.exported(), 0)
-        self.saved = time.monotonic()
-        for epoch in range(state.step // setup.steps, setup.schedule.epochs):
-            if state.facts.get("stopped"):
-                break
-            self.train_epoch(epoch)
-            self.finish_epoch(epoch + 1)
-        self.kept.finish()
-        self.report.close()
+        try:
+            if setup.processes.is_main and state.step == 0 and setup.config.sample_every:
+                self.translations(0)
+            self.saved = time.monotonic()
+            self.report.pace.start()
+            for epoch in range(state.step // setup.steps, setup.schedule.epochs):
+                if state.facts.get("stopped"):
+                    break
+                self.train_epoch(epoch)
+                self.finish_epoch(epoch + 1)
+            self.kept.finish()
+        finally:
+            self.report.close()  # before anybody writes where the bar stands
+        self.export(finished=True)
 
     def train_epoch(self, epoch: int) -> None:
         """The updates of an epoch, counted from 0, or what is left of them."""
@@ -69,6 +76,7 @@ class Trainer:
         for batch in self.batches(epoch):
             state.pending.append(self.update(*batch))
             state.advance()
+            self.report.updated(state.step)
             if state.step % setup.config.log_every == 0:
                 self.log(lr)
             if setup.processes.world_size == 1 or state.step % AGREE_EVERY == 0:
@@ -104,33 +112,42 @@ class Trainer:
             self.save()
         if asked:
             self.kept.finish()
+            self.export()
             self.stop.raise_interrupted(self.state.step, setup.total)
 
     def save(self) -> None:
         """Begin to write a checkpoint; every process must call it."""
         state = self.state
-        tensors = state.tensors()
-        if self.setup.processes.is_main:
-            self.kept.save(state.step, tensors, {**state.facts, "step": state.step})
+        with self.report.pace.pause("checkpoint"):
+            tensors = state.tensors()
+            if self.setup.processes.is_main:
+                self.kept.save(state.step, tensors, {**state.facts, "step": state.step})
         self.saved = time.monotonic()
-        self.report.resume_clock(state.step)
 
     def finish_epoch(self, done: int) -> None:
         """What is due after so many epochs."""
         config, last = self.setup.config, done == self.setup.schedule.epochs
         sample = last or (config.sample_every and done % config.sample_every == 0)
         if self.setup.processes.is_main and sample:
-            self.report.translations(*self.state.exported(), done)
+            self.translations(done)
         stopped = bool(config.evaluate_every) and self.evaluate(done)
         if last or stopped or done % config.checkpoint_every == 0:
             self.save()
+            if not (last or stopped):
+                self.export()
+
+    def translations(self, done: int) -> None:
+        """Show what the generators make of the sample images after so many epochs."""
+        with self.report.pace.pause("samples"):
+            self.report.translations(*self.state.exported(), done)
 
     def evaluate(self, done: int) -> bool:
         """Score the generators where it is their turn; returns whether patience is at its end."""
         config, state = self.setup.config, self.state
         if self.monitor and done % config.evaluate_every == 0:
             AtoB, BtoA = state.exported()
-            scores = self.monitor.score({"AtoB": AtoB, "BtoA": BtoA})
+            with self.report.pace.pause("evaluation"):
+                scores = self.monitor.score({"AtoB": AtoB, "BtoA": BtoA})
             self.tracker.metrics(scores, state.step)
             state.note_score(scores[self.monitor.headline], done, config.patience)
         stopped = any_process(bool(state.facts.get("stopped")), self.setup.device)
@@ -138,15 +155,22 @@ class Trainer:
             state.facts["stopped"] = True
         return stopped
 
-    def export(self, model: Path) -> None:
-        """Write the model folder: the best-scored generators, or the last ones where none were scored."""
+    def export(self, *, finished: bool = False) -> None:
+        """Write the model folder: the best-scored generators, or the newest where none were scored."""
+        if not self.setup.processes.is_main:
+            return
         state = self.state
-        state.restore_best()
-        AtoB, BtoA = state.exported()
-        epochs = state.epoch_exported(self.setup.steps)
-        config = describe(self.setup, epochs=epochs, git_commit=git_commit(), run_id=self.tracker.run_id)
-        curves = losses_csv(state.facts.get("curves", []))
-        save_model(model, {"AtoB": AtoB, "BtoA": BtoA}, config, texts={"losses.csv": curves})
+        with self.report.pace.pause("model"):
+            AtoB, BtoA = state.best_exported()
+            config = describe(
+                self.setup,
+                epochs=state.epoch_exported(self.setup.steps),
+                finished=finished,
+                git_commit=self.git_commit,
+                run_id=self.tracker.run_id,
+            )
+            curves = losses_csv(state.facts.get("curves", []))
+            save_model(self.model, {"AtoB": AtoB, "BtoA": BtoA}, config, texts={"losses.csv": curves})
 
     def results(self) -> dict[str, float]:
         """What `train` returns."""

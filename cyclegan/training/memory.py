@@ -9,9 +9,7 @@ import torch
 from torch import Tensor
 
 from cyclegan.runtime.device import available_bytes
-from cyclegan.training.build import build_networks, build_update
-from cyclegan.training.image_pool import ImagePool
-from cyclegan.training.state import State
+from cyclegan.training.build import blank_update
 from cyclegan.training.update import Networks, Update
 
 if TYPE_CHECKING:
@@ -46,16 +44,11 @@ def parameter_bytes(networks: Networks) -> int:
 
 def announce_memory(setup: Setup) -> None:
     """Log an estimate of the memory that training takes, and what to do if that is more than there is."""
-    with torch.device("meta"):
-        networks = build_networks(setup.config)
-    unused = torch.optim.SGD(networks.parameters())
-    empty = ImagePool(0, 0, 1, 1, torch.device("meta"))
-    state = State(networks, unused, unused, empty, empty, None)
-    update = build_update(setup.config, state, networks, torch.float32)
+    update = blank_update(setup.config)
     activations = activation_bytes(update, setup.batch, *setup.size)
     if setup.precision is torch.bfloat16:
         activations //= 2
-    total = activations + parameter_bytes(networks)
+    total = activations + parameter_bytes(update.networks)
     logger.info("Training takes about %.1f GB, %.1f of it activations.", total / 1e9, activations / 1e9)
     free = available_bytes(setup.device)
     if free is not None and total > 0.9 * free:

@@ -129,8 +129,10 @@ def sampling_of(config: TrainConfig, manifest: Manifest, processes: Processes) -
     return sampling
 
 
-def describe(setup: Setup, *, epochs: int, git_commit: str | None, run_id: str | None) -> dict[str, Any]:
-    """The config.json of a model that was trained for so many epochs."""
+def describe(
+    setup: Setup, *, epochs: int, finished: bool, git_commit: str | None, run_id: str | None
+) -> dict[str, Any]:
+    """The config.json of a model that was trained for so many epochs, by a run that has `finished` or not."""
     config, manifest = setup.config, setup.manifest
     return {
         "generator": config.generator_options(),
@@ -140,6 +142,7 @@ def describe(setup: Setup, *, epochs: int, git_commit: str | None, run_id: str |
         "seed": config.seed,
         "versions": library_versions(),
         "epochs": epochs,
+        "finished": finished,
         "git_commit": git_commit,
         "mlflow_run_id": run_id,
     }

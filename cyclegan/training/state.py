@@ -5,6 +5,7 @@ Random numbers are not in it: they follow from the seed and the epoch (see `cycl
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -73,9 +74,17 @@ class State:
         return {"opt_G": self.opt_G, "opt_D": self.opt_D}
 
     def exported(self) -> tuple[nn.Module, nn.Module]:
-        """The generators AtoB and BtoA that count: the averages where there are any."""
+        """The generators AtoB and BtoA as they are now: the averages where there are any."""
         source = self.ema or self.networks
         return source.AtoB, source.BtoA
+
+    def best_exported(self) -> tuple[nn.Module, nn.Module]:
+        """The generators of the model folder: copies with the best score so far, else the present ones."""
+        if not self.best:
+            return self.exported()
+        pair = copy.deepcopy(nn.ModuleList(self.exported()))
+        pair.load_state_dict(self.best)
+        return pair[0], pair[1]
 
     def note_score(self, score: float, epoch: int, patience: int) -> None:
         """Keep the weights of the best score (lowest) so far; after `patience` worse ones in a row, stop."""
@@ -88,11 +97,6 @@ class State:
         else:
             self.facts["worse"] += 1
         self.facts["stopped"] = 0 < patience <= self.facts["worse"]
-
-    def restore_best(self) -> None:
-        """Make the best-scored generators the exported ones, where there are any."""
-        if self.best:
-            torch.nn.ModuleList(self.exported()).load_state_dict(self.best)
 
     def epoch_exported(self, steps_per_epoch: int) -> int:
         """How many epochs the exported generators were trained."""

@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
 from cyclegan.data.packed import PackedImages
@@ -21,7 +22,7 @@ from cyclegan.runtime.device import (
 )
 from cyclegan.runtime.distributed import process_group
 from cyclegan.runtime.signals import StopRequest
-from cyclegan.tracking.base import Tracker
+from cyclegan.tracking.base import Tracker, git_commit
 from cyclegan.tracking.runs import open_run
 from cyclegan.training.build import build_update, initial_state, load_encoders
 from cyclegan.training.checkpoints.checkpoints import Checkpoints
@@ -29,6 +30,8 @@ from cyclegan.training.checkpoints.lock import locked
 from cyclegan.training.compile import CudaGraphUpdate, compiled
 from cyclegan.training.loop import Trainer
 from cyclegan.training.memory import announce_memory
+from cyclegan.training.progress.advice import faster
+from cyclegan.training.progress.pace import Pace, Pause
 from cyclegan.training.progress.reporter import Reporter
 from cyclegan.training.progress.samples import sample_images
 from cyclegan.training.schedule import Schedule
@@ -64,7 +67,6 @@ def train(
     with (
         machine(device, threads=threads, deterministic=config.deterministic),
         process_group(device) as processes,
-        StopRequest() as stop,
         enough_memory(
             "raise accumulation_steps, enable gradient_checkpointing, or lower crop_size or batch_size "
             "(see the estimate at the top of the log)"
@@ -77,7 +79,7 @@ def train(
             if processes.is_main:
                 announce_memory(setup)
             state = resume_or_begin(setup, kept, checkpoints)
-            return run(setup, state, kept, stop, model)
+            return run(setup, state, kept, model)
 
 
 def resume_or_begin(setup: Setup, kept: Checkpoints, checkpoints: str) -> State:
@@ -99,7 +101,7 @@ def resume_or_begin(setup: Setup, kept: Checkpoints, checkpoints: str) -> State:
     return state
 
 
-def run(setup: Setup, state: State, kept: Checkpoints, stop: StopRequest, model: Path) -> dict[str, float]:
+def run(setup: Setup, state: State, kept: Checkpoints, model: Path) -> dict[str, float]:
     """Train from `state` to the end, as one MLflow run, and write the model folder; returns as `train`."""
     update = fastest_update(setup, state)
     images_a, images_b = (training_images(setup, domain) for domain in "AB")
@@ -110,19 +112,21 @@ def run(setup: Setup, state: State, kept: Checkpoints, stop: StopRequest, model:
         state.facts["mlflow_run_id"] = tracker.run_id
         tracker.params("train", setup.config)
         tracker.dataset(setup.manifest)
-        batch_size, total = setup.config.batch_size, setup.total
         report = Reporter(
             tracker,
-            batch_size=batch_size,
-            total=total,
+            pace_of(setup),
+            batch_size=setup.config.batch_size,
             step=state.step,
             samples=samples,
-            bar=setup.processes.is_main,
+            main=setup.processes.is_main,
+            advice=lambda: faster(setup.config, *setup.size) if setup.device.type == "cpu" else "",
         )
-        trainer = Trainer(setup, state, update, images_a, images_b, kept, stop, tracker, report, monitor)
-        trainer.run()
-        if setup.processes.is_main:
-            trainer.export(model)
+        commit = git_commit()
+        with StopRequest() as stop:  # only here: before, nothing would be lost and nobody would ask `stop`
+            trainer = Trainer(
+                setup, state, update, images_a, images_b, kept, stop, tracker, report, monitor, model, commit
+            )
+            trainer.run()
         return trainer.results()
 
 
@@ -131,6 +135,20 @@ def fastest_update(setup: Setup, state: State) -> Update | CudaGraphUpdate:
     networks = compiled(state.networks) if setup.compiled else state.networks
     update = build_update(setup.config, state, networks, setup.precision)
     return CudaGraphUpdate(update) if setup.captured else update
+
+
+def pace_of(setup: Setup) -> Pace:
+    """The clock of the run's updates."""
+    config = setup.config
+    every: dict[Pause, int] = {
+        "samples": config.sample_every,
+        "evaluation": config.evaluate_every,
+        "checkpoint": config.checkpoint_every,
+        "model": config.checkpoint_every,
+    }
+    cuda = setup.device.type == "cuda"
+    wait = torch.cuda.synchronize if cuda else (lambda: None)
+    return Pace(setup.total, setup.steps, every, synchronise=wait)
 
 
 def training_images(setup: Setup, domain: str) -> PackedImages:

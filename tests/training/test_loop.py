@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -10,14 +11,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 import cyclegan.model
 import cyclegan.training.train as training
 from cyclegan.errors import CycleGANError, enough_memory
 from cyclegan.evaluation.monitor import Monitor
 from cyclegan.io.files import atomic_dir, read_json, write_json
-from cyclegan.model import DIRECTIONS
+from cyclegan.model import DIRECTIONS, load_model
 from cyclegan.runtime.device import available_bytes
+from cyclegan.runtime.signals import Interrupted
 from cyclegan.tracking.base import Tracker
 from cyclegan.training import memory
 from cyclegan.training.config import TrainConfig
@@ -103,6 +106,50 @@ def test_the_model_folder_appears_with_its_loss_curves(
     rows = (tmp_path / "model" / "losses.csv").read_text().splitlines()
     assert rows[0].startswith("step,adversarial_AtoB,")
     assert [row.split(",")[0] for row in rows[1:]] == ["3", "6", "7"]
+
+
+def test_the_model_folder_is_current_from_the_first_epoch_on(
+    prepared: Path, tmp_path: Path, small: Callable[..., TrainConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped at any moment, a run leaves generators that load, as they were when it stopped."""
+    stop_at, done = 9, 0
+
+    def update(self: Update, *batch: torch.Tensor) -> torch.Tensor:
+        nonlocal done
+        done += 1
+        if done > 7:  # the second epoch has begun
+            config = read_json(tmp_path / "model" / "config.json")
+            assert (config["epochs"], config["finished"]) == (1, False)
+        if done == stop_at:
+            signal.raise_signal(signal.SIGINT)
+        return whole(self, *batch)
+
+    whole = Update.__call__
+    monkeypatch.setattr(Update, "__call__", update)
+    longer = small(epochs=3, decay_epochs=0, ema=0.5)
+    with pytest.raises(Interrupted, match="after update 9 of 21"):
+        train(prepared, tmp_path / "model", longer, checkpoints=str(tmp_path / "c"))
+    stopped = load_model(tmp_path / "model")
+    checkpoint = load_file(next((tmp_path / "c").glob("*/0000000009-*")))
+    for name, tensor in stopped.AtoB.state_dict().items():
+        assert torch.equal(tensor, checkpoint[f"ema.AtoB.{name}"]), name
+
+    monkeypatch.setattr(Update, "__call__", whole)
+    train(prepared, tmp_path / "model", longer, checkpoints=str(tmp_path / "c"))
+    config = read_json(tmp_path / "model" / "config.json")
+    assert (config["epochs"], config["finished"]) == (3, True)
+    images = torch.rand(1, 3, 32, 32) * 2 - 1
+    assert not torch.equal(load_model(tmp_path / "model").AtoB(images), stopped.AtoB(images))
+
+
+def test_a_checkpoint_on_the_last_update_does_not_hide_the_speed(
+    prepared: Path, tmp_path: Path, small: Callable[..., TrainConfig], recorder: Recorder
+) -> None:
+    config = small(epochs=1, decay_epochs=0, log_every=100, checkpoint_minutes=1e-9, batch_size=2)
+    results = train(prepared, tmp_path / "model", config, checkpoints=str(tmp_path / "c"))
+    assert results["images_per_second"] > 0
+    speeds = [values["images_per_second"] for _, values in recorder.numbers if "images_per_second" in values]
+    assert len(speeds) == 1 and speeds[0] > 0
 
 
 class Recorder(Tracker):

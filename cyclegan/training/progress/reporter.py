@@ -7,7 +7,7 @@ import io
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -22,6 +22,7 @@ from cyclegan.training.progress.diagnostics import (
     first_non_finite,
     inversions,
 )
+from cyclegan.training.progress.pace import Pace, duration
 from cyclegan.training.progress.samples import grid, translate_and_back
 from cyclegan.training.update import TERMS
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LINE_SECONDS = 30.0
+DAY = 24 * 3600.0
 
 
 class Reporter:
@@ -39,34 +41,76 @@ class Reporter:
     def __init__(
         self,
         tracker: Tracker,
+        pace: Pace,
         *,
         batch_size: int,
-        total: int,
         step: int,
         samples: list[Tensor],
-        bar: bool = True,
+        main: bool = True,
+        advice: Callable[[], str] = lambda: "",
     ) -> None:
-        """`samples`: test images of A and of B, each N×3×H×W; `total` and `step` count updates.
+        """`samples`: test images of A and of B, each N×3×H×W; `step` is the last update that was done.
 
-        With `bar` there is a progress bar where there is a terminal.
+        The `main` process shows a progress bar where there is a terminal, and else writes a line now and
+        then. `advice` says what would make the run shorter; it is asked for where that is worth saying.
         """
-        self.tracker, self.batch_size, self.samples = tracker, batch_size, samples
-        disable = None if bar else True
-        self.bar = tqdm(total=total, initial=step, unit="update", disable=disable, smoothing=0.05)
-        self.total, self._said = total, time.monotonic()
-        self.steps, self.seconds = 0, 0.0
-        self._since, self._mark = step, time.perf_counter()
+        self.tracker, self.pace, self.batch_size, self.samples = tracker, pace, batch_size, samples
+        self.main, self.advice = main, advice
+        self.bar = tqdm(
+            total=pace.total,
+            initial=step,
+            disable=None if main else True,
+            bar_format="{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}{postfix}]",
+        )
+        self._said = time.monotonic()
+        self._cycle = ""
+        self._estimated = False
         self._seen: Counter[str] = Counter()
+
+    def updated(self, step: int) -> None:
+        """Move the bar, or write a line where there is none; early on say how long the run will take."""
+        self.pace.updated()
+        if not self.main:
+            return
+        if self.pace.measured and not self._estimated and step < self.pace.total:
+            self._estimated = True
+            self._estimate(step)
+        if self.bar.disable:
+            if step == self.pace.total or time.monotonic() - self._said > LINE_SECONDS:
+                self._said = time.monotonic()
+                where = f"Update {step} of {self.pace.total}, {self._epoch(step)}"
+                logger.info("%s: %s.", where, self._now(step))
+        else:
+            self.bar.set_description_str(self._epoch(step).capitalize(), refresh=False)
+            self.bar.set_postfix_str(self._now(step), refresh=False)
+            self.bar.update(step - self.bar.n)
+
+    def _epoch(self, step: int) -> str:
+        epochs = self.pace.total // self.pace.steps_per_epoch
+        return f"epoch {-(-step // self.pace.steps_per_epoch)} of {epochs}"
+
+    def _now(self, step: int) -> str:
+        left = self.pace.left(step)
+        parts = [f"{self.pace.recent_speed * self.batch_size:.1f} images/s"]
+        if left is not None and step < self.pace.total:
+            parts.append(f"{duration(left)} left")
+        return ", ".join(parts + [self._cycle] * bool(self._cycle))
+
+    def _estimate(self, step: int) -> None:
+        left = self.pace.left(step) or 0.0
+        form = "%A %d %B, %H:%M" if left > 12 * 3600 else "%H:%M"
+        ends = time.strftime(form, time.localtime(time.time() + left))
+        what = "This run takes" if step == self.pace.updates else "The rest of this run takes"
+        logger.info("%s about %s, until %s.", what, duration(left), ends)
+        if advice := self.advice() if left > DAY else "":
+            logger.warning("%s", advice)
 
     def losses(self, rows: Tensor, step: int, lr: float) -> dict[str, float]:
         """Report the losses of the updates that led to `step`, rows × TERMS; returns their means.
 
         Raises CycleGANError, naming the update, where one of them is nan or infinite.
         """
-        rows = rows.cpu()  # waits for the device, so the clock below is right
-        now = time.perf_counter()
-        took, done = now - self._mark, step - self._since
-        self.steps, self.seconds = self.steps + done, self.seconds + took
+        rows = rows.cpu()  # waits for the device, so that the pace below is right
         bad = first_non_finite(rows)
         if bad is not None:
             raise CycleGANError(_not_finite(step - len(rows) + bad + 1))
@@ -75,27 +119,13 @@ class Reporter:
             f"discriminator/{name}" if name.startswith(("real", "fake")) else f"loss/{name}": value
             for name, value in means.items()
         }
-        numbers |= {"lr": lr, "images_per_second": done * self.batch_size / took if took else 0.0}
+        numbers |= {"lr": lr, "images_per_second": self.pace.interval() * self.batch_size}
         if torch.cuda.is_available():
             numbers["device_memory_gb"] = torch.cuda.max_memory_allocated() / 1e9
         self.tracker.metrics(numbers, step)
-        self.bar.update(step - self.bar.n)
-        self.bar.set_postfix(cycle=f"{means['cycle_A']:.3f} {means['cycle_B']:.3f}", refresh=False)
-        self._log(step, numbers["images_per_second"], means)
+        self._cycle = f"cycle loss {means['cycle_A']:.3f} {means['cycle_B']:.3f}"
         self._warn(complaints(means))
-        self.resume_clock(step)
         return means
-
-    def _log(self, step: int, speed: float, means: dict[str, float]) -> None:
-        """Now and then a line, where there is no terminal for the bar: in a file, a pod, a notebook's log."""
-        if self.bar.disable and (step == self.total or time.monotonic() - self._said > LINE_SECONDS):
-            cycle = f"cycle {means['cycle_A']:.3f} {means['cycle_B']:.3f}"
-            logger.info("Update %d of %d, %.1f images/s, %s.", step, self.total, speed, cycle)
-            self._said = time.monotonic()
-
-    def resume_clock(self, step: int) -> None:
-        """Leave what was done since the last report (samples, checkpoints) out of the images per second."""
-        self._since, self._mark = step, time.perf_counter()
 
     def translations(self, AtoB: nn.Module, BtoA: nn.Module, epoch: int) -> None:
         """Log a grid for each direction: input, translation, reconstruction."""
@@ -113,7 +143,7 @@ class Reporter:
 
     def images_per_second(self) -> float:
         """Pairs trained on per second since this process began."""
-        return self.steps * self.batch_size / self.seconds if self.seconds else 0.0
+        return self.pace.speed * self.batch_size
 
     def _warn(self, messages: list[str]) -> None:
         """Each warning once, at the third report that gives reason for it; one alone may be chance."""

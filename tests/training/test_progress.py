@@ -1,0 +1,159 @@
+"""What a run says of itself: how fast it is, how long it will take, what would be faster."""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from cyclegan.tracking.base import Tracker
+from cyclegan.training.config import TrainConfig
+from cyclegan.training.progress import reporter as reporting
+from cyclegan.training.progress.advice import alternatives, faster, update_flops
+from cyclegan.training.progress.pace import MEASURED, WARM_UP, Pace, duration
+from cyclegan.training.progress.reporter import Reporter
+from cyclegan.training.update import TERMS
+
+
+class Clock:
+    """Moves when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def play(clock: Clock, pace: Pace, updates: int, *, seconds: float) -> None:
+    for _ in range(updates):
+        clock.now += seconds
+        pace.updated()
+
+
+def test_the_rest_is_estimated_from_updates_and_pauses_without_the_warm_up() -> None:
+    clock = Clock()
+    pace = Pace(100, 10, {"samples": 1, "evaluation": 5, "checkpoint": 0}, clock=clock)
+    assert pace.left(0) is None
+    with pace.pause("samples"):
+        clock.now += 3
+    clock.now += 50  # reading data before the first update
+    pace.start()
+    play(clock, pace, WARM_UP, seconds=60)
+    assert pace.left(WARM_UP) is None
+    play(clock, pace, MEASURED, seconds=2)
+    assert pace.measured
+    step = WARM_UP + MEASURED
+    assert pace.left(step) == pytest.approx((100 - step) * (2 + 3 / 10))
+    with pace.pause("evaluation"):
+        clock.now += 40
+    with pace.pause("checkpoint"):  # comes at no regular interval
+        clock.now += 40
+    assert pace.left(step) == pytest.approx((100 - step) * (2 + 3 / 10 + 40 / 50))
+    assert pace.seconds == pytest.approx(60 * WARM_UP + 2 * MEASURED)
+    assert pace.speed == pytest.approx(step / pace.seconds)
+    assert pace.recent_speed == pytest.approx(0.5)
+
+
+def test_a_pause_is_no_part_of_the_speed() -> None:
+    clock, synchronised = Clock(), []
+    pace = Pace(100, 10, {}, clock=clock, synchronise=lambda: synchronised.append(clock.now))
+    play(clock, pace, 4, seconds=0.5)
+    assert pace.interval() == pytest.approx(2)
+    play(clock, pace, 3, seconds=0.25)
+    with pace.pause("checkpoint"):
+        clock.now += 100
+    assert pace.interval() == pytest.approx(4)  # of the three updates before the pause
+    assert pace.interval() == 0
+    assert len(synchronised) == 2  # after the warm-up and before the pause
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0.4, "0 s"), (99, "99 s"), (100, "2 min"), (3580, "1 h"), (3600, "1 h"), (12000, "3 h 20 min"),
+     (86400, "24 h"), (3 * 86400 + 4 * 3600, "3 days 4 h"), (14 * 86400, "14 days")],
+)  # fmt: skip
+def test_lengths_of_time_are_said_as_people_do(seconds: float, said: str) -> None:
+    assert duration(seconds) == said
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def report_of(clock: Clock, total: int, *, advice: Callable[[], str] = lambda: "") -> Reporter:
+    pace = Pace(total, 10, {}, clock=clock)
+    return Reporter(Tracker(), pace, batch_size=2, step=0, samples=[], advice=advice)
+
+
+def run(report: Reporter, clock: Clock, steps: range, *, seconds: float) -> None:
+    for step in steps:
+        clock.now += seconds
+        report.updated(step)
+
+
+def test_the_bar_moves_with_every_update(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal, clock = Terminal(), Clock()
+    monkeypatch.setattr("sys.stderr", terminal)
+    report = report_of(clock, 100)
+    report.bar.mininterval = 0
+    run(report, clock, range(1, 13), seconds=0.5)
+    report.bar.refresh()
+    shown = terminal.getvalue().split("\r")
+    assert all(any(f" {step}/100 " in line for line in shown) for step in range(1, 13))
+    assert "Epoch 2 of 10" in shown[-1]
+    assert "4.0 images/s, 44 s left" in shown[-1]
+    report.losses(torch.full((12, len(TERMS)), 0.25), 12, 1e-4)
+    run(report, clock, range(13, 14), seconds=0.5)
+    report.bar.refresh()
+    assert "cycle loss 0.250 0.250" in terminal.getvalue()
+    report.close()
+
+
+def test_a_log_file_has_a_line_every_half_minute(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("sys.stderr", io.StringIO())
+    caplog.set_level(logging.INFO)
+    clock = Clock()
+    monkeypatch.setattr(reporting.time, "monotonic", clock)
+    report = report_of(clock, 100)
+    run(report, clock, range(1, 101), seconds=2)
+    lines = [r.getMessage() for r in caplog.records if r.getMessage().startswith("Update")]
+    assert len(lines) == 7  # each 16 updates, and the last
+    assert lines[1] == "Update 32 of 100, epoch 4 of 10: 1.0 images/s, 2 min left."
+    assert lines[-1] == "Update 100 of 100, epoch 10 of 10: 1.0 images/s."
+
+
+@pytest.mark.parametrize(("seconds", "advised"), [(1.0, False), (100.0, True)])
+def test_the_length_of_the_run_is_said_early_and_what_would_shorten_days(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, seconds: float, advised: bool
+) -> None:
+    monkeypatch.setattr("sys.stderr", io.StringIO())
+    caplog.set_level(logging.INFO)
+    clock = Clock()
+    report = report_of(clock, 2000, advice=lambda: "Walk faster.")
+    run(report, clock, range(1, 200), seconds=seconds)
+    said = [r.getMessage() for r in caplog.records]
+    (estimate,) = [message for message in said if message.startswith("This run takes about")]
+    assert duration((2000 - WARM_UP - MEASURED) * seconds) in estimate
+    assert ("Walk faster." in said) == advised
+
+
+def test_advice_counts_operations() -> None:
+    config = TrainConfig(generator="resnet", blocks=9, width=64, lambda_identity=5.0, crop_size=256,
+                         discriminator="patchgan")  # fmt: skip
+    assert update_flops(config, 256, 256) / 1e12 == pytest.approx(1.879, abs=0.001)  # as in test_update.py
+    advice = faster(config, 256, 256)
+    assert "--crop-size 128 (4.0 times)" in advice
+    assert "--lambda-identity 0 (1.5 times)" in advice
+    assert "--width 32 --blocks 6 --discriminator-width 48 --crop-size 128 --lambda-identity 0 (" in advice
+    small = TrainConfig(generator="resnet", blocks=6, width=32, lambda_identity=0.0, crop_size=96,
+                        discriminator_width=32)  # fmt: skip
+    assert alternatives(small, 96, 96) == []
+    assert faster(small, 96, 96).startswith("Half the epochs")
+    assert alternatives(TrainConfig(), 256, 256)[-1]["generator"] == "resnet"
