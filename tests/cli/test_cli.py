@@ -47,19 +47,21 @@ def raw(tmp_path: Path) -> Path:
     return tmp_path / "raw"
 
 
-def test_the_overview_names_every_verb(tmp_path: Path) -> None:
+def test_the_overview_names_every_command(tmp_path: Path) -> None:
     from cyclegan.cli.commands import COMMANDS
 
     shown = cyclegan("--help", cwd=tmp_path)
     assert shown.returncode == 0
-    assert all(f"  {verb} " in shown.stdout for verb in COMMANDS)
+    assert all(f"  {name} " in shown.stdout for name in COMMANDS)
 
 
-def test_a_verbs_help_names_its_flags(tmp_path: Path) -> None:
+def test_a_commands_help_names_its_flags(tmp_path: Path) -> None:
     shown = cyclegan("train", "--help", cwd=tmp_path)
     assert shown.returncode == 0
     assert "--lambda-cycle" in shown.stdout
     assert "Weight of the cycle loss" in shown.stdout
+    assert "--preset" in shown.stdout
+    assert "--params" in shown.stdout
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import cyclegan
 from cyclegan.cli.params import load_section
 from cyclegan.data.config import PreprocessConfig
 from cyclegan.errors import UsageError
@@ -22,7 +23,7 @@ from cyclegan.training.progress.diagnostics import (
 )
 from cyclegan.training.schedule import Schedule
 
-PRESETS = sorted((Path(__file__).resolve().parents[2] / "presets").glob("*.yaml"))
+PRESETS = sorted((Path(cyclegan.__file__).parent / "presets").glob("*.yaml"))
 
 
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.stem)
@@ -34,7 +35,7 @@ def test_presets_load_and_their_sizes_fit(preset: Path) -> None:
 
 def test_the_papers_preset_and_the_authors() -> None:
     by_name = {path.stem: load_section(path, "train", TrainConfig) for path in PRESETS}
-    paper, author = by_name["maps"], by_name["strided"]
+    paper, author = by_name["maps"], by_name["vgg_unet"]
     assert (paper.generator, paper.batch_size, paper.pool_size) == ("resnet", 1, 50)
     assert (paper.epochs, paper.decay_epochs, paper.crop_size) == (100, 100, 256)
     assert (author.generator, author.batch_size, author.pool_size, author.norm) == (
