@@ -5,15 +5,17 @@ Nothing heavy is imported until a command runs, so that `--help` and wrong usage
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from cyclegan.cli import places
+from cyclegan.cli import places, preflight
 from cyclegan.cli.next_steps import tell
 from cyclegan.data.config import FetchConfig, InspectConfig, PreprocessConfig
+from cyclegan.data.prepared import read_manifest
 from cyclegan.errors import UsageError
 from cyclegan.evaluation.config import EvaluateConfig
 from cyclegan.inference.config import ImportConfig
@@ -23,8 +25,11 @@ from cyclegan.registry.compare import CompareConfig
 from cyclegan.registry.config import RegisterConfig
 from cyclegan.training.config import TrainConfig
 
+logger = logging.getLogger(__name__)
+
 FLAT = arg(name="")
-RUN = Annotated[Positional[Path | None], arg(metavar="[RUN]")]
+RUN = Annotated[Positional[Path | None], arg(metavar="[RUN]", help_behavior_hint="")]
+PATH = Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="")]
 
 # which section of a parameter file gives a config its values
 SECTIONS: dict[type, str] = {
@@ -40,9 +45,9 @@ SECTIONS: dict[type, str] = {
 class FromFile:
     """Where a command's defaults come from. `main` reads both flags before the others are parsed."""
 
-    preset: str = ""
+    preset: Annotated[str, arg(metavar="NAME", help_behavior_hint="")] = ""
     """Take defaults from a preset by its name; `cyclegan presets` lists them."""
-    params: Path | None = None
+    params: PATH = None
     """Take defaults from a parameter file, such as params.yaml; it overrules a preset."""
 
     def source(self) -> list[str | Path]:
@@ -56,7 +61,7 @@ class Fetch(FromFile):
     """Fetch two domains of images by URI: a folder, an archive, https, s3, a DVC version, synthetic:city."""
 
     config: Annotated[FetchConfig, FLAT] = field(default_factory=FetchConfig)
-    out: Path | None = None
+    out: PATH = None
     """Folder to write; by default datasets/NAME, such as datasets/maps."""
 
     def run(self) -> None:
@@ -71,12 +76,12 @@ class Fetch(FromFile):
 class Preprocess(FromFile):
     """Validate, orient, resize and pack the images of a dataset."""
 
-    dataset: Annotated[Positional[Path | None], arg(metavar="[DATASET]")] = None
+    dataset: Annotated[Positional[Path | None], arg(metavar="[DATASET]", help_behavior_hint="")] = None
     """Folder with trainA trainB testA testB; by default the only one below datasets/."""
     config: Annotated[PreprocessConfig, FLAT] = field(default_factory=PreprocessConfig)
-    raw: Path | None = None
+    raw: PATH = None
     """The same as DATASET, as a flag."""
-    out: Path | None = None
+    out: PATH = None
     """Folder to write; by default runs/DATASET/prepared."""
 
     def run(self) -> None:
@@ -97,20 +102,28 @@ class Train(FromFile):
     folder: RUN = None
     """Folder of the run, such as runs/maps; by default the only one below runs/."""
     config: Annotated[TrainConfig, FLAT] = field(default_factory=TrainConfig)
-    prepared: Path | None = None
+    prepared: PATH = None
     """Folder that preprocess wrote; by default RUN/prepared."""
-    model: Path | None = None
+    model: PATH = None
     """Folder to write the generators to; by default RUN/model."""
-    checkpoints: str | None = None
+    checkpoints: Annotated[str | None, arg(metavar="PATH", help_behavior_hint="")] = None
     """Folder or s3:// address for checkpoints; by default RUN/checkpoints."""
 
     def run(self) -> None:
         run = places.run_folder(self.folder, self.prepared, holding="prepared")
         prepared, model = self.prepared or run.prepared, self.model or run.model
+        checkpoints = self.checkpoints or run.checkpoints
         places.writable(model)
+        manifest = preflight.check_train(prepared, self.config, checkpoints)
+        try:
+            preflight.check_test_images(manifest)
+        except UsageError as error:  # a model can be trained and used all the same
+            logger.warning("%s", error)
+        preflight.check_disk(self.config, manifest, checkpoints, model)
+        preflight.name_experiment(manifest)
         from cyclegan.training.train import train
 
-        train(prepared, model, self.config, checkpoints=self.checkpoints or run.checkpoints)
+        train(prepared, model, self.config, checkpoints=checkpoints)
         use: list[str | Path] = ["translate", model, "IMAGES", "--out", "FOLDER"]
         tell(model, "the generators", ["evaluate", run.path, *self.source()], use)
 
@@ -122,20 +135,25 @@ class Evaluate(FromFile):
     folder: RUN = None
     """Folder of the run, such as runs/maps; by default the only one below runs/."""
     config: Annotated[EvaluateConfig, FLAT] = field(default_factory=EvaluateConfig)
-    prepared: Path | None = None
+    prepared: PATH = None
     """Folder that preprocess wrote; by default RUN/prepared."""
-    model: Path | None = None
+    model: PATH = None
     """Folder that train wrote; by default RUN/model."""
-    out: Path | None = None
+    out: PATH = None
     """Folder to write scores.json and report.html to; by default RUN/scores."""
 
     def run(self) -> None:
         run = places.run_folder(self.folder, self.model, self.prepared, holding="model")
         out = self.out or run.scores
         places.writable(out)
+        prepared, model = self.prepared or run.prepared, self.model or run.model
+        preflight.check_test_images(read_manifest(prepared))
+        preflight.check_model(model)
+        preflight.check_evaluate(self.config)
+        preflight.check_tracking()
         from cyclegan.evaluation.evaluate import evaluate
 
-        evaluate(self.prepared or run.prepared, self.model or run.model, out, self.config)
+        evaluate(prepared, model, out, self.config)
         tell(out / "report.html", "the report", ["register", run.path, *self.source()])
 
 
@@ -146,20 +164,23 @@ class Register(FromFile):
     folder: RUN = None
     """Folder of the run, such as runs/maps; by default the only one below runs/."""
     config: Annotated[RegisterConfig, FLAT] = field(default_factory=RegisterConfig)
-    model: Path | None = None
+    model: PATH = None
     """Folder that train wrote; by default RUN/model."""
-    scores: Path | None = None
+    scores: PATH = None
     """Folder that evaluate wrote; by default RUN/scores."""
-    out: Path | None = None
+    out: PATH = None
     """JSON file to write the decision to; by default RUN/registration.json."""
 
     def run(self) -> None:
         run = places.run_folder(self.folder, self.model, self.scores, holding="scores")
         out = self.out or run.registration
         places.writable(out)
+        model = self.model or run.model
+        preflight.check_model(model)
+        preflight.check_tracking()
         from cyclegan.registry.register import register
 
-        done = register(self.model or run.model, self.scores or run.scores, out, self.config)
+        done = register(model, self.scores or run.scores, out, self.config)
         if done.alias:
             address = f"models:/{done.name}-AtoB@{done.alias}"
             tell(out, "the decision", ["ui"], ["translate", address, "IMAGES", "--out", "FOLDER"])
@@ -178,7 +199,7 @@ class Run(FromFile):
     train: TrainConfig = field(default_factory=TrainConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
     register: RegisterConfig = field(default_factory=RegisterConfig)
-    out: Path | None = None
+    out: PATH = None
     """Folder for everything that the steps write; by default runs/NAME, such as runs/maps."""
 
     def run(self) -> None:
@@ -194,10 +215,10 @@ class Run(FromFile):
 class Inspect:
     """Look at a dataset before training on it: a table and a page of what is in it, and what is wrong."""
 
-    folder: Annotated[Positional[Path | None], arg(metavar="[FOLDER]")] = None
+    folder: Annotated[Positional[Path | None], arg(metavar="[FOLDER]", help_behavior_hint="")] = None
     """Folder of images, in any layout that fetch understands; by default the only one below datasets/."""
     config: Annotated[InspectConfig, FLAT] = field(default_factory=InspectConfig)
-    report: Path | None = None
+    report: PATH = None
     """Page to write; by default runs/FOLDER/inspect.html."""
 
     def run(self) -> None:
@@ -254,7 +275,7 @@ class Export:
     model: Annotated[Positional[str], arg(metavar="MODEL")]
     """Model folder, or an MLflow address such as models:/maps-AtoB@champion."""
     config: Annotated[ExportConfig, FLAT] = field(default_factory=ExportConfig)
-    out: Path | None = None
+    out: PATH = None
     """Folder to write to; by default `export` beside the model folder, or in the working directory."""
 
     def run(self) -> None:

@@ -9,7 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cyclegan.cli import preflight
 from cyclegan.cli.places import RunFolder
+from cyclegan.data.prepared import read_manifest
 
 if TYPE_CHECKING:
     from cyclegan.data.config import FetchConfig, PreprocessConfig
@@ -42,19 +44,29 @@ def run(
 
     Returns the wall time of each step in seconds. `say` receives the closing summary line by line.
     """
+    here = RunFolder(out)
+    raw = out / "raw"
+    preflight.check_sizes(train_config, preprocess_config.load_size, preprocess_config.load_size)
+    preflight.check_train_alone(train_config, here.checkpoints)
+    preflight.check_evaluate(evaluate_config)
+
     from cyclegan.data.fetch.fetch import fetch
     from cyclegan.data.preprocess.preprocess import preprocess
     from cyclegan.evaluation.evaluate import evaluate
     from cyclegan.registry.register import register
     from cyclegan.training.train import train
 
-    here = RunFolder(out)
-    raw = out / "raw"
     seconds: dict[str, float] = {}
     with _timed("fetch", seconds):
         fetch(raw, fetch_config)
     with _timed("preprocess", seconds):
         preprocess(raw, here.prepared, preprocess_config)
+    manifest = read_manifest(here.prepared)
+    preflight.check_test_images(manifest)
+    preflight.check_disk(train_config, manifest, here.checkpoints, here.model)
+    preflight.get_evaluation_weights(evaluate_config)
+    preflight.name_experiment(manifest)
+    preflight.warn_of_champion(register_config, manifest)
     with _timed("train", seconds):
         train(here.prepared, here.model, train_config, checkpoints=here.checkpoints)
     with _timed("evaluate", seconds):
