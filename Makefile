@@ -97,5 +97,5 @@ test-lowest: $(UV)  ## the tests with the oldest dependencies that pyproject.tom
 test-containers: $(READY) image  ## the compiled pipeline in containers of that image
 	CYCLEGAN_TEST_IMAGE=$(IMAGE) $(BIN)/python -m pytest tests/containers
 
-clean:  ## remove what the runs wrote (not the data, not the virtual environment)
-	rm -rf outputs mlflow.db mlartifacts mlruns .pytest_cache .mypy_cache .ruff_cache .hypothesis site
+clean:  ## remove what the sample's runs wrote, and caches (not your datasets/, runs/ or mlflow.db)
+	rm -rf outputs runs/city local_outputs .pytest_cache .mypy_cache .ruff_cache .hypothesis site

@@ -29,7 +29,7 @@ def _parser() -> argparse.ArgumentParser:
         verb.add_argument("words", nargs="*", metavar="name=value", help="parameters, such as epochs=1")
         verb.add_argument("--pipeline", choices=NAMES, default="cyclegan", help="default: cyclegan")
         verb.add_argument("--file", type=Path, help="another compiled file")
-        verb.add_argument("--params", type=Path, help="take values from a file such as presets/maps.yaml")
+        verb.add_argument("--params", type=Path, help="take values from a file such as params.yaml")
         verb.add_argument("--list", action="store_true", help="list the parameters and their defaults")
     running.add_argument("--image", default="", help="run each task in a container of this image")
     submitting.add_argument("--experiment", default="cyclegan", help="KFP experiment (default: cyclegan)")

@@ -1,17 +1,21 @@
-"""The verbs of the `cyclegan` command: each a dataclass of paths and one config, and the step that it calls.
+"""The commands of `cyclegan`: each a dataclass of paths and one config, and the step that it calls.
 
-Nothing heavy is imported until a verb runs, so that `--help` answers at once.
+Nothing heavy is imported until a command runs, so that `--help` and wrong usage are answered at once.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import logging
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
 from tyro.conf import Positional, arg
 
+from cyclegan.cli import places, preflight
+from cyclegan.cli.next_steps import tell
 from cyclegan.data.config import FetchConfig, InspectConfig, PreprocessConfig
+from cyclegan.data.prepared import read_manifest
 from cyclegan.errors import UsageError
 from cyclegan.evaluation.config import EvaluateConfig
 from cyclegan.inference.config import ImportConfig
@@ -21,15 +25,11 @@ from cyclegan.registry.compare import CompareConfig
 from cyclegan.registry.config import RegisterConfig
 from cyclegan.training.config import TrainConfig
 
-RAW = Path("data")
-PREPARED = Path("outputs/prepared")
-MODEL = Path("outputs/model")
-SCORES = Path("outputs/scores")
-REGISTRATION = Path("outputs/registration.json")
-CHECKPOINTS = "outputs/checkpoints"
+logger = logging.getLogger(__name__)
 
 FLAT = arg(name="")
-
+RUN = Annotated[Positional[Path | None], arg(metavar="[RUN]", help_behavior_hint="")]
+PATH = Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="")]
 
 # which section of a parameter file gives a config its values
 SECTIONS: dict[type, str] = {
@@ -42,122 +42,193 @@ SECTIONS: dict[type, str] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fetch:
+class FromFile:
+    """Where a command's defaults come from. `main` reads both flags before the others are parsed."""
+
+    preset: Annotated[str, arg(metavar="NAME", help_behavior_hint="")] = ""
+    """Take defaults from a preset by its name; `cyclegan presets` lists them."""
+    params: PATH = None
+    """Take defaults from a parameter file, such as params.yaml; it overrules a preset."""
+
+    def source(self) -> list[str | Path]:
+        """The flags by which the next command takes the same defaults."""
+        words: list[str | Path] = ["--preset", self.preset] if self.preset else []
+        return [*words, "--params", self.params] if self.params else words
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fetch(FromFile):
     """Fetch two domains of images by URI: a folder, an archive, https, s3, a DVC version, synthetic:city."""
 
     config: Annotated[FetchConfig, FLAT] = field(default_factory=FetchConfig)
-    out: Path = RAW
-    """Folder to write."""
+    out: PATH = None
+    """Folder to write; by default datasets/NAME, such as datasets/maps."""
 
     def run(self) -> None:
+        out = self.out or places.dataset_folder(self.config)
         from cyclegan.data.fetch.fetch import fetch
 
-        fetch(self.out, self.config)
+        fetch(out, self.config)
+        tell(out, "the images", ["inspect", out], ["preprocess", out, *self.source()])
 
 
 @dataclass(frozen=True, kw_only=True)
-class Preprocess:
-    """Validate, orient, resize and pack the images of a raw folder."""
+class Preprocess(FromFile):
+    """Validate, orient, resize and pack the images of a dataset."""
 
+    dataset: Annotated[Positional[Path | None], arg(metavar="[DATASET]", help_behavior_hint="")] = None
+    """Folder with trainA trainB testA testB; by default the only one below datasets/."""
     config: Annotated[PreprocessConfig, FLAT] = field(default_factory=PreprocessConfig)
-    raw: Path = RAW
-    """Folder with trainA trainB testA testB."""
-    out: Path = PREPARED
-    """Folder to write."""
+    raw: PATH = None
+    """The same as DATASET, as a flag."""
+    out: PATH = None
+    """Folder to write; by default runs/DATASET/prepared."""
 
     def run(self) -> None:
+        raw = places.choose_dataset(self.dataset, self.raw)
+        run = places.RunFolder(places.RUNS / raw.resolve().name)
+        out = self.out or run.prepared
+        places.writable(out)
         from cyclegan.data.preprocess.preprocess import preprocess
 
-        preprocess(self.raw, self.out, self.config)
+        preprocess(raw, out, self.config)
+        tell(out, "the packed images", ["train", out.parent, *self.source()])
 
 
 @dataclass(frozen=True, kw_only=True)
-class Train:
+class Train(FromFile):
     """Train both generators; the same command again continues after an interruption."""
 
+    folder: RUN = None
+    """Folder of the run, such as runs/maps; by default the only one below runs/."""
     config: Annotated[TrainConfig, FLAT] = field(default_factory=TrainConfig)
-    prepared: Path = PREPARED
-    """Folder that preprocess wrote."""
-    model: Path = MODEL
-    """Folder to write the generators to."""
-    checkpoints: str = CHECKPOINTS
-    """Folder or s3:// address for checkpoints."""
+    prepared: PATH = None
+    """Folder that preprocess wrote; by default RUN/prepared."""
+    model: PATH = None
+    """Folder to write the generators to; by default RUN/model."""
+    checkpoints: Annotated[str | None, arg(metavar="PATH", help_behavior_hint="")] = None
+    """Folder or s3:// address for checkpoints; by default RUN/checkpoints."""
 
     def run(self) -> None:
+        run = places.run_folder(self.folder, self.prepared, holding="prepared")
+        prepared, model = self.prepared or run.prepared, self.model or run.model
+        checkpoints = self.checkpoints or run.checkpoints
+        places.writable(model)
+        manifest = preflight.check_train(prepared, self.config, checkpoints)
+        try:
+            preflight.check_test_images(manifest)
+        except UsageError as error:  # a model can be trained and used all the same
+            logger.warning("%s", error)
+        preflight.check_disk(self.config, manifest, checkpoints, model)
+        preflight.name_experiment(manifest)
         from cyclegan.training.train import train
 
-        train(self.prepared, self.model, self.config, checkpoints=self.checkpoints)
+        train(prepared, model, self.config, checkpoints=checkpoints)
+        use: list[str | Path] = ["translate", model, "IMAGES", "--out", "FOLDER"]
+        tell(model, "the generators", ["evaluate", run.path, *self.source()], use)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluate:
+class Evaluate(FromFile):
     """Score a model on the test images and write a report."""
 
+    folder: RUN = None
+    """Folder of the run, such as runs/maps; by default the only one below runs/."""
     config: Annotated[EvaluateConfig, FLAT] = field(default_factory=EvaluateConfig)
-    prepared: Path = PREPARED
-    """Folder that preprocess wrote."""
-    model: Path = MODEL
-    """Folder that train wrote."""
-    out: Path = SCORES
-    """Folder to write scores.json and report.html to."""
+    prepared: PATH = None
+    """Folder that preprocess wrote; by default RUN/prepared."""
+    model: PATH = None
+    """Folder that train wrote; by default RUN/model."""
+    out: PATH = None
+    """Folder to write scores.json and report.html to; by default RUN/scores."""
 
     def run(self) -> None:
+        run = places.run_folder(self.folder, self.model, self.prepared, holding="model")
+        out = self.out or run.scores
+        places.writable(out)
+        prepared, model = self.prepared or run.prepared, self.model or run.model
+        preflight.check_test_images(read_manifest(prepared))
+        preflight.check_model(model)
+        preflight.check_evaluate(self.config)
+        preflight.check_tracking()
         from cyclegan.evaluation.evaluate import evaluate
 
-        evaluate(self.prepared, self.model, self.out, self.config)
+        evaluate(prepared, model, out, self.config)
+        tell(out / "report.html", "the report", ["register", run.path, *self.source()])
 
 
 @dataclass(frozen=True, kw_only=True)
-class Register:
+class Register(FromFile):
     """Register both generators in the MLflow model registry, as champion or challenger."""
 
+    folder: RUN = None
+    """Folder of the run, such as runs/maps; by default the only one below runs/."""
     config: Annotated[RegisterConfig, FLAT] = field(default_factory=RegisterConfig)
-    model: Path = MODEL
-    """Folder that train wrote."""
-    scores: Path = SCORES
-    """Folder that evaluate wrote."""
-    out: Path = REGISTRATION
-    """JSON file to write the decision to."""
+    model: PATH = None
+    """Folder that train wrote; by default RUN/model."""
+    scores: PATH = None
+    """Folder that evaluate wrote; by default RUN/scores."""
+    out: PATH = None
+    """JSON file to write the decision to; by default RUN/registration.json."""
 
     def run(self) -> None:
+        run = places.run_folder(self.folder, self.model, self.scores, holding="scores")
+        out = self.out or run.registration
+        places.writable(out)
+        model = self.model or run.model
+        preflight.check_model(model)
+        preflight.check_tracking()
         from cyclegan.registry.register import register
 
-        register(self.model, self.scores, self.out, self.config)
+        done = register(model, self.scores or run.scores, out, self.config)
+        if done.alias:
+            address = f"models:/{done.name}-AtoB@{done.alias}"
+            tell(out, "the decision", ["ui"], ["translate", address, "IMAGES", "--out", "FOLDER"])
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
+class Run(FromFile):
     """All five steps in one go: fetch, preprocess, train, evaluate, register."""
 
+    a: str = ""
+    """Folder of images for domain A, as --fetch.a."""
+    b: str = ""
+    """Folder of images for domain B, as --fetch.b."""
     fetch: FetchConfig = field(default_factory=FetchConfig)
     preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
     register: RegisterConfig = field(default_factory=RegisterConfig)
-    out: Path = Path("outputs")
-    """Folder for everything that the steps write."""
+    out: PATH = None
+    """Folder for everything that the steps write; by default runs/NAME, such as runs/maps."""
 
     def run(self) -> None:
+        fetch = replace(self.fetch, a=self.a, b=self.b) if self.a or self.b else self.fetch
+        out = self.out or places.RUNS / places.name_of(fetch)
+        places.writable(out)
         from cyclegan.cli.run_all import run
 
-        run(self.out, self.fetch, self.preprocess, self.train, self.evaluate, self.register)
+        run(out, fetch, self.preprocess, self.train, self.evaluate, self.register)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Inspect:
     """Look at a dataset before training on it: a table and a page of what is in it, and what is wrong."""
 
-    folder: Annotated[Positional[Path], arg(metavar="FOLDER")] = RAW
-    """Folder of images, in any layout that fetch understands."""
+    folder: Annotated[Positional[Path | None], arg(metavar="[FOLDER]", help_behavior_hint="")] = None
+    """Folder of images, in any layout that fetch understands; by default the only one below datasets/."""
     config: Annotated[InspectConfig, FLAT] = field(default_factory=InspectConfig)
-    report: Path = Path("outputs/inspect.html")
-    """Page to write."""
+    report: PATH = None
+    """Page to write; by default runs/FOLDER/inspect.html."""
 
     def run(self) -> None:
+        folder = places.choose_dataset(self.folder)
+        report = self.report or places.RUNS / folder.resolve().name / "inspect.html"
+        places.writable(report)
         from cyclegan.data.inspect.inspect import as_table, inspect
 
-        print(as_table(inspect(self.folder, self.report, self.config)))
-        print(f"\n{self.report}")
+        print(as_table(inspect(folder, report, self.config)))
+        tell(report, "the page", ["preprocess", folder])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,7 +236,7 @@ class Translate:
     """Translate a picture, a folder of pictures, or an s3:// prefix."""
 
     model: Annotated[Positional[str], arg(metavar="MODEL")]
-    """Model folder, or an MLflow address such as models:/cyclegan-AtoB@champion."""
+    """Model folder, or an MLflow address such as models:/maps-AtoB@champion."""
     images: Annotated[Positional[str], arg(metavar="IMAGES")]
     """A picture, a folder with all below it, or an s3:// prefix."""
     out: str
@@ -173,6 +244,8 @@ class Translate:
     config: Annotated[TranslateConfig, FLAT] = field(default_factory=TranslateConfig)
 
     def run(self) -> None:
+        if "://" not in self.out:
+            places.writable(Path(self.out))
         from cyclegan.inference.translate import translate
 
         translate(self.model, self.images, self.out, self.config)
@@ -185,10 +258,11 @@ class Compare:
     runs: Annotated[Positional[tuple[str, ...]], arg(metavar="[RUN …]")] = ()
     """Ids or names of runs."""
     config: Annotated[CompareConfig, FLAT] = field(default_factory=CompareConfig)
-    out: Path = Path("outputs/compare.html")
+    out: Path = places.RUNS / "compare.html"
     """Page to write."""
 
     def run(self) -> None:
+        places.writable(self.out)
         from cyclegan.registry.compare import compare
 
         print(compare(self.runs, self.out, self.config))
@@ -199,15 +273,18 @@ class Export:
     """Export a model's generators to ONNX or pt2, checked after writing."""
 
     model: Annotated[Positional[str], arg(metavar="MODEL")]
-    """Model folder, or an MLflow address such as models:/cyclegan-AtoB@champion."""
+    """Model folder, or an MLflow address such as models:/maps-AtoB@champion."""
     config: Annotated[ExportConfig, FLAT] = field(default_factory=ExportConfig)
-    out: Path = Path("outputs/export")
-    """Folder to write to."""
+    out: PATH = None
+    """Folder to write to; by default `export` beside the model folder, or in the working directory."""
 
     def run(self) -> None:
+        here = Path() if "://" in self.model or self.model.startswith("models:") else Path(self.model).parent
+        out = self.out or here / "export"
+        places.writable(out)
         from cyclegan.inference.export import export
 
-        for file in export(self.model, self.out, self.config):
+        for file in export(self.model, out, self.config):
             print(file)
 
 
@@ -216,15 +293,30 @@ class ImportWeights:
     """Make a model folder of ResNet generators saved by the reference implementation."""
 
     config: Annotated[ImportConfig, FLAT] = field(default_factory=ImportConfig)
-    out: Path = MODEL
+    out: Path = places.RUNS / "imported" / "model"
     """Folder to write the generators to."""
 
     def run(self) -> None:
-        from cyclegan.inference.import_reference import import_weights
-
+        places.writable(self.out)
         if not (self.config.AtoB and self.config.BtoA):
             raise UsageError("Both files are needed: --AtoB latest_net_G_A.pth --BtoA latest_net_G_B.pth.")
+        from cyclegan.inference.import_reference import import_weights
+
         import_weights(self.out, self.config)
+        tell(self.out, "the generators", ["translate", self.out, "IMAGES", "--out", "FOLDER"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Presets:
+    """List the presets: what each is for and what it costs."""
+
+    def run(self) -> None:
+        from cyclegan.cli.params import about, preset_names
+
+        for name in preset_names():
+            facts = about(name)
+            print(f"{name}\n    {facts['purpose']}\n    {facts['cost']}\n")
+        print("Take one by `--preset NAME`; flags after it change single values.")
 
 
 COMMANDS: dict[str, type] = {
@@ -235,6 +327,7 @@ COMMANDS: dict[str, type] = {
     "train": Train,
     "evaluate": Evaluate,
     "register": Register,
+    "presets": Presets,
     "compare": Compare,
     "translate": Translate,
     "export": Export,

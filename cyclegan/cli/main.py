@@ -1,4 +1,4 @@
-"""The `cyclegan` command: `cyclegan VERB …`, one verb a dataclass in `cyclegan.cli.commands`.
+"""The `cyclegan` command: `cyclegan COMMAND …`, each command a dataclass in `cyclegan.cli.commands`.
 
 Whatever a user can get wrong ends in one sentence on standard error: exit code 2 for wrong usage, 1 for a
 failure, 130 after Ctrl-C.
@@ -7,6 +7,7 @@ failure, 130 after Ctrl-C.
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
@@ -16,71 +17,128 @@ from typing import Any
 from cyclegan import __version__
 from cyclegan.errors import CycleGANError, UsageError
 
+logger = logging.getLogger(__name__)
 
-def _overview(verbs: dict[str, type]) -> str:
-    width = max(map(len, verbs)) + 2
-    lines = [f"  {name:<{width}}{(verb.__doc__ or '').splitlines()[0]}" for name, verb in verbs.items()]
+BROKEN_PIPE = 141  # 128 + SIGPIPE, as a shell reports it
+
+
+def _overview(commands: dict[str, type]) -> str:
+    width = max(map(len, commands)) + 2
+    lines = [
+        f"  {name:<{width}}{(command.__doc__ or '').splitlines()[0]}" for name, command in commands.items()
+    ]
     return "\n".join(
         [
-            "usage: cyclegan VERB [options]",
+            "usage: cyclegan COMMAND [options]",
             "",
             "Unpaired image-to-image translation: train on two folders of pictures, use the model.",
             "",
             *lines,
             "",
-            "`cyclegan VERB --help` lists a verb's options; `--params FILE` takes defaults from a file,",
-            "such as params.yaml or presets/maps.yaml. CYCLEGAN_TRACKING=off runs without MLflow.",
+            "All steps on your own images: cyclegan run --a photos/ --b paintings/ --preset laptop-photos",
+            "",
+            "`cyclegan COMMAND --help` lists its options. `--preset NAME` takes defaults from a preset,",
+            "`--params FILE` from a file such as params.yaml. CYCLEGAN_TRACKING=off runs without MLflow.",
         ]
     )
 
 
-def _take_params_file(args: list[str]) -> tuple[Path | None, list[str]]:
-    """Split `--params FILE` off the arguments: it decides the defaults that the parser shows."""
+def _take(flag: str, args: list[str], example: str) -> tuple[str | None, list[str]]:
+    """Split `--flag VALUE` off the arguments: it decides the defaults that the parser shows."""
     for i, arg in enumerate(args):
-        if arg == "--params":
-            if i + 1 == len(args):
-                raise UsageError("--params needs the name of a file, such as params.yaml.")
-            return Path(args[i + 1]), args[:i] + args[i + 2 :]
-        if arg.startswith("--params="):
-            return Path(arg.removeprefix("--params=")), args[:i] + args[i + 1 :]
+        if arg == flag:
+            if i + 1 == len(args) or args[i + 1].startswith("--"):
+                raise UsageError(f"{flag} needs a value, such as {flag} {example}.")
+            return args[i + 1], args[:i] + args[i + 2 :]
+        if arg.startswith(f"{flag}="):
+            return arg.removeprefix(f"{flag}="), args[:i] + args[i + 1 :]
     return None, args
 
 
-def _defaults(command: type, params: Path) -> Any:
-    """An instance of `command` whose configs come from the sections of a parameter file."""
+def _defaults(command: type, preset: str | None, params: Path | None) -> Any:
+    """An instance of `command` whose configs come from a preset and from a parameter file, in this order."""
     from cyclegan.cli.commands import SECTIONS
-    from cyclegan.cli.params import load_section
+    from cyclegan.cli.params import load_layers, preset_file
 
+    files = [preset_file(preset)] if preset is not None else []
+    if params is not None:
+        files.append(params)
     configs: dict[str, Any] = {}
     for field in fields(command):
         config: Any = field.default_factory
         if config in SECTIONS:
-            configs[field.name] = load_section(params, SECTIONS[config], config)
-    if not configs:
-        raise UsageError("This verb has no section in a parameter file: leave --params out.")
-    return command(**configs)
+            configs[field.name] = load_layers(files, SECTIONS[config], config)
+    return command(preset=preset or "", params=params, **configs)
 
 
-def parse(verb: str, args: Sequence[str]) -> Any:
-    """Build the command object of `verb` from its arguments; exits with 2 on an unknown or malformed flag."""
+def parse(name: str, args: Sequence[str]) -> Any:
+    """Build the command object of `name` from its arguments; exits with 2 on an unknown or malformed flag."""
+    from cyclegan.cli.commands import COMMANDS, FromFile, Run
+
+    command, rest, default = COMMANDS[name], list(args), None
+    if issubclass(command, FromFile):
+        preset, rest = _take("--preset", rest, "laptop")
+        file, rest = _take("--params", rest, "params.yaml")
+        params = Path(file) if file is not None else None
+        if command is Run and preset is None and params is None:
+            preset, params = _chosen_for(_parse(command, name, rest, None))
+        default = _defaults(command, preset, params)
+    return _parse(command, name, rest, default)
+
+
+def _parse(command: type, name: str, args: Sequence[str], default: Any) -> Any:
     import tyro
 
-    from cyclegan.cli.commands import COMMANDS
-
-    command = COMMANDS[verb]
-    params, rest = _take_params_file(list(args))
-    default = _defaults(command, params) if params else None
     parsed = tyro.cli(
-        command, args=rest, default=default, prog=f"cyclegan {verb}", description=command.__doc__
+        command, args=args, default=default, prog=f"cyclegan {name}", description=command.__doc__
     )
     assert is_dataclass(parsed)
     return parsed
 
 
+def _chosen_for(run: Any) -> tuple[str | None, Path | None]:
+    """Preset or parameter file of a `run` that names none: params.yaml, or what fits data and machine."""
+    here = Path("params.yaml")
+    if here.is_file():
+        logger.info("Parameters from %s.", here)
+        return None, here
+    if run.fetch.source.startswith("synthetic:") and not (run.a or run.fetch.a):
+        preset = "sample"
+    else:
+        preset = "monet2photo" if Path("/proc/driver/nvidia/version").exists() else "laptop-photos"
+    logger.info("Parameters of the preset '%s'; `cyclegan presets` lists the others.", preset)
+    return preset, None
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one verb; returns the exit code."""
+    """Run one command; returns the exit code."""
     args = list(sys.argv[1:] if argv is None else argv)
+    name = args[0] if args else ""
+    try:
+        code = _main(args)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # `cyclegan … | head`: the reader has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    except CycleGANError as error:
+        message = str(error).removeprefix(f"{name}: ")
+        print(f"cyclegan {name}: {message}", file=sys.stderr)
+        return error.exit_code
+    except OSError as error:
+        if error.strerror is None:
+            raise
+        where = f" ({error.filename})" if error.filename else ""
+        print(f"cyclegan {name}: {error.strerror}{where}.", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"cyclegan {name}: interrupted.", file=sys.stderr)
+        return 130
+
+
+def _main(args: list[str]) -> int:
     from cyclegan.cli.commands import COMMANDS
+    from cyclegan.cli.params import suggestion
 
     if not args or args[0] in {"-h", "--help", "help"}:
         print(_overview(COMMANDS))
@@ -88,13 +146,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args[0] in {"-V", "--version"}:
         print(__version__)
         return 0
-    verb = args[0]
-    if verb not in COMMANDS:
-        from difflib import get_close_matches
-
-        close = get_close_matches(verb, COMMANDS, n=1)
-        hint = f"did you mean '{close[0]}'?" if close else "`cyclegan --help` lists the verbs."
-        print(f"cyclegan: there is no verb '{verb}'; {hint}", file=sys.stderr)
+    if args[0] not in COMMANDS:
+        hint = suggestion(args[0], list(COMMANDS), "; `cyclegan --help` lists the commands.")
+        print(f"cyclegan: there is no command '{args[0]}'{hint}", file=sys.stderr)
         return 2
 
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
@@ -102,19 +156,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     from tqdm.contrib.logging import logging_redirect_tqdm
 
     try:
-        command = parse(verb, args[1:])
-        with logging_redirect_tqdm():
-            command.run()
-    except CycleGANError as error:
-        print(f"cyclegan {verb}: {error}", file=sys.stderr)
-        return error.exit_code
-    except OSError as error:
-        if error.strerror is None:
-            raise
-        where = f" ({error.filename})" if error.filename else ""
-        print(f"cyclegan {verb}: {error.strerror}{where}.", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print(f"cyclegan {verb}: interrupted.", file=sys.stderr)
-        return 130
+        command = parse(args[0], args[1:])
+    except SystemExit:  # tyro has printed help, or what is wrong
+        sys.stdout.flush()
+        raise
+    with logging_redirect_tqdm():
+        command.run()
     return 0

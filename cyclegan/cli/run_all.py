@@ -9,6 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cyclegan.cli import preflight
+from cyclegan.cli.places import RunFolder
+from cyclegan.data.prepared import read_manifest
+
 if TYPE_CHECKING:
     from cyclegan.data.config import FetchConfig, PreprocessConfig
     from cyclegan.evaluation.config import EvaluateConfig
@@ -40,24 +44,35 @@ def run(
 
     Returns the wall time of each step in seconds. `say` receives the closing summary line by line.
     """
+    here = RunFolder(out)
+    raw = out / "raw"
+    preflight.check_sizes(train_config, preprocess_config.load_size, preprocess_config.load_size)
+    preflight.check_train_alone(train_config, here.checkpoints)
+    preflight.check_evaluate(evaluate_config)
+
     from cyclegan.data.fetch.fetch import fetch
     from cyclegan.data.preprocess.preprocess import preprocess
     from cyclegan.evaluation.evaluate import evaluate
     from cyclegan.registry.register import register
     from cyclegan.training.train import train
 
-    raw, prepared, model, scores = (out / name for name in ("raw", "prepared", "model", "scores"))
     seconds: dict[str, float] = {}
     with _timed("fetch", seconds):
         fetch(raw, fetch_config)
     with _timed("preprocess", seconds):
-        preprocess(raw, prepared, preprocess_config)
+        preprocess(raw, here.prepared, preprocess_config)
+    manifest = read_manifest(here.prepared)
+    preflight.check_test_images(manifest)
+    preflight.check_disk(train_config, manifest, here.checkpoints, here.model)
+    preflight.get_evaluation_weights(evaluate_config)
+    preflight.name_experiment(manifest)
+    preflight.warn_of_champion(register_config, manifest)
     with _timed("train", seconds):
-        train(prepared, model, train_config, checkpoints=str(out / "checkpoints"))
+        train(here.prepared, here.model, train_config, checkpoints=here.checkpoints)
     with _timed("evaluate", seconds):
-        values = evaluate(prepared, model, scores, evaluate_config)
+        values = evaluate(here.prepared, here.model, here.scores, evaluate_config)
     with _timed("register", seconds):
-        registration = register(model, scores, out / "registration.json", register_config)
+        registration = register(here.model, here.scores, here.registration, register_config)
 
     say("")
     say("  ".join(f"{step} {took:.0f} s" for step, took in seconds.items()))
@@ -65,6 +80,6 @@ def run(
         if name in values:
             say(f"{name:<16}{values[name]:.4f}")
     say(f"registration    {registration.reason}")
-    say(f"report          {scores / 'report.html'}")
+    say(f"report          {here.scores / 'report.html'}")
     say("MLflow          make ui, then open http://127.0.0.1:5000")
     return seconds

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
 from cyclegan.errors import UsageError
 
@@ -15,7 +15,7 @@ from cyclegan.errors import UsageError
 class FetchConfig:
     """Where images come from."""
 
-    source: Positional[str] = "synthetic:city"
+    source: Annotated[Positional[str], arg(metavar="[SOURCE]")] = "synthetic:city"
     """A folder, an archive, https://…zip, s3://bucket/prefix/, a dataset's name such as maps, a DVC remote
     (with version), or synthetic:city?train=100&test=32&size=128&seed=0."""
     version: str = ""

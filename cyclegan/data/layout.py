@@ -72,10 +72,11 @@ def are_pairs(names_a: Collection[str], names_b: Collection[str]) -> bool:
 def split(names: Sequence[str], test_share: float, seed: int) -> tuple[list[str], list[str]]:
     """Divide names into train and test, test being `test_share` of them and at least one.
 
+    At least two out of ten or more, since with one test image no model can be evaluated.
     The choice depends on the seed and the stems alone, so two domains of the same stems are divided alike and
     test pairs stay pairs.
     """
-    count = min(max(1, round(test_share * len(names))), len(names) - 1)
+    count = min(max(2 if len(names) >= 10 else 1, round(test_share * len(names))), len(names) - 1)
 
     def draw(name: str) -> bytes:
         return hashlib.sha256(f"{seed}:{stem_key(name)}".encode("utf-8", "surrogateescape")).digest()

@@ -18,6 +18,11 @@ def redact(uri: str) -> str:
 
 
 def data_name(uri: str) -> str:
-    """The last speaking part of a URI: `synthetic:city?size=64` is city, `https://…/maps.zip` is maps."""
+    """The last speaking part of a URI: `synthetic:city?size=64` is city, `https://…/maps.zip` is maps.
+
+    Two folders, as fetch notes them (`my/photos + my/paintings`), are photos-paintings.
+    """
+    if " + " in uri:  # two folders
+        return "-".join(map(data_name, uri.split(" + ")))
     last = re.split(r"[/:]", redact(uri).partition("?")[0].rstrip("/"))[-1]
     return re.sub(r"\.(zip|tar|tar\.gz|tgz)$", "", last) or "images"

@@ -15,6 +15,7 @@ from cyclegan.io.files import read_json, sha256, write_json
 from cyclegan.io.uri import redact
 from cyclegan.registry.config import RegisterConfig
 from cyclegan.registry.decision import Decision, Evidence, decide, read_evidence
+from cyclegan.tracking.database import prepare_database
 from cyclegan.tracking.runs import enabled, open_run
 from cyclegan.tracking.server import check_server, first_line
 
@@ -110,6 +111,17 @@ def present_champion(client: MlflowClient, name: str) -> Evidence | None:
         return Evidence.from_json(version.tags["evidence"])
     except (KeyError, ValueError, TypeError):  # somebody else made this version
         return Evidence(score=float("nan"), metric="an unknown metric", data_version="unknown")
+
+
+def champion_data(name: str) -> str | None:
+    """The data version of the present champion called `name`; None where there is no champion."""
+    check_server()
+    prepare_database()
+    with _registry_errors():
+        from mlflow import MlflowClient
+
+        champion = present_champion(MlflowClient(), name)
+    return champion.data_version if champion else None
 
 
 def _tags(model: Model, evidence: Evidence, decision: Decision) -> dict[str, str]:

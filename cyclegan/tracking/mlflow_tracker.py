@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from cyclegan.errors import CycleGANError
 from cyclegan.io.uri import data_name, redact
 from cyclegan.tracking.base import Tracker, flatten, git_commit
+from cyclegan.tracking.database import prepare_database
 from cyclegan.tracking.server import check_server, first_line, quiet, run_url
 
 logger = logging.getLogger(__name__)
@@ -37,9 +38,7 @@ class MlflowTracker(Tracker):
         import mlflow
 
         quiet()
-        database = mlflow.get_tracking_uri().removeprefix("sqlite:///")
-        if database != mlflow.get_tracking_uri() and not Path(database).exists():
-            logger.info("Creating the MLflow database %s; this takes some 20 seconds, once.", database)
+        prepare_database()
         outer = mlflow.active_run()
         self._borrowed = run_id is None and outer is not None
         self._jobs: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]] | None] = queue.SimpleQueue()

@@ -61,6 +61,13 @@ def open_run(step: str, *, run_id: str | None = None, name: str | None = None) -
         tracker.close(status)
 
 
+def name_experiment(name: str) -> None:
+    """Let this process's new runs go to experiment `name`, unless the environment has chosen one."""
+    chosen = ("MLFLOW_EXPERIMENT_NAME", "MLFLOW_EXPERIMENT_ID", "MLFLOW_RUN_ID")
+    if name and not any(os.environ.get(variable) for variable in chosen):
+        os.environ["MLFLOW_EXPERIMENT_NAME"] = name
+
+
 def fail_runs(tag: str, value: str, reason: str = "") -> list[str]:
     """Mark every run that carries tag `tag` = `value` as FAILED, with `reason` as tag `failure`.
 

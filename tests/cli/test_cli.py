@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
+
+
+@pytest.fixture
+def no_torch(tmp_path: Path) -> Path:
+    """A folder whose `torch` ends the process: before it on PYTHONPATH, wrong usage must be found without."""
+    (tmp_path / "no torch").mkdir()
+    (tmp_path / "no torch" / "torch.py").write_text("raise SystemExit('torch was imported')\n")
+    return tmp_path / "no torch"
 
 
 def cyclegan(
@@ -47,38 +57,89 @@ def raw(tmp_path: Path) -> Path:
     return tmp_path / "raw"
 
 
-def test_the_overview_names_every_verb(tmp_path: Path) -> None:
+def test_the_overview_names_every_command(tmp_path: Path) -> None:
     from cyclegan.cli.commands import COMMANDS
 
     shown = cyclegan("--help", cwd=tmp_path)
     assert shown.returncode == 0
-    assert all(f"  {verb} " in shown.stdout for verb in COMMANDS)
+    assert all(f"  {name} " in shown.stdout for name in COMMANDS)
 
 
-def test_a_verbs_help_names_its_flags(tmp_path: Path) -> None:
+def test_a_commands_help_names_its_flags(tmp_path: Path) -> None:
     shown = cyclegan("train", "--help", cwd=tmp_path)
     assert shown.returncode == 0
     assert "--lambda-cycle" in shown.stdout
     assert "Weight of the cycle loss" in shown.stdout
+    assert "--preset" in shown.stdout
+    assert "--params" in shown.stdout
 
 
-@pytest.mark.parametrize(
-    ("args", "code", "words"),
-    [
-        (["trian"], 2, ["trian", "did you mean 'train'"]),
-        (["preprocess", "--raw", "nowhere"], 2, ["nowhere"]),
-        (["train", "--prepared", "nowhere"], 2, ["nowhere", "preprocess"]),
-        (["evaluate", "--prepared", "nowhere"], 2, ["nowhere", "preprocess"]),
-        (["register", "--model", "nowhere"], 2, ["nowhere"]),
-        (["fetch", "nowhere.zip"], 2, ["nowhere.zip"]),
-        (["train", "--batch-size", "0"], 2, ["batch_size"]),
-        (["train", "--params", "absent.yaml"], 2, ["absent.yaml"]),
-        (["train", "--params"], 2, ["--params"]),
-        (["import-weights", "--AtoB", "a.pth"], 2, ["--AtoB", "--BtoA"]),
-    ],
-)
-def test_wrong_usage_is_one_sentence(tmp_path: Path, args: list[str], code: int, words: list[str]) -> None:
-    one_sentence(cyclegan(*args, cwd=tmp_path), code, *words)
+# Wrong usage is answered before torch is imported: what is typed, the code, and what the sentence must say.
+WRONG: list[tuple[str, int, list[str]]] = [
+    ("trian", 2, ["trian", "did you mean 'train'"]),
+    ("frobnicate", 2, ["frobnicate", "cyclegan --help"]),
+    ("preprocess --raw nowhere", 2, ["nowhere"]),
+    ("preprocess nowhere", 2, ["nowhere"]),
+    ("preprocess", 2, ["cyclegan fetch"]),
+    ("train --prepared nowhere", 2, ["nowhere", "preprocess"]),
+    ("train runs/nowhere", 2, ["runs/nowhere", "preprocess"]),
+    ("train", 2, ["runs/", "preprocess"]),
+    ("evaluate --prepared nowhere", 2, ["nowhere", "preprocess"]),
+    ("evaluate p --model nowhere", 2, ["nowhere", "train"]),
+    ("evaluate", 2, ["runs/", "train"]),
+    ("register --model nowhere", 2, ["nowhere"]),
+    ("register", 2, ["runs/", "evaluate"]),
+    ("inspect", 2, ["cyclegan fetch"]),
+    ("fetch nowhere.zip", 2, ["nowhere.zip"]),
+    ("fetch mapz", 2, ["mapz", "did you mean 'maps'?"]),
+    ("fetch --a raw/trainA", 2, ["belong together"]),
+    ("train --batch-size 0", 2, ["cyclegan train: batch_size"]),
+    ("train --params absent.yaml", 2, ["absent.yaml"]),
+    ("train --params", 2, ["--params"]),
+    ("train --preset", 2, ["--preset", "laptop"]),
+    ("train --preset --epochs 3", 2, ["--preset needs a value"]),
+    ("train --preset labtop", 2, ["labtop", "did you mean 'laptop'"]),
+    ("train --preset=qqqq", 2, ["qqqq", "cyclegan presets"]),
+    ("train --params section.yaml", 2, ["training", "did you mean 'train'"]),
+    ("train --params field.yaml", 2, ["epohcs", "did you mean 'epochs'"]),
+    ("train --params value.yaml", 2, ["Section 'train' of value.yaml", "batch_size"]),
+    ("train --params list.yaml", 2, ["list.yaml", "mapping of sections"]),
+    ("train p --crop-size 20 --generator vgg_unet", 2, ["multiples of 32", "20×20"]),
+    ("train p --crop-size 64 --generator resnet", 2, ["crop_size = 64", "larger"]),
+    ("train p --crop-size 0 --weights absent.pth", 2, ["absent.pth", "--weights"]),
+    ("evaluate p --weights absent.pth", 2, ["absent.pth"]),
+    ("evaluate p --champion raw", 2, ["champion = raw", "no scores"]),
+    ("run --a raw/trainA", 2, ["belong together"]),
+    ("run raw --train.crop-size 512", 2, ["crop_size = 512", "load_size"]),
+    ("run raw --evaluate.weights absent.pth", 2, ["absent.pth"]),
+    ("import-weights --AtoB a.pth", 2, ["--AtoB", "--BtoA"]),
+]
+
+
+@pytest.mark.parametrize(("line", "code", "words"), WRONG, ids=[line for line, *_ in WRONG])
+def test_wrong_usage_is_one_sentence_said_before_torch_is_imported(
+    prepared: Path, no_torch: Path, line: str, code: int, words: list[str]
+) -> None:
+    one_sentence(cyclegan(*line.split(), cwd=prepared, PYTHONPATH=str(no_torch)), code, *words)
+
+
+@pytest.fixture
+def prepared(tmp_path: Path, raw: Path) -> Path:
+    """A folder with images in raw, a prepared folder and a seeming model in p, and broken parameter files."""
+    counts = {"trainA": 3, "trainB": 3, "testA": 2, "testB": 2}
+    (tmp_path / "p" / "prepared").mkdir(parents=True)
+    (tmp_path / "p" / "model").mkdir()
+    (tmp_path / "p" / "model" / "config.json").write_text("{}")
+    for domain, count in counts.items():
+        np.save(tmp_path / "p" / "prepared" / f"{domain}.npy", np.zeros((count, 32, 32, 3), np.uint8))
+    domains = {d: {"count": n, "names": [f"{i}.png" for i in range(n)]} for d, n in counts.items()}
+    facts = {"uri": "mine", "version": "0.dir", "paired": False, "height": 32, "width": 32}
+    (tmp_path / "p" / "prepared" / "manifest.json").write_text(json.dumps({**facts, "domains": domains}))
+    (tmp_path / "section.yaml").write_text("training: {epochs: 7}\n")
+    (tmp_path / "field.yaml").write_text("train: {epohcs: 7}\n")
+    (tmp_path / "value.yaml").write_text("train: {batch_size: 0}\n")
+    (tmp_path / "list.yaml").write_text("- train\n")
+    return tmp_path
 
 
 @pytest.mark.parametrize(
@@ -98,10 +159,11 @@ def test_a_parameter_file_sets_the_defaults_and_flags_win(tmp_path: Path) -> Non
     shown = cyclegan("train", "--params", "params.yaml", "--help", cwd=tmp_path).stdout
     assert "(default: 7)" in shown
     assert "(default: 0.0003)" in shown
-    params.write_text("train: {epohcs: 7}\n")
-    one_sentence(
-        cyclegan("train", "--params", "params.yaml", cwd=tmp_path), 2, "epohcs", "did you mean 'epochs'"
-    )
+    shown = cyclegan("train", "--preset", "maps", "--params", "params.yaml", "--help", cwd=tmp_path).stdout
+    assert "(default: 7)" in shown
+    assert "(default: 0.0003)" in shown
+    assert "{vgg_unet,resnet,unet}" in shown
+    assert "(default: resnet)" in shown
 
 
 def test_a_folder_with_one_text_file_is_no_dataset(tmp_path: Path) -> None:
@@ -118,27 +180,53 @@ def test_an_empty_domain_is_named(tmp_path: Path, raw: Path) -> None:
     assert not (tmp_path / "prepared").exists()
 
 
-def test_a_size_that_the_network_cannot_take_is_named(tmp_path: Path, raw: Path) -> None:
-    assert (
-        cyclegan("preprocess", "--raw", raw, "--out", "p", "--load-size", "30", cwd=tmp_path).returncode == 0
-    )
-    done = cyclegan("train", "--prepared", "p", "--generator", "resnet", "--crop-size", "0", cwd=tmp_path)
-    one_sentence(done, 2, "30", "multiples of 4")
-
-
-def test_a_dead_tracking_server_is_found_in_seconds(tmp_path: Path, raw: Path) -> None:
+def test_a_dead_tracking_server_is_found_before_torch_is_imported(prepared: Path, no_torch: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         uri = f"http://127.0.0.1:{free.getsockname()[1]}"
-    assert (
-        cyclegan("preprocess", "--raw", raw, "--out", "p", "--load-size", "32", cwd=tmp_path).returncode == 0
-    )
-    flags = ("--prepared", "p", "--generator", "resnet", "--crop-size", "0", "--width", "4")
     done = cyclegan(
-        "train", *flags, cwd=tmp_path, timeout=60, CYCLEGAN_TRACKING="on", MLFLOW_TRACKING_URI=uri
+        *("train", "p", "--generator", "resnet", "--crop-size", "0", "--width", "4"),
+        cwd=prepared,
+        CYCLEGAN_TRACKING="on",
+        MLFLOW_TRACKING_URI=uri,
+        PYTHONPATH=str(no_torch),
     )
     one_sentence(done, 1, uri)
-    assert not (tmp_path / "outputs" / "model").exists()
+    assert not (prepared / "p" / "checkpoints").exists()
+
+
+def test_presets_are_listed_with_purpose_and_cost(tmp_path: Path, no_torch: Path) -> None:
+    shown = cyclegan("presets", cwd=tmp_path, PYTHONPATH=str(no_torch))
+    assert shown.returncode == 0
+    assert "laptop-photos\n" in shown.stdout
+    assert "1000 images a domain" in shown.stdout
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "cyclegan", "presets"]
+    with subprocess.Popen(
+        words, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0
+    ) as it:
+        assert it.stdout
+        it.stdout.close()  # before anything is written
+        assert it.stderr
+        said = it.stderr.read().decode()
+    assert said == ""
+
+
+def test_run_outside_the_repository_takes_a_preset_that_fits_the_data(tmp_path: Path) -> None:
+    """The sample at a few updates; everything lands in runs/city, the summary names it."""
+    few = ("--train.epochs", "1", "--train.decay-epochs", "0", "--train.width", "4", "--train.threads", "1")
+    source = "synthetic:city?train=6&test=3&size=64"
+    done = cyclegan("run", source, *few, cwd=tmp_path, timeout=400)
+    assert done.returncode == 0, done.stderr
+    assert "preset 'sample'" in done.stderr
+    report = tmp_path / "runs" / "city" / "scores" / "report.html"
+    assert report.is_file()
+    assert "runs/city/scores/report.html" in done.stdout
+    config = json.loads((tmp_path / "runs" / "city" / "model" / "config.json").read_text())
+    assert config["generator"]["blocks"] == 3, "the preset's value"
+    assert config["generator"]["width"] == 4, "the flag's"
 
 
 def test_missing_pretrained_weights_say_what_to_do(tmp_path: Path, raw: Path) -> None:

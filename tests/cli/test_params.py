@@ -6,7 +6,15 @@ from typing import Literal
 
 import pytest
 
-from cyclegan.cli.params import config_from, load_section, read_params
+from cyclegan.cli.params import (
+    about,
+    config_from,
+    load_layers,
+    load_section,
+    preset_file,
+    preset_names,
+    read_params,
+)
 from cyclegan.errors import UsageError
 
 
@@ -20,12 +28,12 @@ class Config:
 
 def test_values_take_the_fields_types(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
-    path.write_text("step: {lr: 2e-4, n: 3, kind: b, flip: true}\nother:\n")
-    assert load_section(path, "step", Config) == Config(lr=2e-4, n=3, kind="b", flip=True)
-    path.write_text("step: {kind: off}\nother:\n")
-    assert load_section(path, "step", Config).kind == "off"
-    assert load_section(path, "other", Config) == Config()
-    assert load_section(path, "absent", Config) == Config()
+    path.write_text("train: {lr: 2e-4, n: 3, kind: b, flip: true}\nfetch:\n")
+    assert load_section(path, "train", Config) == Config(lr=2e-4, n=3, kind="b", flip=True)
+    path.write_text("train: {kind: off}\nfetch:\n")
+    assert load_section(path, "train", Config).kind == "off"
+    assert load_section(path, "fetch", Config) == Config()
+    assert load_section(path, "evaluate", Config) == Config()
 
 
 @pytest.mark.parametrize(
@@ -52,3 +60,45 @@ def test_a_broken_parameter_file_is_one_sentence(tmp_path: Path, text: str) -> N
         read_params(path)
     with pytest.raises(UsageError, match="absent"):
         read_params(tmp_path / "absent.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("training: {epochs: 1}\n", "section 'training', which no step reads; did you mean 'train'?"),
+        ("Train: {epochs: 1}\n", "did you mean 'train'?"),
+        ("7: {epochs: 1}\n", "the sections are fetch, preprocess, train"),
+    ],
+)
+def test_a_misspelt_section_is_refused(tmp_path: Path, text: str, says: str) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(text)
+    with pytest.raises(UsageError) as error:
+        load_section(path, "train", Config)
+    assert says in str(error.value)
+
+
+def test_presets_say_what_they_are_for_and_fit_the_steps() -> None:
+    from cyclegan.cli.commands import SECTIONS
+
+    assert {"laptop", "laptop-photos", "maps", "sample"} <= set(preset_names())
+    for name in preset_names():
+        assert set(about(name)) == {"purpose", "cost"}
+        for config, section in SECTIONS.items():
+            load_section(preset_file(name), section, config)
+    with pytest.raises(UsageError, match="did you mean 'laptop'"):
+        preset_file("labtop")
+    with pytest.raises(UsageError, match="cyclegan presets"):
+        preset_file("../../params")
+
+
+def test_the_sample_preset_is_params_yaml() -> None:
+    root = Path(__file__).resolve().parents[2]
+    assert read_params(preset_file("sample")) == read_params(root / "params.yaml")
+
+
+def test_a_later_file_overrules_single_fields(tmp_path: Path) -> None:
+    first, second = tmp_path / "first.yaml", tmp_path / "second.yaml"
+    first.write_text("train: {n: 3, kind: b}\n")
+    second.write_text("train: {n: 4}\n")
+    assert load_layers([first, second], "train", Config) == Config(n=4, kind="b")

@@ -132,3 +132,9 @@ def test_pairs() -> None:
     assert not are_pairs(["1.jpg", "2.jpg"], ["1.jpg"])
     assert not are_pairs(["1.jpg", "1.png"], ["1.jpg"])
     assert not are_pairs([], [])
+
+
+def test_ten_images_leave_two_to_evaluate_on() -> None:
+    for count, tests in ((2, 1), (9, 1), (10, 2), (40, 4)):
+        train, test = split([f"{i}.png" for i in range(count)], 0.1, 0)
+        assert (len(train), len(test)) == (count - tests, tests)

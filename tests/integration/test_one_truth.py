@@ -34,7 +34,7 @@ def test_three_executors_one_model(
     run(in_kubeflow, "python", "-m", "pipeline", "run", "--file", tmp_path / "cyclegan.yaml")
     (model,) = in_kubeflow.glob("outputs/kfp/**/train/model")
 
-    models = [by_hand / "outputs" / "model", reproduced / "outputs" / "model", model]
+    models = [by_hand / "runs" / "city" / "model", reproduced / "outputs" / "model", model]
     (tracked,) = yaml.safe_load((reproduced / "data.dvc").read_text())["outs"]
     assert {data_version(folder) for folder in models} == {tracked["md5"]}
     first, *others = [weights(folder) for folder in models]

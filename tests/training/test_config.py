@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import cyclegan
 from cyclegan.cli.params import load_section
 from cyclegan.data.config import PreprocessConfig
 from cyclegan.errors import UsageError
@@ -22,7 +23,7 @@ from cyclegan.training.progress.diagnostics import (
 )
 from cyclegan.training.schedule import Schedule
 
-PRESETS = sorted((Path(__file__).resolve().parents[2] / "presets").glob("*.yaml"))
+PRESETS = sorted((Path(cyclegan.__file__).parent / "presets").glob("*.yaml"))
 
 
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.stem)

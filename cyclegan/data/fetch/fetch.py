@@ -11,6 +11,7 @@ from cyclegan.data.layout import SUBSETS, are_pairs, is_image, list_files
 from cyclegan.data.version import SOURCE_FILE, directory_md5
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.io.files import atomic_dir, write_json
+from cyclegan.io.tracked import refuse_tracked
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +50,8 @@ def fetch(out: Path, config: FetchConfig) -> Source:
 
 
 def _guard(out: Path) -> None:
-    """Refuse to replace anything but a dataset, an empty folder or nothing."""
+    """Refuse to replace anything but a dataset, an empty folder or nothing, and what DVC tracks."""
+    refuse_tracked(out, itself=True)
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out} is a file: give a folder to write to.")
     if out.is_dir():

@@ -84,9 +84,11 @@ def _unknown(source: str) -> str:
 
     close = get_close_matches(source, OFFICIAL_NAMES, n=1)
     hint = (
-        f"; did you mean '{close[0]}'?" if close else f"; datasets known by name: {', '.join(OFFICIAL_NAMES)}"
+        f"; did you mean '{close[0]}'?"
+        if close
+        else f"; datasets known by name: {', '.join(OFFICIAL_NAMES)}."
     )
-    return f"There is no folder, archive or dataset '{redact(source)}'{hint}."
+    return f"There is no folder, archive or dataset '{redact(source)}'{hint}"
 
 
 def _draw(folder: Path, uri: str) -> Origin:

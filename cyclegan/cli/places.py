@@ -1,0 +1,113 @@
+"""Where commands read and write by default: datasets/NAME, and runs/NAME for what is made of it.
+
+Neither is a folder of the sample, which DVC looks after.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cyclegan.errors import UsageError
+from cyclegan.io.tracked import refuse_tracked
+from cyclegan.io.uri import data_name
+
+if TYPE_CHECKING:
+    from cyclegan.data.config import FetchConfig
+
+DATASETS = Path("datasets")
+RUNS = Path("runs")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A folder for everything that is made of one dataset."""
+
+    path: Path
+
+    @property
+    def prepared(self) -> Path:
+        return self.path / "prepared"
+
+    @property
+    def model(self) -> Path:
+        return self.path / "model"
+
+    @property
+    def scores(self) -> Path:
+        return self.path / "scores"
+
+    @property
+    def registration(self) -> Path:
+        return self.path / "registration.json"
+
+    @property
+    def checkpoints(self) -> str:
+        return str(self.path / "checkpoints")
+
+
+def name_of(config: FetchConfig) -> str:
+    """What a dataset is called by default: maps, city, photos-paintings."""
+    sources = [config.a, config.b] if config.a else [config.source]
+    names = [re.sub(r"[^\w.-]+", "-", data_name(source)).strip("-.") for source in sources]
+    return "-".join(names) or "images"
+
+
+def dataset_folder(config: FetchConfig) -> Path:
+    """Where fetch writes to by default."""
+    return DATASETS / name_of(config)
+
+
+def choose_dataset(*given: Path | None) -> Path:
+    """The first folder given, else the only one below datasets/; UsageError where that is not unique."""
+    for folder in given:
+        if folder is not None:
+            return folder
+    return _only(
+        DATASETS,
+        [p for p in _folders(DATASETS) if (p / "trainA").is_dir()],
+        none="Name the folder of images, or fetch some first: `cyclegan fetch --a photos/ --b paintings/`.",
+        several="name the one to use",
+    )
+
+
+def run_folder(folder: Path | None, *given: Path | None, holding: str) -> RunFolder:
+    """The run that a command works on.
+
+    `folder` if named; else that around the first folder in `given` (runs/mine for runs/mine/model); else the
+    only one below runs/ with something called `holding` in it. UsageError where there is a choice, or none.
+    """
+    if folder is not None:
+        return RunFolder(folder)
+    for inside in given:
+        if inside is not None:
+            return RunFolder(inside.parent)
+    advice = {"prepared": "preprocess", "model": "train", "scores": "evaluate"}[holding]
+    return RunFolder(
+        _only(
+            RUNS,
+            [p for p in _folders(RUNS) if (p / holding).is_dir()],
+            none=f"Name the run's folder, such as runs/maps; `cyclegan {advice}` makes what is needed there.",
+            several="name the one to use",
+        )
+    )
+
+
+def writable(*paths: Path) -> None:
+    """Raise UsageError for a path that lies below a folder of DVC's."""
+    for path in paths:
+        refuse_tracked(path)
+
+
+def _folders(top: Path) -> list[Path]:
+    return sorted(p for p in top.iterdir() if p.is_dir()) if top.is_dir() else []
+
+
+def _only(top: Path, found: list[Path], *, none: str, several: str) -> Path:
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise UsageError(none)
+    raise UsageError(f"{top} holds {', '.join(p.name for p in found)}: {several}, such as {found[0]}.")

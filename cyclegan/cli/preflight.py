@@ -1,0 +1,187 @@
+"""What a later step will need, checked before the first minute is spent; no check here imports torch.
+
+`check_disk` is the exception: it counts parameters, and runs when torch is needed anyway.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cyclegan.data.prepared import Manifest, read_manifest
+from cyclegan.errors import CycleGANError, UsageError
+from cyclegan.io.uri import data_name
+
+if TYPE_CHECKING:
+    from cyclegan.evaluation.config import EvaluateConfig
+    from cyclegan.registry.config import RegisterConfig
+    from cyclegan.training.config import TrainConfig
+
+logger = logging.getLogger(__name__)
+
+MINIMUM_TEST_IMAGES = 2  # a covariance needs two
+KEPT_CHECKPOINTS = 3  # the last two, and the one being written
+
+
+def size_multiple(config: TrainConfig) -> int:
+    """What image sides must be multiples of for the generator that `config` names."""
+    return {"vgg_unet": 32, "resnet": 4, "unet": 2**config.depth}[config.generator]
+
+
+def check_sizes(config: TrainConfig, height: int, width: int) -> None:
+    """Raise UsageError where images of this size don't fit crop and network."""
+    if config.crop_size > min(height, width):
+        raise UsageError(
+            f"crop_size = {config.crop_size} is larger than the prepared images of {height}×{width}: "
+            "lower it, or raise the load_size of preprocess."
+        )
+    multiple = size_multiple(config)
+    sides = (config.crop_size, config.crop_size) if config.crop_size else (height, width)
+    if any(side % multiple for side in sides):
+        raise UsageError(
+            f"{config.generator} takes images whose sides are multiples of {multiple}, not "
+            f"{sides[0]}×{sides[1]}: choose crop_size, or the load_size of preprocess, to fit."
+        )
+
+
+def check_address(address: str, what: str) -> None:
+    """Raise UsageError for a weights file that is missing, or an s3:// address without boto3."""
+    if address.startswith("s3://"):
+        check_s3(address)
+    elif "://" not in address and not Path(address).is_file():
+        raise UsageError(f"There is no file {address}: {what} names it.")
+
+
+def check_s3(address: str) -> None:
+    """Raise UsageError for an s3:// address where boto3 is not installed."""
+    if address.startswith("s3://") and find_spec("boto3") is None:
+        raise UsageError(f"{address} needs boto3: pip install 'cyclegan-pipeline[s3]'.")
+
+
+def check_tracking() -> None:
+    """Raise CycleGANError where runs go to an MLflow server that does not answer."""
+    from cyclegan.tracking.runs import enabled
+    from cyclegan.tracking.server import check_server
+
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
+    if uri.startswith(("http://", "https://")) and enabled():
+        check_server()
+
+
+def check_train(prepared: Path, config: TrainConfig, checkpoints: str) -> Manifest:
+    """Check what `train` needs, and warn where `evaluate` would refuse later. Returns the manifest."""
+    manifest = read_manifest(prepared)
+    check_sizes(config, manifest.height, manifest.width)
+    check_train_alone(config, checkpoints)
+    return manifest
+
+
+def check_train_alone(config: TrainConfig, checkpoints: str) -> None:
+    """What can be said of training before there are images."""
+    check_s3(checkpoints)
+    if config.generator == "vgg_unet" and config.weights not in {"imagenet", "none"}:
+        check_address(config.weights, "--weights")
+    check_tracking()
+
+
+def check_test_images(manifest: Manifest) -> None:
+    """Raise UsageError where there are too few test images to evaluate on."""
+    for domain in ("testA", "testB"):
+        count = manifest.domains[domain]["count"]
+        if count < MINIMUM_TEST_IMAGES:
+            raise UsageError(
+                f"{domain} has {count} {'image' if count == 1 else 'images'}, and evaluate needs at least "
+                f"{MINIMUM_TEST_IMAGES}: add images, or raise test_share of fetch."
+            )
+
+
+def check_model(model: Path) -> None:
+    """Raise UsageError where `model` holds no generators."""
+    if not (model / "config.json").is_file():
+        raise UsageError(f"There is no model in {model}: it has no config.json; run `cyclegan train` first.")
+
+
+def check_evaluate(config: EvaluateConfig) -> None:
+    """Raise UsageError where evaluating needs packages or files that are not there."""
+    wants_inception = config.features.startswith("inception") or config.weights
+    if wants_inception and find_spec("torch_fidelity") is None:
+        raise UsageError(
+            f"features = {config.features} needs torch-fidelity: pip install 'cyclegan-pipeline[fid]', or "
+            "choose features = random."
+        )
+    if config.weights:
+        check_address(config.weights, "--weights")
+    champion = config.champion
+    if champion and not champion.startswith("models:/") and not (Path(champion) / "scores.json").is_file():
+        raise UsageError(f"champion = {champion}: there are no scores in that folder.")
+
+
+def get_evaluation_weights(config: EvaluateConfig) -> None:
+    """Fetch the Inception weights that evaluate will ask for, while nothing has been spent yet."""
+    if config.features.startswith("inception") and not config.weights:
+        from cyclegan.evaluation.inception_weights import load_weights
+
+        load_weights()
+
+
+def check_disk(config: TrainConfig, manifest: Manifest, checkpoints: str, model: Path) -> None:
+    """Raise CycleGANError where the disk has no room for checkpoints and model."""
+    import torch
+
+    from cyclegan.training.build import build_networks
+
+    with torch.device("meta"):
+        networks = build_networks(config)
+    generators = sum(p.numel() for p in networks.generator_parameters())
+    total = sum(p.numel() for p in networks.parameters())
+    height, width = (config.crop_size,) * 2 if config.crop_size else (manifest.height, manifest.width)
+    # float32: weights and Adam's two moments, the average of the generators, two pools of translations
+    numbers = 3 * total + (generators if config.ema else 0) + 2 * config.pool_size * 3 * height * width
+    needs = {model: 2 * 4 * generators}
+    if "://" not in checkpoints:
+        there = sum(
+            f.stat().st_size for f in Path(checkpoints).rglob("*") if f.is_file()
+        )  # of this run, mostly
+        needs[Path(checkpoints)] = max(0, KEPT_CHECKPOINTS * 4 * numbers - there)
+    by_disk: dict[int, tuple[Path, int]] = {}
+    for path, needed in needs.items():
+        existing = next(above for above in (path.absolute(), *path.absolute().parents) if above.exists())
+        device = existing.stat().st_dev
+        by_disk[device] = (existing, by_disk.get(device, (existing, 0))[1] + needed)
+    for existing, needed in by_disk.values():
+        free = shutil.disk_usage(existing).free
+        if free < needed:
+            raise CycleGANError(
+                f"Checkpoints and model take {needed / 1e9:.1f} GB, and {existing} has {free / 1e9:.1f} GB "
+                "left: make room, or choose another place by --checkpoints and --model."
+            )
+
+
+def name_experiment(manifest: Manifest) -> None:
+    """Put runs into an MLflow experiment called after the dataset, where the environment names none."""
+    from cyclegan.tracking.runs import name_experiment
+
+    if manifest.uri:
+        name_experiment(data_name(manifest.uri))
+
+
+def warn_of_champion(config: RegisterConfig, manifest: Manifest) -> None:
+    """Say before training that the registered name belongs to a model of other data: scores won't compare."""
+    from cyclegan.tracking.runs import enabled
+
+    if not enabled():
+        logger.info("MLflow is not installed or switched off: nothing is tracked, and no model registered.")
+        return
+    from cyclegan.registry.register import champion_data
+
+    theirs = champion_data(config.name)
+    if theirs and theirs != manifest.version and not config.force:
+        logger.warning(
+            "'%s' has a champion of other data (version %s, here %s): this model will be registered as a "
+            "challenger. Choose another name, or set force, for it to become champion.",
+            *(config.name, theirs, manifest.version),
+        )
