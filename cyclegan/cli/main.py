@@ -6,7 +6,6 @@ failure, 130 after Ctrl-C.
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
@@ -15,6 +14,7 @@ from typing import Any
 
 from cyclegan import __version__
 from cyclegan.errors import CycleGANError, UsageError
+from cyclegan.io.terminal import clean, log_to_terminal
 
 
 def _overview(verbs: dict[str, type]) -> str:
@@ -97,8 +97,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"cyclegan: there is no verb '{verb}'; {hint}", file=sys.stderr)
         return 2
 
-    logging.basicConfig(format="%(message)s", stream=sys.stderr)
-    logging.getLogger("cyclegan").setLevel(logging.INFO)
+    log_to_terminal()
     from tqdm.contrib.logging import logging_redirect_tqdm
 
     try:
@@ -106,12 +105,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         with logging_redirect_tqdm():
             command.run()
     except CycleGANError as error:
-        print(f"cyclegan {verb}: {error}", file=sys.stderr)
+        print(f"cyclegan {verb}: {clean(str(error))}", file=sys.stderr)
         return error.exit_code
     except OSError as error:
         if error.strerror is None:
             raise
-        where = f" ({error.filename})" if error.filename else ""
+        where = f" ({clean(str(error.filename))})" if error.filename else ""
         print(f"cyclegan {verb}: {error.strerror}{where}.", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
