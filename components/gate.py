@@ -7,7 +7,7 @@ from components import IMAGE
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def gate(score: float, max_score: float) -> bool:
-    """Decide whether the model is good enough to be registered; the same rule as RegisterConfig.max_score.
+    """Decide whether the model is good enough to be registered, by the rule that register applies.
 
     Args:
         score: Headline score, lower is better.
@@ -16,7 +16,9 @@ def gate(score: float, max_score: float) -> bool:
     Returns:
         Whether the model passes.
     """
-    passes = max_score == 0 or score <= max_score
+    from cyclegan.registry.decision import passes_gate
+
+    passes = passes_gate(score, max_score)
     limit = f"the gate is {max_score:g}" if max_score else "there is no gate"
     print(f"Score {score:g}, {limit}: {'to be registered' if passes else 'not registered'}.")
     return passes

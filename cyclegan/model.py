@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -12,7 +13,7 @@ import torch
 from torch import nn
 
 from cyclegan.errors import UsageError
-from cyclegan.io.files import atomic_dir, read_json, write_json
+from cyclegan.io.files import atomic_dir, read_json, sha256, write_json
 from cyclegan.networks import build_generator
 
 Direction = Literal["AtoB", "BtoA"]
@@ -94,6 +95,12 @@ def load_model(folder: Path, device: str | torch.device = "cpu") -> Model:
     except (KeyError, ValueError, OSError, RuntimeError, SafetensorError) as error:
         raise UsageError(f"The model in {folder} is damaged: {str(error).splitlines()[0]}.") from None
     return Model(generators["AtoB"], generators["BtoA"], config)
+
+
+def weights_digest(folder: Path) -> str:
+    """SHA-256 over the weights of both generators of a model folder: which model scores are about."""
+    both = "".join(sha256(folder / f"{direction}.safetensors") for direction in DIRECTIONS)
+    return hashlib.sha256(both.encode()).hexdigest()
 
 
 def library_versions() -> dict[str, str]:

@@ -16,6 +16,7 @@ from typing import Any
 
 from cyclegan import __version__
 from cyclegan.errors import CycleGANError, UsageError
+from cyclegan.io.terminal import clean, log_to_terminal
 
 logger = logging.getLogger(__name__)
 
@@ -123,12 +124,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return BROKEN_PIPE
     except CycleGANError as error:
         message = str(error).removeprefix(f"{name}: ")
-        print(f"cyclegan {name}: {message}", file=sys.stderr)
+        print(f"cyclegan {name}: {clean(message)}", file=sys.stderr)
         return error.exit_code
     except OSError as error:
         if error.strerror is None:
             raise
-        where = f" ({error.filename})" if error.filename else ""
+        where = f" ({clean(str(error.filename))})" if error.filename else ""
         print(f"cyclegan {name}: {error.strerror}{where}.", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -151,8 +152,7 @@ def _main(args: list[str]) -> int:
         print(f"cyclegan: there is no command '{args[0]}'{hint}", file=sys.stderr)
         return 2
 
-    logging.basicConfig(format="%(message)s", stream=sys.stderr)
-    logging.getLogger("cyclegan").setLevel(logging.INFO)
+    log_to_terminal()
     from tqdm.contrib.logging import logging_redirect_tqdm
 
     try:

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, arg
 
 from cyclegan.errors import UsageError
+from cyclegan.io.uri import hide_secrets
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +45,7 @@ class FetchConfig:
     """Refuse archives that are, or become, larger than this."""
 
     def __post_init__(self) -> None:
+        hide_secrets(self, "source", "datasets_url", "a", "b")
         if bool(self.a) != bool(self.b):
             raise UsageError("a and b belong together: give the folders of both domains.")
         if not self.source and not self.a:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from cyclegan.errors import UsageError
+from cyclegan.io.uri import hide_secrets
 
 Features = Literal["auto", "inception2048", "inception768", "inception192", "inception64", "random"]
 
@@ -43,6 +44,7 @@ class EvaluateConfig:
     """Device to run on: auto, cpu, cuda, cuda:1, mps."""
 
     def __post_init__(self) -> None:
+        hide_secrets(self, "weights", "champion")
         if self.batch_size < 1:
             raise UsageError(f"batch_size = {self.batch_size}: at least 1 is needed.")
         if self.max_images < 0 or self.max_images == 1:

@@ -12,7 +12,8 @@ from cyclegan.errors import UsageError, enough_memory
 from cyclegan.evaluation.config import EvaluateConfig
 from cyclegan.evaluation.measure import Evaluation, measure
 from cyclegan.io.files import atomic_dir, write_json
-from cyclegan.model import library_versions, load_model
+from cyclegan.io.uri import redact
+from cyclegan.model import library_versions, load_model, weights_digest
 from cyclegan.registry.champion import find_champion
 
 logger = logging.getLogger(__name__)
@@ -37,6 +38,7 @@ def evaluate(prepared: Path, model: Path, out: Path, config: EvaluateConfig) -> 
     manifest = read_manifest(prepared)
     device = resolve_device(config.device)
     loaded = load_model(model, device)
+    digest = weights_digest(model)
     with (
         machine(device, threads=resolve_threads(0), deterministic=False),
         enough_memory(f"give a batch_size below {config.batch_size}, or device = cpu"),
@@ -44,7 +46,7 @@ def evaluate(prepared: Path, model: Path, out: Path, config: EvaluateConfig) -> 
     ):
         tracker.params("evaluate", config)
         evaluation = measure(prepared, manifest, loaded, config, device)
-        details = describe(evaluation, run_id=tracker.run_id)
+        details = describe(evaluation, run_id=tracker.run_id, model_digest=digest)
         with atomic_dir(out) as folder:
             write_json(folder / "scores.json", evaluation.scores)
             write_json(folder / "evaluation.json", details)
@@ -72,7 +74,7 @@ def _guard(out: Path) -> None:
         raise UsageError(f"{out} holds other files ({min(others)}): name a new folder for the scores.")
 
 
-def describe(e: Evaluation, run_id: str | None) -> dict[str, Any]:
+def describe(e: Evaluation, run_id: str | None, model_digest: str) -> dict[str, Any]:
     """What evaluation.json holds: how the scores came about, and how certain they are."""
     height, width = e.sets["A"].images.shape[1:3]
     return {
@@ -86,8 +88,9 @@ def describe(e: Evaluation, run_id: str | None) -> dict[str, Any]:
             "features": e.extractor.dimensions,
             "sha256": e.extractor.sha256,
         },
+        "model_digest": model_digest,  # so that these scores can't register another model
         "data_version": e.manifest.version,
-        "data_uri": e.manifest.uri,
+        "data_uri": redact(e.manifest.uri),
         "scale": height / e.manifest.height,  # 1: test images are as large as what training crops from
         # what decides the headline, and nothing else: scores compare where this is the same
         "protocol": {

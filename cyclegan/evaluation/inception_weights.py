@@ -11,6 +11,7 @@ from torch import Tensor
 
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.io.files import atomic_file, sha256
+from cyclegan.io.uri import Address
 from cyclegan.io.weights import local_copy, obtain, read_state_dict
 
 logger = logging.getLogger(__name__)
@@ -60,6 +61,7 @@ def load_weights(address: str = "", expected_sha256: str = "") -> Weights:
     restricted unpickler or as safetensors, so a hostile file can run nothing. Raises UsageError for a missing
     or unknown file, CycleGANError for a failed download or a file that is no FID Inception.
     """
+    address = Address(address)
     if not address:
         path = cached_file() or _published(Path(torch.hub.get_dir()) / "checkpoints" / URL.rsplit("/", 1)[1])
         return _load(path, expected_sha256, URL)

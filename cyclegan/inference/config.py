@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cyclegan.errors import UsageError
+from cyclegan.io.uri import hide_secrets
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,5 +20,6 @@ class ImportConfig:
     """Side of the images that they were trained on."""
 
     def __post_init__(self) -> None:
+        hide_secrets(self, "AtoB", "BtoA")
         if self.image_size < 4 or self.image_size % 4:
             raise UsageError(f"image_size = {self.image_size} must be a multiple of 4.")

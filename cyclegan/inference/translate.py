@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from cyclegan.errors import CycleGANError, UsageError, enough_memory
 from cyclegan.inference.translator import Translator, load
+from cyclegan.io.uri import redact
 
 if TYPE_CHECKING:
     from cyclegan.io.storage import Store
@@ -110,7 +111,7 @@ def translate(model: str, images: str, out: str, config: TranslateConfig) -> Tra
         target.write(key, data)
     written = len(waiting) - len(unreadable)
     if not written:
-        raise CycleGANError(f"None of the {len(waiting)} images in {images} can be read.")
+        raise CycleGANError(f"None of the {len(waiting)} images in {redact(images)} can be read.")
     logger.info(
         "%d images translated into %s; %d were there already, %d could not be read.",
         written,
@@ -165,7 +166,7 @@ def _plan(images: str, out: str) -> tuple[Store, list[str], Store, str]:
             raise UsageError(f"{path} would be replaced by its translation: give another name or folder.")
         return open_store(str(path.parent)), [path.name], open_store(target), key
     if local and not Path(images).is_dir():
-        raise UsageError(f"There is no file or folder {images}.")
+        raise UsageError(f"There is no file or folder {redact(images)}.")
     source, target_store = open_store(images), open_store(out)
     if source.uri.rstrip("/") == target_store.uri.rstrip("/") or (
         local and "://" not in out and Path(images).resolve() == Path(out).resolve()
@@ -177,7 +178,7 @@ def _plan(images: str, out: str) -> tuple[Store, list[str], Store, str]:
     )  # translations written into a folder below the images are no images to translate
     found = [name for name in names if is_image(name) and not (inside and name.startswith(inside))]
     if not found:
-        raise UsageError(f"There are no images in {images}.")
+        raise UsageError(f"There are no images in {redact(images)}.")
     clashes = {output_name(name) for name in found if output_name(name) != name} & set(found)
     if clashes:
         raise UsageError(f"{images}: the translation of another image would be called {min(clashes)} too.")

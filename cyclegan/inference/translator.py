@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cyclegan.errors import UsageError
+from cyclegan.io.uri import redact, reveal
 
 if TYPE_CHECKING:
     import numpy as np
@@ -121,7 +122,7 @@ def load(
 
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        text = str(source)
+        text = reveal(str(source))
         if text.startswith(("models:/", "runs:/")):
             from cyclegan.registry.locate import download
 
@@ -132,7 +133,7 @@ def load(
                 _copy_from_store(text, wanted, folder)
             else:
                 folder = Path(source)
-        generator, config = _read_generator(folder, wanted, text)
+        generator, config = _read_generator(folder, wanted, redact(text))
     generator.to(resolve_device(device))
     return Translator(generator, wanted, config, tile=tile, overlap=overlap)
 
@@ -145,7 +146,7 @@ def _copy_from_store(uri: str, direction: Direction, folder: Path) -> None:
         for name in ("config.json", f"{direction}.safetensors"):
             store.get(name, folder / name)
     except NotFound as error:
-        raise UsageError(f"There is no model in {uri}: {error}") from None
+        raise UsageError(f"There is no model in {store.uri}: {error}") from None
 
 
 def _read_generator(folder: Path, direction: Direction, where: str) -> tuple[Any, dict[str, Any]]:

@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.io.storage import NotFound
-from cyclegan.io.uri import redact
+from cyclegan.io.uri import redact, reveal
 
 logger = logging.getLogger(__name__)
 
@@ -69,9 +69,9 @@ class _Transfer:
     """One download over as many connections as it takes."""
 
     def __init__(self, url: str, path: Path, patience: RetryPolicy) -> None:
-        self.url, self.path, self.patience = url, path, patience
+        self.path, self.patience = path, patience
         self.name = redact(url)
-        self.opener, self.plain_url, self.headers = _opener(url)
+        self.opener, self.plain_url, self.headers = _opener(reveal(url))
         self.received = 0
         self.furthest = 0
         self.total: int | None = None

@@ -21,6 +21,7 @@ from urllib.parse import unquote, urlsplit
 
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.io.files import atomic_file, sha256
+from cyclegan.io.uri import redact, reveal
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -77,15 +78,26 @@ def open_store(uri: str) -> Store:
 
     Raises UsageError for any other address.
     """
-    parts = urlsplit(uri)
+    uri = reveal(uri)
+    try:
+        parts = urlsplit(uri)
+    except ValueError:
+        raise UsageError(f"{redact(uri)} is not an address: use a folder or s3://bucket/prefix.") from None
     if parts.scheme == "s3":
+        if "@" in parts.netloc or ":" in parts.netloc:
+            raise UsageError(
+                f"{redact(uri)}: keys do not belong in s3:// addresses; set AWS_ACCESS_KEY_ID and "
+                "AWS_SECRET_ACCESS_KEY."
+            )
         if not parts.netloc:
-            raise UsageError(f"{uri} names no bucket: write s3://bucket/prefix.")
+            raise UsageError(f"{redact(uri)} names no bucket: write s3://bucket/prefix.")
         return S3Store(parts.netloc, parts.path.strip("/"))
     if parts.scheme == "file":
         return FolderStore(Path(unquote(parts.path)))
     if "://" in uri or not uri:
-        raise UsageError(f"'{parts.scheme}://' is no store: give a folder or s3://bucket/prefix.")
+        raise UsageError(
+            f"{redact(uri) or 'An empty address'} is not a store: use a folder or s3://bucket/prefix."
+        )
     return FolderStore(Path(uri))
 
 

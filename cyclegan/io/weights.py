@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from cyclegan.errors import CycleGANError, UsageError
+from cyclegan.io.uri import path_of, redact, reveal
 
 
 @contextmanager
@@ -21,10 +22,11 @@ def local_copy(address: str, *, advice: str) -> Iterator[Path]:
     `advice`, what a user without such a file can do, ends the message of a failed download. Raises UsageError
     for a file that is missing, CycleGANError for a failed download.
     """
-    if "://" not in address or address.startswith("file://"):
-        path = Path(address.removeprefix("file://")).expanduser()
+    whole = reveal(address)
+    if "://" not in whole or whole.startswith("file://"):
+        path = Path(whole.removeprefix("file://")).expanduser()
         if not path.is_file():
-            raise UsageError(f"There is no weights file {path}.")
+            raise UsageError(f"There is no weights file {redact(str(path))}.")
         yield path
         return
     with tempfile.TemporaryDirectory() as folder:
@@ -35,18 +37,19 @@ def local_copy(address: str, *, advice: str) -> Iterator[Path]:
 
 def obtain(address: str, path: Path, *, advice: str) -> None:
     """Write what lies at an https:// or s3:// address to `path`; CycleGANError where it can't be had."""
+    whole = reveal(address)
     try:
-        if address.startswith("s3://"):
+        if whole.startswith("s3://"):
             from cyclegan.io.storage import open_store
 
-            bucket, _, key = address.rpartition("/")
+            bucket, _, key = whole.rpartition("/")
             open_store(bucket).get(key, path)
-        elif address.startswith(("https://", "http://")):
+        elif whole.startswith(("https://", "http://")):
             from cyclegan.io.download import RetryPolicy, download
 
             download(address, path, RetryPolicy(retries=2))
         else:
-            raise UsageError(f"The address {address} is none of: a file, https://, s3://.")
+            raise UsageError(f"Cannot fetch {redact(address)}: use a path, https:// or s3://.")
     except UsageError:
         raise
     except CycleGANError as error:
@@ -62,13 +65,15 @@ def read_state_dict(path: Path, name: str) -> dict[str, Tensor]:
     from safetensors.torch import load_file
 
     try:
-        if name.endswith(".safetensors"):
+        if path_of(name).endswith(".safetensors"):
             return load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError):
-        raise UsageError(f"{name} is no file of weights (a state dict as .pth or .safetensors).") from None
+        raise UsageError(
+            f"{redact(name)} is no file of weights (a state dict as .pth or .safetensors)."
+        ) from None
     if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise UsageError(f"{name} holds something else than a state dict of tensors.")
+        raise UsageError(f"{redact(name)} holds something else than a state dict of tensors.")
     return dict(state)
 
 

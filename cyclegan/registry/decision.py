@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -54,22 +55,39 @@ class Decision:
     """Score of the champion it was compared with, where there is one and the scores compare."""
 
 
+def passes_gate(score: float, max_score: float, *, lower_is_better: bool = True) -> bool:
+    """Whether a score is good enough to be registered at all; a `max_score` of 0 is no gate.
+
+    A score that is not a finite number never passes.
+    """
+    if not math.isfinite(score):
+        return False
+    if not max_score:
+        return True
+    return score <= max_score if lower_is_better else score >= max_score
+
+
 def decide(candidate: Evidence, champion: Evidence | None, config: RegisterConfig) -> Decision:
-    """Judge a candidate against the gate, and against the present champion where there is one."""
+    """Judge a candidate against the gate, and against the present champion where there is one.
+
+    Raises UsageError where the candidate's score or interval is not finite: no comparison would hold.
+    """
+    if not all(map(math.isfinite, (candidate.score, *(candidate.interval or ())))):
+        raise UsageError(f"{candidate.metric} {candidate.score} is not a finite number; evaluate again.")
     score = f"{candidate.metric} {candidate.score:.4g}"
-    if config.max_score:
-        beyond = candidate.score > config.max_score
-        if not candidate.lower_is_better:
-            beyond = candidate.score < config.max_score
-        if beyond:
-            side = "above" if candidate.lower_is_better else "below"
-            reason = f"not registered: {score} is {side} the gate {config.max_score:.4g}"
-            return Decision(passed=False, alias="", reason=reason)
+    if not passes_gate(candidate.score, config.max_score, lower_is_better=candidate.lower_is_better):
+        side = "above" if candidate.lower_is_better else "below"
+        reason = f"not registered: {score} is {side} the gate {config.max_score:.4g}"
+        return Decision(passed=False, alias="", reason=reason)
     if champion is None:
         return Decision(passed=True, alias="champion", reason=f"{score}, and there is no champion yet")
     if candidate.fingerprint and candidate.fingerprint == champion.fingerprint:
         reason = f"{score}; this model is the champion already"
         return Decision(passed=True, alias="champion", reason=reason, champion_score=champion.score)
+    if champion.metric == candidate.metric and not math.isfinite(champion.score):
+        return Decision(
+            passed=True, alias="champion", reason=f"{score}, and the champion's score is not a number"
+        )
     if obstacle := _incomparable(candidate, champion):
         if config.force:
             reason = f"{score}, made champion by force though the scores do not compare: {obstacle}"
@@ -117,26 +135,30 @@ def _compare(candidate: Evidence, champion: Evidence, config: RegisterConfig) ->
     return False, f"is better than {against}, but the intervals overlap"
 
 
+def read_scores(scores: Path) -> dict[str, float]:
+    """Name to value of what `evaluate` measured, all finite. Raises UsageError for anything else."""
+    values = _read(scores, "scores.json")
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            shown = f"{value!r}"[:40]
+            raise UsageError(f"{scores / 'scores.json'}: {name!r} is {shown}, not a finite number.")
+    return {name: float(value) for name, value in values.items()}
+
+
 def read_evidence(scores: Path, fingerprint: str = "") -> Evidence:
     """The evidence that `evaluate` wrote: the headline of evaluation.json and its value in scores.json.
 
-    Raises UsageError where the folder holds no scores.
+    Raises UsageError where the folder holds no scores, or those of another model than the one whose weights
+    have the digest `fingerprint`.
     """
-    try:
-        values: dict[str, float] = read_json(scores / "scores.json")
-        facts: dict[str, Any] = read_json(scores / "evaluation.json")
-    except FileNotFoundError as error:
-        missing = Path(error.filename).name
-        raise UsageError(f"There are no scores in {scores}: {missing} is missing; evaluate first.") from None
-    except ValueError:
-        raise UsageError(f"The scores in {scores} are damaged: no valid JSON; evaluate again.") from None
+    values = read_scores(scores)
+    facts = _read(scores, "evaluation.json")
     try:
         metric = str(facts["headline"])
-        score = float(values[metric] if metric in values else values["score"])
         extractor = facts.get("extractor") or {}
         interval = (facts.get("intervals") or {}).get(metric if metric in values else "score")
-        return Evidence(
-            score=score,
+        evidence = Evidence(
+            score=values[metric] if metric in values else values["score"],
             metric=metric,
             data_version=str(facts["data_version"]),
             extractor=" ".join(str(extractor[key]) for key in ("name", "sha256") if extractor.get(key)),
@@ -145,8 +167,34 @@ def read_evidence(scores: Path, fingerprint: str = "") -> Evidence:
             interval=(float(interval[0]), float(interval[1])) if interval else None,
             fingerprint=fingerprint,
         )
-    except (KeyError, TypeError) as error:
+        judged = str(facts["model_digest"]) if fingerprint else ""
+    except KeyError as error:
         raise UsageError(f"The scores in {scores} lack {error}; evaluate again.") from None
+    except (AttributeError, IndexError, OverflowError, TypeError, ValueError):
+        raise UsageError(
+            f"The scores in {scores} are damaged: not what evaluate writes; evaluate again."
+        ) from None
+    if evidence.interval and not all(map(math.isfinite, evidence.interval)):
+        raise UsageError(f"{scores / 'evaluation.json'}: the interval of {metric!r} is not finite.")
+    if judged != fingerprint:
+        raise UsageError(
+            f"The scores in {scores} are of another model than the one given; evaluate it first."
+        )
+    return evidence
+
+
+def _read(scores: Path, name: str) -> dict[str, Any]:
+    try:
+        content = read_json(scores / name)
+    except FileNotFoundError:
+        raise UsageError(f"There are no scores in {scores}: {name} is missing; evaluate first.") from None
+    except OSError as error:
+        raise UsageError(f"Cannot read {scores / name}: {error.strerror}.") from None
+    except ValueError:
+        raise UsageError(f"The scores in {scores} are damaged: no valid JSON; evaluate again.") from None
+    if not isinstance(content, dict):
+        raise UsageError(f"The scores in {scores} are damaged: {name} holds no object; evaluate again.")
+    return content
 
 
 def _spell(protocol: Any) -> str:

@@ -51,14 +51,27 @@ def _direction_of(name: str) -> Direction | None:
 
 
 def _of_registry(uri: str, direction: Direction | None) -> tuple[str, str]:
-    """Name and artifact address of a registered version."""
+    """Name and artifact address of a registered version.
+
+    An alias is that of the pair, so that both directions always come from one model, whatever another
+    program did to the aliases of a direction.
+    """
+    from mlflow import MlflowClient
+
+    from cyclegan.registry.pairs import pair_of
+
     match = ADDRESS.fullmatch(uri)
     if match is None:
         raise UsageError(f"{uri} is no model address: write models:/NAME@champion or models:/NAME/VERSION.")
-    name, version = match["name"], match["version"]
-    if _direction_of(name) is None:
-        name = f"{name}-{direction or 'AtoB'}"
-    return name, f"models:/{name}/{version}" if version else f"models:/{name}@{match['alias'] or 'champion'}"
+    name, version = match["name"], match["version"] or ""
+    alias = "" if version else match["alias"] or "champion"
+    named = _direction_of(name)
+    wanted = named or direction or "AtoB"
+    pair = name.removesuffix(f"-{named}") if named else name
+    if not (named and version):
+        version = pair_of(MlflowClient(), pair, alias=alias, version=version).get(wanted, version)
+    name = f"{pair}-{wanted}"
+    return name, f"models:/{name}/{version}" if version else f"models:/{name}@{alias}"
 
 
 def _of_run(uri: str, direction: Direction) -> tuple[str, str]:

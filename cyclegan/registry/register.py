@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,17 +10,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cyclegan.errors import CycleGANError
-from cyclegan.io.files import read_json, sha256, write_json
+from cyclegan.io.files import write_json
 from cyclegan.io.uri import redact
 from cyclegan.registry.config import RegisterConfig
-from cyclegan.registry.decision import Decision, Evidence, decide, read_evidence
+from cyclegan.registry.decision import (
+    Decision,
+    Evidence,
+    decide,
+    passes_gate,
+    read_evidence,
+    read_scores,
+)
 from cyclegan.tracking.database import prepare_database
 from cyclegan.tracking.runs import enabled, open_run
 from cyclegan.tracking.server import check_server, first_line
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
-
     from cyclegan.model import Model
 
 logger = logging.getLogger(__name__)
@@ -48,36 +52,40 @@ class Registration:
 def register(model: Path, scores: Path, out: Path, config: RegisterConfig) -> Registration:
     """Register the pair of generators in `model`, judged by `scores`; write the verdict to the file `out`.
 
-    Registering the same weights again makes no new versions; it renews their scores and the verdict. Where
-    nothing is tracked nothing is registered, and the reason says so. Raises UsageError where a folder holds
-    no model or no scores, CycleGANError when the registry can't be reached or refuses.
+    Registering the same weights again makes no new versions of the generators; it renews their scores and the
+    verdict. Where nothing is tracked nothing is registered, and the reason says so. Raises UsageError where a
+    folder holds no model or no scores, or scores of another model, CycleGANError when the registry can't be
+    reached or refuses.
     """
-    from cyclegan.model import DIRECTIONS, load_model
+    from cyclegan.model import DIRECTIONS, load_model, weights_digest
 
     loaded = load_model(model)
-    evidence = read_evidence(scores, fingerprint(model))
+    evidence = read_evidence(scores, weights_digest(model))
     if not enabled():
         reason = "not registered: MLflow is not installed or switched off"
         return _conclude(config, evidence, Decision(passed=False, alias="", reason=reason), {}, None, out)
     run_id = loaded.config.get("mlflow_run_id")
-    with open_run("register", run_id=run_id, name=config.name) as tracker, _registry_errors():
+    with open_run("register", run_id=run_id, name=config.name) as tracker, registry_errors():
         from mlflow import MlflowClient
 
-        from cyclegan.registry.versions import publish, set_alias
+        from cyclegan.registry.pairs import promote
+        from cyclegan.registry.versions import describe, note_verdict, publish
 
         client = MlflowClient()
-        decision = decide(evidence, present_champion(client, config.name), config)
         tracker.params("register", config)
         versions: dict[str, str] = {}
-        if decision.passed:
-            tags = _tags(loaded, evidence, decision)
-            values: dict[str, float] = read_json(scores / "scores.json")
+        if passes_gate(evidence.score, config.max_score, lower_is_better=evidence.lower_is_better):
+            tags = _tags(loaded, evidence)
+            values = read_scores(scores)
             for direction in DIRECTIONS:
                 versions[direction] = publish(
                     client, config.name, direction, loaded, model, tracker.run_id or "", tags, values
                 )
-            # last, so that an alias never points at half a pair
-            set_alias(client, config.name, versions, decision.alias)
+            text = describe(loaded, evidence.data_version)
+            decision = promote(client, config, evidence, versions, tags, text)
+            note_verdict(client, config.name, versions, loaded, tags, values, decision.reason)
+        else:
+            decision = decide(evidence, None, config)
         tracker.tags(_run_tags(config.name, loaded, evidence, versions, decision))
         return _conclude(config, evidence, decision, versions, tracker.run_id, out)
 
@@ -88,48 +96,32 @@ def judge(scores: Path, config: RegisterConfig) -> Decision:
     if not enabled():
         return decide(evidence, None, config)
     check_server()
-    with _registry_errors():
+    with registry_errors():
         from mlflow import MlflowClient
 
+        from cyclegan.registry.pairs import present_champion
+
         return decide(evidence, present_champion(MlflowClient(), config.name), config)
-
-
-def fingerprint(model: Path) -> str:
-    """SHA-256 over the weights of both generators."""
-    both = "".join(sha256(model / f"{direction}.safetensors") for direction in ("AtoB", "BtoA"))
-    return hashlib.sha256(both.encode()).hexdigest()
-
-
-def present_champion(client: MlflowClient, name: str) -> Evidence | None:
-    """The evidence recorded with the champion's version; None where there is no champion."""
-    from cyclegan.registry.versions import version_by_alias
-
-    version = version_by_alias(client, f"{name}-AtoB", "champion")
-    if version is None:
-        return None
-    try:
-        return Evidence.from_json(version.tags["evidence"])
-    except (KeyError, ValueError, TypeError):  # somebody else made this version
-        return Evidence(score=float("nan"), metric="an unknown metric", data_version="unknown")
 
 
 def champion_data(name: str) -> str | None:
     """The data version of the present champion called `name`; None where there is no champion."""
     check_server()
     prepare_database()
-    with _registry_errors():
+    with registry_errors():
         from mlflow import MlflowClient
+
+        from cyclegan.registry.pairs import present_champion
 
         champion = present_champion(MlflowClient(), name)
     return champion.data_version if champion else None
 
 
-def _tags(model: Model, evidence: Evidence, decision: Decision) -> dict[str, str]:
+def _tags(model: Model, evidence: Evidence) -> dict[str, str]:
     """What the registry keeps with both versions; few, for the UI lists them all beside each version."""
     facts: dict[str, Any] = {
         "score": f"{evidence.score:.6g}",
         "metric": evidence.metric,
-        "verdict": decision.reason,
         "data_version": evidence.data_version,
         "git_commit": model.config.get("git_commit"),
         "fingerprint": evidence.fingerprint,
@@ -178,7 +170,7 @@ def _conclude(
 
 
 @contextmanager
-def _registry_errors() -> Iterator[None]:
+def registry_errors() -> Iterator[None]:
     import mlflow
 
     try:

@@ -40,13 +40,11 @@ def publish(
     """
     own = {key: value for key, value in scores.items() if _concerns(key, direction)}
     tags = tags | {"scores": json.dumps(own)}
-    text = f"{describe(model, tags['data_version'], tags['verdict'])}\n\n{_as_table(own)}"
     registered = f"{name}-{direction}"
     if version := _version_of(client, registered, tags["fingerprint"]):
         for key, value in tags.items():
             if version.tags.get(key) != value:
                 client.set_model_version_tag(registered, version.version, key, value)
-        client.update_model_version(registered, version.version, text)
         return str(version.version)
     model_id = _log_model(registered, direction, model, folder, run_id, tags, own)
     _ensure_registered_model(client, registered, direction, model)
@@ -55,33 +53,27 @@ def publish(
         source=f"models:/{model_id}",
         run_id=run_id,
         tags=tags,
-        description=text,
         model_id=model_id,
     )
     return str(version.version)
 
 
-def set_alias(client: MlflowClient, name: str, versions: dict[str, str], alias: str) -> None:
-    """Point `alias` of both models at the pair; who became champion is no challenger any more."""
+def note_verdict(
+    client: MlflowClient,
+    name: str,
+    versions: dict[str, str],
+    model: Model,
+    tags: dict[str, str],
+    scores: dict[str, float],
+    verdict: str,
+) -> None:
+    """Write what was decided about a pair into both versions' tag `verdict` and description."""
     for direction in DIRECTIONS:
         registered = f"{name}-{direction}"
-        client.set_registered_model_alias(registered, alias, versions[direction])
-        if alias == "champion":
-            former = version_by_alias(client, registered, "challenger")
-            if former is not None and str(former.version) == versions[direction]:
-                client.delete_registered_model_alias(registered, "challenger")
-
-
-def version_by_alias(client: MlflowClient, registered: str, alias: str) -> ModelVersion | None:
-    """The version that an alias points at; None where there is no such model or alias."""
-    import mlflow
-
-    try:
-        return client.get_model_version_by_alias(registered, alias)
-    except mlflow.MlflowException as error:
-        if error.error_code in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
-            return None
-        raise
+        own = {key: value for key, value in scores.items() if _concerns(key, direction)}
+        client.set_model_version_tag(registered, versions[direction], "verdict", verdict)
+        text = f"{describe(model, tags['data_version'], verdict)}\n\n{_as_table(own)}"
+        client.update_model_version(registered, versions[direction], text)
 
 
 def _concerns(metric: str, direction: Direction) -> bool:
@@ -215,15 +207,16 @@ def pip_requirements() -> list[str]:
     return [f"torch=={torch.__version__.split('+')[0]}", f"numpy=={numpy.__version__}"]
 
 
-def describe(model: Model, data_version: str, verdict: str) -> str:
-    """What the model is and what became of it, in Markdown."""
+def describe(model: Model, data_version: str, verdict: str = "") -> str:
+    """What the model is and, once that is decided, what became of it, in Markdown."""
     data = redact((model.config.get("data") or {}).get("uri", ""))
     epochs, seed, size = model.config.get("epochs", "?"), model.config.get("seed", "?"), "the prepared size"
     if model.config.get("image_size"):
         size = "{}×{} pixels".format(*model.test_size(0, 0))
     return (
         f"`{model.config['generator']['name']}` trained for {epochs} epochs on `{data}` (version "
-        f"`{data_version}`) at the scale of images of {size}, seed {seed}.\n\nVerdict: {verdict}."
+        f"`{data_version}`) at the scale of images of {size}, seed {seed}."
+        + (f"\n\nVerdict: {verdict}." if verdict else "")
     )
 
 

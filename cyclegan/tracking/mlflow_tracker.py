@@ -14,7 +14,6 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from cyclegan.errors import CycleGANError
 from cyclegan.io.uri import data_name, redact
@@ -247,7 +246,7 @@ class MlflowTracker(Tracker):
         known = inputs.dataset_inputs if inputs else []
         if any(entry.dataset.digest == digest and entry.tags[0].value == context for entry in known):
             return
-        kind, source = _source(manifest.uri)
+        kind, source = _source(redact(manifest.uri))
         profile = {f"{domain} images": facts["count"] for domain, facts in manifest.domains.items()}
         profile |= {"height": manifest.height, "width": manifest.width, "test pairs": manifest.paired}
         data = Dataset(
@@ -296,9 +295,9 @@ def _mark_experiment(experiment_id: str) -> None:
 
 def _source(uri: str) -> tuple[str, dict[str, Any]]:
     """MLflow's kind of dataset source and its description."""
-    scheme = urlsplit(uri).scheme
+    scheme = uri.partition(":")[0]
     if scheme in {"http", "https"}:
-        return "http", {"url": redact(uri)}
+        return "http", {"url": uri}
     if scheme == "s3":
         return "s3", {"uri": uri}
     if scheme == "synthetic":

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 from typing import Any
 
 from cyclegan.errors import CycleGANError
-from cyclegan.io.uri import redact
+from cyclegan.io.uri import printable, redact, scrub
 
 CONNECT_SECONDS = 3.0
 
@@ -50,9 +49,11 @@ def quiet() -> None:
 
 
 def first_line(error: BaseException) -> str:
-    """The part of an MLflow error that a user can read, without addresses that hold a password."""
+    """The part of an MLflow error that a user can read, its addresses without their secrets."""
+    import mlflow
+
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    return re.sub(r"//[^/@\s]*@", "//", lines[0]).rstrip(".")
+    return printable(scrub(lines[0], mlflow.get_tracking_uri(), mlflow.get_registry_uri())).rstrip(".")
 
 
 def run_url(run: Any) -> str | None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from cyclegan.errors import UsageError
+from cyclegan.io.uri import hide_secrets
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +115,7 @@ class TrainConfig:
     """Stop after this many evaluations without a better score; 0 never stops early."""
 
     def __post_init__(self) -> None:
+        hide_secrets(self, "weights")
         positive = ("blocks", "depth", "width", "discriminator_layers", "discriminator_width", "batch_size")
         for name in (*positive, "accumulation_steps", "log_every", "checkpoint_every", "lr"):
             _require(getattr(self, name) > 0, name, getattr(self, name), "must be positive")

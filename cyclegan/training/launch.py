@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from cyclegan.errors import CycleGANError
+from cyclegan.io.terminal import clean, log_to_terminal
 from cyclegan.training.config import TrainConfig
 from cyclegan.training.train import train
 
@@ -62,10 +63,9 @@ def train_everywhere(
 
 
 def _one(prepared: Path, model: Path, config: TrainConfig, checkpoints: str) -> dict[str, float]:
-    logging.basicConfig(format="%(message)s", stream=sys.stderr)
-    logging.getLogger("cyclegan").setLevel(logging.INFO)
+    log_to_terminal()
     try:
         return train(prepared, model, config, checkpoints=checkpoints)
     except CycleGANError as error:
-        print(error, file=sys.stderr)
+        print(clean(str(error)), file=sys.stderr)
         sys.exit(error.exit_code)

@@ -9,6 +9,7 @@ from http.client import HTTPException
 from torch import Tensor
 
 from cyclegan.errors import CycleGANError, UsageError
+from cyclegan.io.uri import Address
 from cyclegan.io.weights import load_state_dict
 from cyclegan.networks import VggUnet
 
@@ -22,6 +23,7 @@ def load_encoder(generators: list[VggUnet], weights: str, *, partial: bool = Fal
 
     Raises UsageError for a file that is missing or is no VGG-16, CycleGANError for a failed download.
     """
+    weights = Address(weights)
     if weights == "none":
         return
     state = _imagenet() if weights == "imagenet" else load_state_dict(weights, advice=ADVICE)

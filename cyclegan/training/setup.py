@@ -13,7 +13,7 @@ import torch
 from cyclegan.data.packed import Sampling
 from cyclegan.data.prepared import Manifest
 from cyclegan.errors import UsageError
-from cyclegan.io.uri import data_name
+from cyclegan.io.uri import data_name, redact
 from cyclegan.model import library_versions
 from cyclegan.networks import build_generator
 from cyclegan.runtime.device import memory_format
@@ -137,7 +137,7 @@ def describe(
     return {
         "generator": config.generator_options(),
         "image_size": list(setup.test_size),
-        "data": {"uri": manifest.uri, "version": manifest.version, "paired": manifest.paired},
+        "data": {"uri": redact(manifest.uri), "version": manifest.version, "paired": manifest.paired},
         "train": asdict(config),
         "seed": config.seed,
         "versions": library_versions(),

@@ -92,7 +92,9 @@ def resume_or_begin(setup: Setup, kept: Checkpoints, checkpoints: str) -> State:
         logger.info("Going on after update %d of %d.", state.step, setup.total)
     else:
         if kept.others():
-            logger.info("The checkpoints in %s are of other parameters or data; starting anew.", checkpoints)
+            logger.info(
+                "The checkpoints in %s are of other parameters or data; starting anew.", kept.store.uri
+            )
         load_encoders(state.networks, setup.config)
     for fact, now in {"CPU threads": setup.threads, "compiled networks": setup.compiled}.items():
         if now != (before := state.facts.setdefault(fact, now)):

@@ -17,7 +17,7 @@ def make_model(tmp_path: Path) -> Callable[..., tuple[Path, Path]]:
     """`make_model(seed, score)` -> model folder, scores folder."""
     import torch
 
-    from cyclegan.model import DIRECTIONS, save_model
+    from cyclegan.model import DIRECTIONS, save_model, weights_digest
     from cyclegan.networks import build_generator
 
     def make(
@@ -56,6 +56,7 @@ def make_model(tmp_path: Path) -> Callable[..., tuple[Path, Path]]:
             "extractor": {"name": "inception2048", "features": 2048, "sha256": "abc"},
             "protocol": {"testA": 4},
             "data_version": version,
+            "model_digest": weights_digest(model),
             "intervals": {"fid": [score - 0.5, score + 0.5]},
         }
         (scores / "scores.json").write_text(json.dumps(values))

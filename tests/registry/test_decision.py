@@ -9,7 +9,7 @@ import pytest
 
 from cyclegan.errors import UsageError
 from cyclegan.registry.config import RegisterConfig
-from cyclegan.registry.decision import Evidence, decide, read_evidence
+from cyclegan.registry.decision import Evidence, decide, passes_gate, read_evidence
 
 CHAMPION = Evidence(
     score=50.0,
@@ -114,6 +114,7 @@ def test_evidence_is_read_from_what_evaluate_writes(tmp_path):
         "extractor": {"name": "inception2048", "features": 2048, "sha256": "abc"},
         "protocol": {"testB": 12, "testA": 32},
         "data_version": "one.dir",
+        "model_digest": "new",
         "intervals": {"fid": [36, 44]},
     }
     (tmp_path / "evaluation.json").write_text(json.dumps(facts))
@@ -136,6 +137,18 @@ def test_evidence_is_read_from_what_evaluate_writes(tmp_path):
         ({"scores.json": "{", "evaluation.json": "{}"}, "damaged"),
         ({"scores.json": "{}", "evaluation.json": "{}"}, "headline"),
         ({"scores.json": "{}", "evaluation.json": '{"headline": "fid"}'}, "score"),
+        ({"scores.json": '{"score": NaN}', "evaluation.json": "{}"}, "damaged"),
+        ({"scores.json": '{"score": 1e999}', "evaluation.json": "{}"}, "'score' is inf, not a finite"),
+        ({"scores.json": '{"score": true}', "evaluation.json": "{}"}, "'score' is True, not a finite"),
+        ({"scores.json": "[1]", "evaluation.json": "{}"}, "holds no object"),
+        ({"scores.json": "[" * 100_000, "evaluation.json": "{}"}, "damaged"),
+        (
+            {
+                "scores.json": '{"score": 1}',
+                "evaluation.json": '{"headline": 1, "extractor": 3, "data_version": 1}',
+            },
+            "damaged",
+        ),
     ],
 )
 def test_folders_without_scores(tmp_path, files, message):
@@ -149,3 +162,30 @@ def test_folders_without_scores(tmp_path, files, message):
 def test_wrong_configs(values):
     with pytest.raises(UsageError, match="register: "):
         RegisterConfig(**values)
+
+
+@pytest.mark.parametrize(
+    ("facts", "message"),
+    [
+        ({"model_digest": "other"}, "of another model"),
+        ({}, "lack 'model_digest'"),
+        ({"model_digest": "mine", "intervals": {"score": [1, float("1e999")]}}, "interval of 'fid'"),
+    ],
+)
+def test_scores_vouch_for_their_own_model_only(tmp_path, facts, message):
+    (tmp_path / "scores.json").write_text('{"score": 1.0}')
+    text = json.dumps({"headline": "fid", "data_version": "one.dir"} | facts)
+    (tmp_path / "evaluation.json").write_text(text.replace("Infinity", "1e999"))
+    with pytest.raises(UsageError, match=message):
+        read_evidence(tmp_path, "mine")
+
+
+@pytest.mark.parametrize("score", [float("nan"), float("inf"), float("-inf")])
+def test_a_score_that_is_not_finite_is_neither_registered_nor_in_the_way(score):
+    broken = replace(CHAMPION, score=score)
+    for config in (PLAIN, RegisterConfig(force=True), RegisterConfig(rule="certain")):
+        with pytest.raises(UsageError, match="not a finite number"):
+            decide(replace(broken, fingerprint="new"), CHAMPION, config)
+        assert decide(BETTER, broken, config).alias == "champion"
+    assert not passes_gate(score, 0.0)
+    assert not passes_gate(score, 5.0, lower_is_better=False)

@@ -16,7 +16,7 @@ from cyclegan.data.version import SOURCE_FILE
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.io.download import RetryPolicy, download
 from cyclegan.io.files import sha256
-from cyclegan.io.uri import redact
+from cyclegan.io.uri import path_of, redact, reveal
 
 if TYPE_CHECKING:
     from cyclegan.data.config import FetchConfig
@@ -55,7 +55,8 @@ def fill(folder: Path, config: FetchConfig) -> Origin:
     """Write trainA trainB testA testB into `folder`, an empty one. Raises as `sources.fetch` does."""
     if config.a:
         return _from_two_folders(folder, config)
-    source, scheme = config.source, config.source.partition(":")[0] if ":" in config.source else ""
+    source = reveal(config.source)
+    scheme = source.partition(":")[0] if ":" in source else ""
     if scheme == "synthetic":
         return _draw(folder, source)
     if scheme == "file":
@@ -68,7 +69,7 @@ def fill(folder: Path, config: FetchConfig) -> Origin:
     if path.is_file():
         return _from_archive(folder, path, config, where=str(path))
     if source in OFFICIAL_NAMES:
-        address = config.datasets_url or os.environ.get("CYCLEGAN_DATASETS_URL") or OFFICIAL
+        address = reveal(config.datasets_url) or os.environ.get("CYCLEGAN_DATASETS_URL") or OFFICIAL
         return _from_afar(folder, f"{address.rstrip('/')}/{source}.zip", config)
     raise UsageError(_unknown(source))
 
@@ -109,7 +110,7 @@ def _draw(folder: Path, uri: str) -> Origin:
 
 
 def _from_two_folders(folder: Path, config: FetchConfig) -> Origin:
-    tops = {"A": Path(config.a), "B": Path(config.b)}
+    tops = {"A": Path(reveal(config.a)), "B": Path(reveal(config.b))}
     names = []
     for side, top in tops.items():
         if not top.is_dir():
@@ -139,7 +140,7 @@ def _from_afar(folder: Path, uri: str, config: FetchConfig) -> Origin:
     """An archive, a prefix of objects, or a DVC remote, over http(s) or S3."""
     from cyclegan.data.fetch.archives import is_archive
 
-    single = is_archive(urlsplit(uri).path)
+    single = is_archive(path_of(uri))
     if config.version and not single:
         return _from_dvc(folder, uri, config)
     archive = folder / ".download"

@@ -15,6 +15,7 @@ from cyclegan.data.prepared import MANIFEST_FILE, Manifest, Subset, read_manifes
 from cyclegan.data.version import SOURCE_FILE, directory_md5
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.io.files import atomic_dir, read_json, write_json
+from cyclegan.io.uri import redact
 
 if TYPE_CHECKING:
     from cyclegan.data.preprocess.packing import Outcome
@@ -214,7 +215,7 @@ def _keep(folder: Path, domain: str, names: Sequence[str], refused: Mapping[str,
 
 def _uri_of(raw: Path) -> str:
     try:
-        return str(read_json(raw / SOURCE_FILE)["uri"])
+        return redact(str(read_json(raw / SOURCE_FILE)["uri"]))  # whoever wrote that file
     except (OSError, ValueError, KeyError, TypeError):
         return ""
 

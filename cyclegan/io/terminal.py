@@ -1,0 +1,40 @@
+"""The last door to a terminal or a log: nothing secret and no control character passes it."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import PurePath
+
+from cyclegan.io.uri import printable, scrub
+
+
+class CleanFormatter(logging.Formatter):
+    """Formats a record with its text arguments made safe.
+
+    Names of files and answers of servers are arguments; line breaks in the message itself are the program's.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as text."""
+        if isinstance(record.args, tuple):
+            record = logging.makeLogRecord(record.__dict__)
+            record.args = tuple(clean(str(a)) if _is_text(a) else a for a in record.args or ())
+        return super().format(record)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str | PurePath | BaseException)
+
+
+def clean(text: str) -> str:
+    """The text without secrets of addresses in it, and with control characters escaped."""
+    return printable(scrub(text))
+
+
+def log_to_terminal() -> None:
+    """Send the package's log to standard error, cleaned."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(CleanFormatter("%(message)s"))
+    logging.basicConfig(handlers=[handler])
+    logging.getLogger("cyclegan").setLevel(logging.INFO)

@@ -1,0 +1,268 @@
+"""Both generators as one thing in the registry, and who is champion, decided by one process at a time.
+
+Beside `<name>-AtoB` and `<name>-BtoA` there is the registered model `<name>`. Each of its versions names a
+version of both directions and holds the scores they were judged by. Its alias `champion` is the one pointer
+that decides: setting it is a single write, so no reader finds halves of two pairs. The aliases of the
+directions, for those who read MLflow without this package, follow it and are corrected by the next
+registration if a process was killed in between.
+
+MLflow has no locks, but it numbers versions in its database. So the version of `<name>` is also a ticket:
+registrations decide in the order of their numbers, each after those before it have settled. A process that
+dies while it waits or decides is passed over after STALE_SECONDS. One that was only stalled and finds itself
+passed over restores the pointer and takes a new ticket.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, TypeVar
+
+from cyclegan.errors import CycleGANError
+from cyclegan.model import DIRECTIONS
+from cyclegan.registry.config import RegisterConfig
+from cyclegan.registry.decision import Decision, Evidence, decide
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+logger = logging.getLogger(__name__)
+
+ALIASES = ("champion", "challenger")
+STALE_SECONDS = 20.0  # a decision takes less than one second
+LONGEST_POLL = 1.0
+ATTEMPTS = 8
+
+Result = TypeVar("Result")
+
+
+class _PassedOver(Exception):
+    """Others took this process for dead while it was stalled."""
+
+
+def promote(
+    client: MlflowClient,
+    config: RegisterConfig,
+    evidence: Evidence,
+    versions: dict[str, str],
+    tags: dict[str, str],
+    description: str,
+) -> Decision:
+    """Judge the pair `versions` (version number by direction) against the champion and set its alias.
+
+    Many processes may do so at once: the result is that of one after the other. Raises CycleGANError where
+    the aliases can't be brought to agree, MlflowException where the registry refuses.
+    """
+    for _ in range(ATTEMPTS):
+        ticket = _take_ticket(client, config.name, versions, evidence, tags, description)
+        try:
+            with _turn(client, config.name, ticket) as settle:
+                _repair(client, config.name)
+                decision = decide(evidence, present_champion(client, config.name), config)
+                _appoint(client, config.name, ticket, decision.alias)
+                client.set_model_version_tag(config.name, ticket, "verdict", decision.reason)
+                settle(decision.alias)
+                return decision
+        except _PassedOver:
+            logger.warning("Others registered while this process stood still; deciding again.")
+    raise CycleGANError(f"The registry did not settle on a champion of {config.name}: register again.")
+
+
+def present_champion(client: MlflowClient, name: str) -> Evidence | None:
+    """The evidence of the pair that is champion now; None where there is no champion."""
+    version = version_by_alias(client, name, "champion") or version_by_alias(
+        client, f"{name}-AtoB", "champion"
+    )
+    if version is None:
+        return None
+    try:
+        return Evidence.from_json(version.tags["evidence"])
+    except (KeyError, ValueError, TypeError):  # somebody else made this version
+        return Evidence(score=float("nan"), metric="an unknown metric", data_version="unknown")
+
+
+def pair_of(client: MlflowClient, name: str, *, alias: str = "", version: str = "") -> dict[str, str]:
+    """Version number by direction of the pair that `name` has under an alias or number; empty if none."""
+    import mlflow
+
+    if alias:
+        found = version_by_alias(client, name, alias)
+    else:
+        try:
+            found = client.get_model_version(name, version)
+        except mlflow.MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            found = None
+    return _members(found) if found else {}
+
+
+def version_by_alias(client: MlflowClient, registered: str, alias: str) -> ModelVersion | None:
+    """The version that an alias points at; None where there is no such model or alias."""
+    import mlflow
+
+    try:
+        return client.get_model_version_by_alias(registered, alias)
+    except mlflow.MlflowException as error:
+        if error.error_code in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
+            return None
+        raise
+
+
+def _members(version: ModelVersion) -> dict[str, str]:
+    found: dict[str, str] = {direction: version.tags.get(direction, "") for direction in DIRECTIONS}
+    return found if all(found.values()) else {}
+
+
+def _take_ticket(
+    client: MlflowClient,
+    name: str,
+    versions: dict[str, str],
+    evidence: Evidence,
+    tags: dict[str, str],
+    description: str,
+) -> str:
+    import mlflow
+
+    text = f"Pairs of generators; each version names one of `{name}-AtoB` and one of `{name}-BtoA`. "
+    text += "Move the alias `champion` here to appoint another pair."
+    with suppress(mlflow.MlflowException):  # most often it exists; if not, the next call says why
+        client.create_registered_model(name, description=text)
+    source = f"models:/{name}-AtoB/{versions['AtoB']}"
+    tags = tags | versions | {"evidence": evidence.to_json(), "state": "waiting"}
+    version = _persistently(
+        lambda: client.create_model_version(name, source, tags=tags, description=description)
+    )
+    return str(version.version)
+
+
+def _persistently(create: Callable[[], Result]) -> Result:
+    """MLflow gives up numbering a version after three collisions with others; try longer."""
+    import mlflow
+
+    for attempt in range(ATTEMPTS):
+        try:
+            return create()
+        except mlflow.MlflowException as error:
+            if attempt == ATTEMPTS - 1 or "creation error" not in str(error):
+                raise
+            time.sleep(0.05 * 2**attempt)
+    raise AssertionError
+
+
+@contextmanager
+def _turn(client: MlflowClient, name: str, ticket: str) -> Iterator[Callable[[str], None]]:
+    """Wait until all earlier tickets are settled; yields the function that settles this one."""
+    settled = False
+
+    def settle(state: str) -> None:
+        nonlocal settled
+        settled = True
+        client.set_model_version_tag(name, ticket, "state", state)
+
+    try:
+        _wait_for_turn(client, name, ticket)
+        yield settle
+    finally:
+        if not settled:  # let the next one decide at once, if the registry can still be reached
+            with suppress(Exception):
+                settle("failed")
+
+
+def _wait_for_turn(client: MlflowClient, name: str, ticket: str) -> None:
+    head, since = 0, time.monotonic()
+    while True:
+        waiting = client.search_model_versions(f"name = '{name}' and tags.state = 'waiting'")
+        numbers = sorted(int(version.version) for version in waiting)
+        if int(ticket) not in numbers:
+            raise _PassedOver
+        ahead = [number for number in numbers if number < int(ticket)]
+        if not ahead:
+            return
+        if ahead[0] != head:
+            head, since = ahead[0], time.monotonic()
+        elif time.monotonic() - since > STALE_SECONDS:
+            logger.warning("Version %d of %s was never decided about; it is passed over.", head, name)
+            client.set_model_version_tag(name, str(head), "state", "passed over")
+        time.sleep(min(LONGEST_POLL, 0.05 * len(ahead)))
+
+
+def _appoint(client: MlflowClient, name: str, ticket: str, alias: str) -> None:
+    """Point `alias` of the pairs, then of both directions, at this pair, and look whether it stayed so."""
+    _check_still_on(client, name, ticket)
+    client.set_registered_model_alias(name, alias, ticket)
+    try:
+        _check_still_on(client, name, ticket)
+    except _PassedOver:
+        _restore(client, name, ticket)
+        raise
+    same = pair_of(client, name, alias="challenger") == pair_of(client, name, alias="champion")
+    if alias == "champion" and same:  # who rose is no longer challenger
+        client.delete_registered_model_alias(name, "challenger")
+    _repair(client, name, appointing=True)
+
+
+def _check_still_on(client: MlflowClient, name: str, ticket: str) -> None:
+    if client.get_model_version(name, ticket).tags.get("state") != "waiting":
+        raise _PassedOver
+
+
+def _restore(client: MlflowClient, name: str, ticket: str) -> None:
+    """Undo a write that came too late: the pointers as those left them who decided last."""
+    for alias in ALIASES:
+        decided = client.search_model_versions(f"name = '{name}' and tags.state = '{alias}'")
+        numbers = [int(version.version) for version in decided if str(version.version) != ticket]
+        if numbers:
+            client.set_registered_model_alias(name, alias, str(max(numbers)))
+        elif _aliases(client, name).get(alias) == ticket:
+            client.delete_registered_model_alias(name, alias)
+    _repair(client, name)
+
+
+def _point(client: MlflowClient, registered: str, alias: str, version: str) -> bool:
+    """Set an alias; False where its version does not exist any more."""
+    import mlflow
+
+    try:
+        client.set_registered_model_alias(registered, alias, version)
+    except mlflow.MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return False
+    return True
+
+
+def _aliases(client: MlflowClient, registered: str) -> dict[str, str]:
+    found = client.get_registered_model(registered).aliases
+    return {alias: str(version) for alias, version in dict(found).items()}
+
+
+def _repair(client: MlflowClient, name: str, *, appointing: bool = False) -> None:
+    """Make both directions' aliases those of the pairs, and verify that they are."""
+    for _ in range(ATTEMPTS):
+        pointers = _aliases(client, name)
+        pairs = {alias: pair_of(client, name, version=pointers[alias]) for alias in ALIASES & pointers.keys()}
+        if "champion" not in pairs:
+            return  # nothing was decided yet, or the aliases of the directions are by another hand
+        wrong = False
+        for direction in DIRECTIONS:
+            registered = f"{name}-{direction}"
+            present = _aliases(client, registered)
+            for alias in ALIASES:
+                wanted = pairs.get(alias, {}).get(direction)
+                if present.get(alias) == wanted:
+                    continue
+                if wanted is None:
+                    client.delete_registered_model_alias(registered, alias)
+                elif not _point(client, registered, alias, wanted):
+                    logger.warning("Version %s of %s, which is %s, was deleted.", wanted, registered, alias)
+                    continue
+                elif not appointing:
+                    logger.warning("%s@%s did not follow %s@%s: corrected.", registered, alias, name, alias)
+                wrong = True
+        if not wrong:
+            return
+    raise CycleGANError(f"Another program keeps changing the aliases of {name}: stop it and register again.")
