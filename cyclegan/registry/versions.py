@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cyclegan.errors import CycleGANError
+from cyclegan.engines.parity import check_export
 from cyclegan.io.uri import redact
 from cyclegan.model import DIRECTIONS, Direction, Model
 from cyclegan.tracking.base import flatten
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 logger = logging.getLogger(__name__)
-
-TOLERANCE = 1e-4  # of [-1, 1]; half of one grey level is 4e-3
 
 
 def publish(
@@ -176,21 +174,7 @@ def _save(path: Path, logged: Any, direction: Direction, model: Model, folder: P
         extra_files=[str(folder / f"{direction}.safetensors"), str(folder / "config.json")],
         metadata={"direction": direction, "multiple": model.multiple},
     )
-    _check(path, generator, example)
-
-
-def _check(path: Path, generator: Any, example: np.ndarray) -> None:
-    """What will be uploaded loads and computes the same, also at another size than it was exported with."""
-    import mlflow
-    import torch
-
-    program = mlflow.pytorch.load_model(str(path))
-    small = torch.from_numpy(example)
-    for images in (small, torch.cat([small, small.flip(3)], dim=3)[:1]):
-        with torch.no_grad():
-            difference = (program(images) - generator(images)).abs().max().item()
-        if not difference < TOLERANCE:
-            raise CycleGANError(f"The exported generator differs from the trained one by {difference:.2g}.")
+    check_export(mlflow.pytorch.load_model(str(path)), generator)
 
 
 def example_input(multiple: int) -> np.ndarray:
