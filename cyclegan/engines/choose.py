@@ -98,7 +98,7 @@ def _candidates(device: str, precision: Precision, pictures: int | None) -> list
     bf16 = precision == "bf16" or (precision == "auto" and has_bfloat16())
     few = pictures is not None and pictures <= FEW
     wanted: list[EngineName] = ["openvino"]
-    if precision != "bf16" and (few or not bf16):
+    if precision != "bf16" and (few or not bf16 or not find_spec("torch")):
         wanted = ["onnx", "openvino"] if few else ["openvino", "onnx"]
     return [name for name in wanted if find_spec(PACKAGES[name])]
 
@@ -142,9 +142,7 @@ def _onnx_file(folder: Path, direction: Direction, where: str, *, export: bool) 
     """The generator as an ONNX file: beside the weights, or in the cache, or exported into it if asked."""
     weights = folder / f"{direction}.safetensors"
     beside = folder / f"{direction}.onnx"
-    if beside.is_file() and (
-        not weights.is_file() or beside.stat().st_mtime_ns >= weights.stat().st_mtime_ns
-    ):
+    if beside.is_file():
         return beside
     if not weights.is_file():
         if export:
