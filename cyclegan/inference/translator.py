@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cyclegan.engines.base import Engine, EngineName, Precision, to_uint8
 from cyclegan.errors import UsageError
 from cyclegan.io.uri import redact, reveal
 
 if TYPE_CHECKING:
     import numpy as np
-    import torch
     from PIL import Image
 
     from cyclegan.model import Direction
@@ -25,17 +27,17 @@ class Translator:
 
     def __init__(
         self,
-        generator: torch.nn.Module,
+        engine: Engine,
         direction: Direction,
         config: dict[str, Any],
         *,
         tile: int = 1024,
         overlap: int = 128,
     ) -> None:
-        self.generator = generator
+        self.engine = engine
         self.direction = direction
         self.config = config
-        self.multiple = int(generator.multiple)  # type: ignore[arg-type]
+        self.multiple = engine.multiple
         self.tile = tile
         self.overlap = overlap
         self._told = False
@@ -63,47 +65,53 @@ class Translator:
             raise UsageError(f"Cannot read {image}: {error.strerror}.") from None
         return Image.fromarray(self.array(rgb))
 
-    def array(self, image: np.ndarray) -> np.ndarray:
-        """uint8 H×W×3 to the same."""
+    def array(self, image: np.ndarray, *, tile: int | None = None) -> np.ndarray:
+        """uint8 H×W×3 to the same; `tile` replaces the translator's own."""
+        import numpy as np
+
+        out = np.empty(image.shape, np.uint8)
+        top = 0
+        for band in self.bands(image, tile=tile):
+            out[top : top + len(band)] = band
+            top += len(band)
+        return out
+
+    def bands(self, image: np.ndarray, *, tile: int | None = None) -> Iterator[np.ndarray]:
+        """The translation of uint8 H×W×3 from top to bottom in pieces, uint8 h×W×3.
+
+        What is computed at once, and the memory for it, is one row of tiles.
+        """
+        from cyclegan.inference.tiling import bands, split
+
         height, width = image.shape[:2]
-        if not self.tile or max(height, width) <= self.tile:
-            return _to_uint8(self._piece(image))
+        tile = self.tile if tile is None else tile
+        rows, columns = (split(side, tile, self.overlap, self.multiple) for side in (height, width))
+        if len(rows.starts) == len(columns.starts) == 1:
+            yield to_uint8(self._pieces(image[None])[0])
+            return
         if not self._told:
             self._told = True
             logger.info(
                 "Images above %d pixels are translated in tiles; each is normalised by itself, so that tones "
                 "can differ between distant tiles.",
-                self.tile,
+                tile,
             )
-        return _to_uint8(self._tiles(image))
+        for band in bands(image, rows, columns, self._pieces, self.engine.batch):
+            yield to_uint8(band)
 
-    def _piece(self, image: np.ndarray) -> np.ndarray:
-        """uint8 H×W×3 to float32 H×W×3 in [-1, 1]."""
-        import torch
-
-        from cyclegan.networks.padding import at_any_size
-
-        parameter = next(self.generator.parameters())
-        with torch.inference_mode():
-            batch = torch.tensor(image, device=parameter.device).permute(2, 0, 1)[None]
-            out = at_any_size(self.generator, batch.to(torch.float32) / 127.5 - 1)[0].permute(1, 2, 0)
-        return out.float().cpu().numpy()
-
-    def _tiles(self, image: np.ndarray) -> np.ndarray:
-        """Overlapping tiles, weighted by their distance to the tile's border, summed and divided."""
+    def _pieces(self, images: np.ndarray) -> np.ndarray:
+        """uint8 N×H×W×3 to float32 in [-1, 1], reflected up to sides that the network takes and cropped."""
         import numpy as np
 
-        height, width = image.shape[:2]
-        total = np.zeros((height, width, 3), np.float32)
-        weight = np.zeros((height, width, 1), np.float32)
-        for top in _starts(height, self.tile, self.overlap):
-            for left in _starts(width, self.tile, self.overlap):
-                place = np.s_[top : top + self.tile, left : left + self.tile]
-                piece = self._piece(image[place])
-                mask = _ramp(piece.shape[0], self.overlap)[:, None] * _ramp(piece.shape[1], self.overlap)
-                total[place] += piece * mask[..., None]
-                weight[place] += mask[..., None]
-        return total / weight
+        height, width = images.shape[1:3]
+        # at least two multiples, since normalisation and reflection need more than one position
+        target = [max(-(-side // self.multiple), 2) * self.multiple for side in (height, width)]
+        spare = [target[0] - height, target[1] - width]
+        before = [rest // 2 for rest in spare]
+        sides = [(before[i], spare[i] - before[i]) for i in (0, 1)]
+        padded = np.pad(images, [(0, 0), *sides, (0, 0)], mode="reflect") if any(spare) else images
+        out = self.engine(padded)
+        return out[:, before[0] : before[0] + height, before[1] : before[1] + width]
 
 
 def load(
@@ -111,31 +119,61 @@ def load(
     direction: Direction | None = None,
     *,
     device: str = "auto",
+    precision: Precision = "auto",
+    engine: EngineName = "auto",
     tile: int = 1024,
     overlap: int = 128,
+    pictures: int | None = None,
 ) -> Translator:
-    """A translator from a model folder, `s3://…`, `models:/name@champion`, `models:/name/3` or `runs:/id`.
+    """A translator from a model folder, an exported `.onnx` file, `s3://…`, `models:/name@champion`,
+    `models:/name/3` or `runs:/id`.
 
-    Nothing else need be known: the model says what it is. Raises UsageError where there is no model.
+    Nothing else need be known: the model says what it is. `precision` auto is bfloat16 where the CPU or GPU
+    computes in it; `engine` auto is explained at `open_engine`, as is `pictures`. Raises UsageError where
+    there is no model, or for an engine that cannot be had here.
     """
-    from cyclegan.runtime.device import resolve_device
+    from cyclegan.engines.choose import open_engine, open_onnx
 
+    if str(source).endswith(".onnx"):
+        if not Path(source).is_file():
+            raise UsageError(f"There is no file {redact(str(source))}.")
+        opened = open_onnx(Path(source), engine, precision, device)
+        known: Direction = opened.facts["direction"]
+        if direction and direction != known:
+            raise UsageError(f"{source} is a generator {known}, not {direction}.")
+        return Translator(opened, known, opened.facts["config"], tile=tile, overlap=overlap)
+    with model_folder(source, direction) as (folder, wanted):
+        chosen, config = open_engine(
+            folder,
+            wanted,
+            engine=engine,
+            device=device,
+            precision=precision,
+            pictures=pictures,
+            where=redact(str(source)),
+        )
+    return Translator(chosen, wanted, config, tile=tile, overlap=overlap)
+
+
+@contextmanager
+def model_folder(source: str | Path, direction: Direction | None) -> Iterator[tuple[Path, Direction]]:
+    """A folder with config.json and the generator's weights for any address, and the direction it is of.
+
+    A downloaded one is removed at the end. Raises UsageError where there is no model.
+    """
+    text = str(source)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        text = reveal(str(source))
+        text = reveal(text)
         if text.startswith(("models:/", "runs:/")):
             from cyclegan.registry.locate import download
 
-            wanted: Direction = download(text, direction, folder)
+            yield folder, download(text, direction, folder)
+        elif text.startswith("s3://"):
+            _copy_from_store(text, direction or "AtoB", folder)
+            yield folder, direction or "AtoB"
         else:
-            wanted = direction or "AtoB"
-            if text.startswith("s3://"):
-                _copy_from_store(text, wanted, folder)
-            else:
-                folder = Path(source)
-        generator, config = _read_generator(folder, wanted, redact(text))
-    generator.to(resolve_device(device))
-    return Translator(generator, wanted, config, tile=tile, overlap=overlap)
+            yield Path(source), direction or "AtoB"
 
 
 def _copy_from_store(uri: str, direction: Direction, folder: Path) -> None:
@@ -147,46 +185,3 @@ def _copy_from_store(uri: str, direction: Direction, folder: Path) -> None:
             store.get(name, folder / name)
     except NotFound as error:
         raise UsageError(f"There is no model in {store.uri}: {error}") from None
-
-
-def _read_generator(folder: Path, direction: Direction, where: str) -> tuple[Any, dict[str, Any]]:
-    """One generator of a model folder, in eval mode, and the model's config."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    from cyclegan.io.files import read_json
-    from cyclegan.networks import build_generator
-
-    if not (folder / "config.json").is_file():
-        raise UsageError(f"There is no model in {where}: it has no config.json.")
-    try:
-        config = read_json(folder / "config.json")
-        options = dict(config["generator"])
-        generator = build_generator(options.pop("name"), **options)
-        generator.load_state_dict(load_file(folder / f"{direction}.safetensors"))
-    except (KeyError, ValueError, OSError, RuntimeError, SafetensorError) as error:
-        raise UsageError(f"The model in {where} is damaged: {str(error).splitlines()[0]}.") from None
-    return generator.eval().requires_grad_(False), config
-
-
-def _starts(length: int, tile: int, overlap: int) -> list[int]:
-    """Where tiles begin along a side: evenly spread, the last one ending at the border."""
-    if length <= tile:
-        return [0]
-    count = -(-(length - overlap) // (tile - overlap))
-    return [round(i * (length - tile) / (count - 1)) for i in range(count)]
-
-
-def _ramp(length: int, overlap: int) -> np.ndarray:
-    """Weights along a tile's side: rising linearly over `overlap` pixels from both ends, all positive."""
-    import numpy as np
-
-    distance = np.minimum(np.arange(length), np.arange(length)[::-1]) + 1
-    return np.minimum(distance / (overlap + 1), 1).astype(np.float32)
-
-
-def _to_uint8(image: np.ndarray) -> np.ndarray:
-    """float32 in [-1, 1] to uint8, rounded."""
-    import numpy as np
-
-    return np.clip(np.round((image + 1) * 127.5), 0, 255).astype(np.uint8)

@@ -36,12 +36,14 @@ def download(uri: str, direction: Direction | None, folder: Path) -> Direction:
         wanted = _direction_of(source[0]) or direction or "AtoB"
         if direction and wanted != direction:
             raise UsageError(f"{uri} is a generator {wanted}, not {direction}.")
+        listed = {Path(entry.path).name for entry in mlflow.artifacts.list_artifacts(source[1])}
+        place = "artifacts" if "artifacts" in listed else "extra_files"  # older versions
         for file in ("config.json", f"{wanted}.safetensors"):
-            mlflow.artifacts.download_artifacts(f"{source[1]}/extra_files/{file}", dst_path=str(folder))
+            mlflow.artifacts.download_artifacts(f"{source[1]}/{place}/{file}", dst_path=str(folder))
     except mlflow.MlflowException as error:
         where = redact(mlflow.get_registry_uri())
         raise CycleGANError(f"Cannot get {uri} from {where}: {first_line(error)}.") from None
-    for path in (folder / "extra_files").glob("*"):
+    for path in (folder / place).glob("*"):
         path.rename(folder / path.name)
     return wanted
 

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
+import shutil
 import tempfile
 import time
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cyclegan.errors import CycleGANError
 from cyclegan.io.uri import redact
 from cyclegan.model import DIRECTIONS, Direction, Model
 from cyclegan.tracking.base import flatten
 
 if TYPE_CHECKING:
-    import numpy as np
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
 logger = logging.getLogger(__name__)
-
-TOLERANCE = 1e-4  # of [-1, 1]; half of one grey level is 4e-3
 
 
 def publish(
@@ -95,8 +95,8 @@ def _ensure_registered_model(
     data = (model.config.get("data") or {}).get("uri", "")
     text = (
         f"CycleGAN generator from domain {source} to domain {target}, first trained on "
-        f"`{redact(data)}`. Input and output: RGB in [-1, 1], float32, N×3×H×W, sides a multiple of "
-        f"{model.multiple}. Use it: `cyclegan translate models:/{registered}@champion IMAGES --out OUT`."
+        f"`{redact(data)}`. Input and output: encoded pictures (PNG, JPEG, …) of any size. Use it: "
+        f"`cyclegan translate models:/{registered}@champion IMAGES --out OUT`."
     )
     try:
         client.create_registered_model(registered, description=text)
@@ -143,68 +143,71 @@ def _log_model(
 
 
 def _save(path: Path, logged: Any, direction: Direction, model: Model, folder: Path, run_id: str) -> None:
+    """Write the version's files: a pyfunc from code with the weights as safetensors and, if possible, ONNX.
+
+    Raises CycleGANError where what was written does not draw what the generator draws.
+    """
     import mlflow
-    import numpy as np
+    import pandas as pd
     from mlflow.models import Model as Description
     from mlflow.models import ModelSignature
-    from mlflow.types import Schema, TensorSpec
+    from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
 
-    generator = model[direction]
-    example = example_input(model.multiple)
-    spec = Schema([TensorSpec(np.dtype("float32"), (-1, 3, -1, -1))])
-    mlflow.pytorch.save_model(
-        generator,
+    artifacts = {"config": folder / "config.json", "weights": folder / f"{direction}.safetensors"}
+    if onnx := find_spec("onnxscript") and find_spec("onnxruntime"):
+        from cyclegan.engines.export import write_onnx
+
+        artifacts["onnx"] = path.parent / f"{direction}.onnx"
+        write_onnx(model[direction], direction, model.config, artifacts["onnx"])
+    pictures = Schema([ColSpec("binary", "image")])
+    params = ParamSchema(
+        [
+            ParamSpec("format", "string", "png"),
+            ParamSpec("quality", "long", 95),
+            ParamSpec("size", "long", 0),
+            ParamSpec("tile", "long", 1024),
+        ]
+    )
+    package = Path(str(find_spec("cyclegan").origin)).parent  # type: ignore[union-attr]
+    code = path.parent / "cyclegan"
+    shutil.copytree(package, code, ignore=shutil.ignore_patterns("__pycache__"))
+    mlflow.pyfunc.save_model(
         str(path),
+        python_model=str(code / "serving" / "mlflow_model.py"),
+        code_paths=[str(code)],
+        artifacts={name: str(file) for name, file in artifacts.items()},
+        model_config={"direction": direction, "engine": "auto", "precision": "auto", "device": "auto"},
         mlflow_model=Description(
             artifact_path=logged.artifact_location,
             model_uuid=logged.model_id,
             run_id=run_id,
             model_id=logged.model_id,
         ),
-        signature=ModelSignature(inputs=spec, outputs=spec),
-        input_example=example,
-        pip_requirements=pip_requirements(),
-        serialization_format="pt2",
-        extra_files=[str(folder / f"{direction}.safetensors"), str(folder / "config.json")],
+        signature=ModelSignature(inputs=pictures, outputs=pictures, params=params),
+        input_example=pd.DataFrame({"image": [example_png()]}),
+        pip_requirements=pip_requirements(onnx=bool(onnx)),
         metadata={"direction": direction, "multiple": model.multiple},
     )
-    _check(path, generator, example)
 
 
-def _check(path: Path, generator: Any, example: np.ndarray) -> None:
-    """What will be uploaded loads and computes the same, also at another size than it was exported with."""
-    import mlflow
-    import torch
-
-    program = mlflow.pytorch.load_model(str(path))
-    small = torch.from_numpy(example)
-    for images in (small, torch.cat([small, small.flip(3)], dim=3)[:1]):
-        with torch.no_grad():
-            difference = (program(images) - generator(images)).abs().max().item()
-        if not difference < TOLERANCE:
-            raise CycleGANError(f"The exported generator differs from the trained one by {difference:.2g}.")
-
-
-def example_input(multiple: int) -> np.ndarray:
-    """A small batch, float32 2×3×S×S in [-1, 1], in steps of 1/8 since it is stored as text.
-
-    Two images, for torch.export takes a size of one for a constant; a side of at least two multiples,
-    since normalisation needs more than one position.
-    """
+def example_png() -> bytes:
+    """A small picture, 48×32, as a PNG file: a ramp of red and green."""
     import numpy as np
+    from PIL import Image
 
-    side = max(16, 2 * multiple)
-    ramp = np.linspace(-1, 1, side)
-    image = np.stack([np.tile(ramp, (side, 1)), np.tile(ramp[:, None], (1, side)), np.zeros((side, side))])
-    return (np.round(np.stack([image, -image]) * 8) / 8).astype(np.float32)
+    ramp = np.zeros((32, 48, 3), np.uint8)
+    ramp[..., 0] = np.linspace(0, 255, 48)
+    ramp[..., 1] = np.linspace(0, 255, 32)[:, None]
+    buffer = io.BytesIO()
+    Image.fromarray(ramp).save(buffer, "PNG")
+    return buffer.getvalue()
 
 
-def pip_requirements() -> list[str]:
-    """What the exported program needs; without this MLflow loads the model once more to find out."""
-    import numpy
-    import torch
-
-    return [f"torch=={torch.__version__.split('+')[0]}", f"numpy=={numpy.__version__}"]
+def pip_requirements(*, onnx: bool) -> list[str]:
+    """What serving needs: ONNX Runtime if the model has an ONNX file, else torch."""
+    names = ["numpy", "pillow", *(["onnxruntime"] if onnx else ["torch", "safetensors"])]
+    # a local suffix such as +cpu is not on package indexes
+    return [f"{name}=={version(name).split('+')[0]}" for name in names]
 
 
 def describe(model: Model, data_version: str, verdict: str = "") -> str:

@@ -1,4 +1,4 @@
-"""How many processor cores this process may use."""
+"""What the processor offers this process: cores, threads, arithmetic. Loads no torch."""
 
 from __future__ import annotations
 
@@ -27,3 +27,18 @@ def _cgroup_limit() -> float:
         return int(quota) / int(period) if int(quota) > 0 else math.inf
     except (ValueError, ZeroDivisionError):  # "max" means no limit
         return math.inf
+
+
+def resolve_threads(wanted: int) -> int:
+    """CPU threads: as asked, else OMP_NUM_THREADS, else what affinity and the container's limit leave."""
+    asked = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
+    return wanted or (int(asked) if asked.isdecimal() and int(asked) else available_cores())
+
+
+def has_bfloat16() -> bool:
+    """Whether this CPU computes in bfloat16 (AVX-512 BF16 or AMX); on Linux alone, elsewhere False."""
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
+    return "avx512_bf16" in text or "amx_bf16" in text

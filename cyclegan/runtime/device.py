@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from cyclegan.errors import UsageError
-from cyclegan.runtime.cpu import available_cores
+from cyclegan.runtime.cpu import resolve_threads
 
 
 def resolve_device(wanted: str) -> torch.device:
@@ -66,10 +66,11 @@ def memory_format(device: torch.device, *, compiled: bool) -> torch.memory_forma
     return torch.channels_last if device.type == "cuda" or compiled else torch.contiguous_format
 
 
-def resolve_threads(wanted: int) -> int:
-    """CPU threads: as asked, else OMP_NUM_THREADS, else what affinity and the container's limit leave."""
-    asked = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
-    return wanted or (int(asked) if asked.isdecimal() and int(asked) else available_cores())
+def limit_threads() -> None:
+    """Lower torch's threads to the container's limit, for by default torch counts the node's cores."""
+    allowed = resolve_threads(0)
+    if torch.get_num_threads() > allowed:
+        torch.set_num_threads(allowed)
 
 
 def available_bytes(device: torch.device) -> int | None:

@@ -1,4 +1,4 @@
-"""An SQLite database as MLflow's store: one process at a time creates it, so that several may start at once."""
+"""An SQLite database as MLflow's store, created by one process at a time so that several may start at once."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from pathlib import Path
 
@@ -11,22 +12,12 @@ import torch
 from PIL import Image
 from torch import nn
 
+from cyclegan.engines.pytorch import TorchEngine
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.inference.translate import TranslateConfig, load, translate
 from cyclegan.inference.translator import Translator
 from cyclegan.io.storage import open_store
-from cyclegan.model import DIRECTIONS, load_model, save_model
-from cyclegan.networks import build_generator
-
-OPTIONS = {"name": "resnet", "blocks": 1, "width": 4}
-
-
-@pytest.fixture
-def model(tmp_path: Path) -> Path:
-    torch.manual_seed(0)
-    generators = {direction: build_generator(**OPTIONS) for direction in DIRECTIONS}
-    save_model(tmp_path / "model", generators, {"generator": OPTIONS})
-    return tmp_path / "model"
+from cyclegan.model import DIRECTIONS, load_model
 
 
 @pytest.fixture
@@ -71,7 +62,7 @@ def test_an_image_that_fits_is_what_the_generator_makes_of_it(model, direction):
     with torch.no_grad():
         out = generator(torch.from_numpy(image).permute(2, 0, 1)[None].float() / 127.5 - 1)
     expected = ((out[0].permute(1, 2, 0) + 1) * 127.5).round().clamp(0, 255).byte().numpy()
-    translated = load(model, direction)(image)
+    translated = load(model, direction, precision="fp32")(image)
     assert translated.dtype == np.uint8
     assert np.array_equal(translated, expected)
 
@@ -81,7 +72,7 @@ def test_an_image_that_fits_is_what_the_generator_makes_of_it(model, direction):
 def test_every_size_comes_back_whole_at_its_place(size, tile):
     image = np.random.default_rng(2).integers(0, 256, (*size, 3), np.uint8)
     network = Same()
-    translated = Translator(network, "AtoB", {}, tile=tile, overlap=8)(image)
+    translated = Translator(TorchEngine(network), "AtoB", {}, tile=tile, overlap=8)(image)
     assert np.array_equal(translated, image)
     if tile and max(size) > tile:
         assert len(network.shapes) > 1
@@ -101,7 +92,7 @@ class Tones(Same):
 def test_tiles_blend_without_an_edge(caplog):
     image = np.zeros((64, 200, 3), np.uint8)
     with caplog.at_level(logging.INFO):
-        translated = Translator(Tones(), "AtoB", {}, tile=64, overlap=32)(image).astype(int)
+        translated = Translator(TorchEngine(Tones()), "AtoB", {}, tile=64, overlap=32)(image).astype(int)
     assert translated.max() - translated.min() > 100
     steps = np.abs(np.diff(translated, axis=1))
     assert steps.max() <= np.ceil(0.5 * 255 / 32) + 1
@@ -146,11 +137,18 @@ def test_an_output_folder_below_the_images_is_no_input(model, pictures):
     assert translate(str(model), str(pictures), out, TranslateConfig(overwrite=True)).written == 5
 
 
-def test_unreadable_images_are_named_and_left_out(model, pictures, tmp_path, caplog):
+def test_unreadable_images_are_named_and_left_out(model, pictures, tmp_path, caplog, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     (pictures / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nand no more")
     done = translate(str(model), str(pictures), str(tmp_path / "out"), TranslateConfig())
     assert (done.written, done.unreadable) == (5, ["broken.png"])
     assert "broken.png is left out" in caplog.text
+    again = translate(str(model), str(pictures), str(tmp_path / "out"), TranslateConfig(summary="s.json"))
+    assert (again.written, again.skipped, again.unreadable) == (0, 5, ["broken.png"])
+    summary = json.loads(Path("s.json").read_text())
+    assert (summary["written"], summary["already_there"]) == (0, 5)
+    assert [entry["name"] for entry in summary["unreadable"]] == ["broken.png"]
+    assert "damaged" in summary["unreadable"][0]["reason"]
     alone = tmp_path / "alone"
     alone.mkdir()
     (alone / "broken.png").write_bytes(b"no")

@@ -1,0 +1,175 @@
+"""Which engine computes a model, and where the ONNX file that it needs comes from."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cyclegan.engines.base import Engine, EngineName, Precision
+from cyclegan.errors import CycleGANError, UsageError
+from cyclegan.io.files import atomic_file, read_json, sha256
+from cyclegan.runtime.cpu import has_bfloat16
+
+if TYPE_CHECKING:
+    from cyclegan.model import Direction
+
+logger = logging.getLogger(__name__)
+
+PACKAGES = {"onnx": "onnxruntime", "openvino": "openvino"}
+WORTH_EXPORTING = 32  # pictures; exporting costs as much as about ten of 256×256
+FEW = 3  # pictures, for which loading torch takes longer than translating
+
+
+def open_engine(
+    folder: Path,
+    direction: Direction,
+    *,
+    engine: EngineName = "auto",
+    device: str = "auto",
+    precision: Precision = "auto",
+    pictures: int | None = None,
+    where: str = "",
+) -> tuple[Engine, dict[str, Any]]:
+    """An engine for one generator of a model folder, and the model's config.
+
+    `auto` is torch on GPUs. On CPUs it is the fastest that is installed: OpenVINO, torch in bfloat16, ONNX
+    Runtime, torch; but the two that need an ONNX file only where it exists already, beside the weights or in
+    the cache, or where `pictures` (how many wait) is enough to make exporting worthwhile. Raises UsageError
+    for an engine that is not installed or cannot use the device, CycleGANError for one that draws something
+    else than torch.
+    """
+    where = where or str(folder)
+    if not (folder / "config.json").is_file():
+        raise UsageError(f"There is no model in {where}: it has no config.json.")
+    if engine in PACKAGES:
+        _installed(engine)
+        _on_cpu(engine, device)
+        path = _onnx_file(folder, direction, where, export=True)
+        assert path is not None
+        return open_onnx(path, engine, precision), _config(folder, where)
+    if engine == "auto":
+        for candidate in _candidates(device, precision, pictures):
+            worth = (
+                pictures is not None and pictures >= WORTH_EXPORTING and find_spec("onnxscript") is not None
+            )
+            path = _onnx_file(folder, direction, where, export=worth)
+            if path is None:
+                break
+            try:
+                return open_onnx(path, candidate, precision), _config(folder, where)
+            except CycleGANError as error:
+                logger.warning("%s", error)
+    return _torch(folder, direction, where, device, precision)
+
+
+def open_onnx(
+    path: Path, engine: EngineName = "auto", precision: Precision = "auto", device: str = "auto"
+) -> Any:
+    """An engine for an exported file, checked against the picture in it; `auto` is OpenVINO if installed.
+
+    Raises UsageError for an engine that is not installed and for a file of something else, CycleGANError
+    where it draws something else than torch did.
+    """
+    from cyclegan.engines.onnx_file import OnnxRuntimeEngine, OpenVinoEngine, check_engine
+
+    if engine == "auto":
+        engine = "openvino" if find_spec("openvino") else "onnx"
+    if engine == "torch":
+        raise UsageError(f"{path} is an ONNX file, which torch does not run: use engine onnx or openvino.")
+    _installed(engine)
+    _on_cpu(engine, device)
+    if engine == "onnx" and precision == "bf16":
+        raise UsageError("ONNX Runtime computes these files in float32: use precision auto or fp32.")
+    opened = OnnxRuntimeEngine(path) if engine == "onnx" else OpenVinoEngine(path, precision)
+    apart = check_engine(opened, path)
+    logger.debug("%s: %.2f grey levels from torch.", opened.name, apart)
+    return opened
+
+
+def _candidates(device: str, precision: Precision, pictures: int | None) -> list[EngineName]:
+    """Engines for ONNX files that `auto` prefers to torch here, the best first."""
+    if device not in {"auto", "cpu"} or (device == "auto" and _may_have_gpu()):
+        return []
+    bf16 = precision == "bf16" or (precision == "auto" and has_bfloat16())
+    few = pictures is not None and pictures <= FEW
+    wanted: list[EngineName] = ["openvino"]
+    if precision != "bf16" and (few or not bf16 or not find_spec("torch")):
+        wanted = ["onnx", "openvino"] if few else ["openvino", "onnx"]
+    return [name for name in wanted if find_spec(PACKAGES[name])]
+
+
+def _may_have_gpu() -> bool:
+    """Whether torch has to be asked; it takes seconds to load."""
+    return sys.platform != "linux" or Path("/dev/nvidiactl").exists() or Path("/dev/kfd").exists()
+
+
+def _installed(engine: str) -> None:
+    if not find_spec(PACKAGES[engine]):
+        raise UsageError(f"engine = {engine} needs more packages: pip install 'cyclegan-pipeline[{engine}]'.")
+
+
+def _on_cpu(engine: str, device: str) -> None:
+    if device not in {"auto", "cpu"}:
+        raise UsageError(f"engine = {engine} runs on the CPU: use engine torch for device = {device}.")
+
+
+def _config(folder: Path, where: str) -> dict[str, Any]:
+    try:
+        config: dict[str, Any] = read_json(folder / "config.json")
+    except ValueError as error:
+        raise UsageError(f"The model in {where} is damaged: {error}.") from None
+    return config
+
+
+def _torch(
+    folder: Path, direction: Direction, where: str, device: str, precision: Precision
+) -> tuple[Engine, dict[str, Any]]:
+    from cyclegan.engines.pytorch import TorchEngine, read_generator
+    from cyclegan.runtime.device import limit_threads, resolve_device, resolve_precision
+
+    generator, config = read_generator(folder, direction, where)
+    resolved = resolve_device(device)
+    limit_threads()
+    return TorchEngine(generator.to(resolved), resolve_precision(precision, resolved)), config
+
+
+def _onnx_file(folder: Path, direction: Direction, where: str, *, export: bool) -> Path | None:
+    """The generator as an ONNX file: beside the weights, or in the cache, or exported into it if asked."""
+    weights = folder / f"{direction}.safetensors"
+    beside = folder / f"{direction}.onnx"
+    if beside.is_file():
+        return beside
+    if not weights.is_file():
+        if export:
+            raise UsageError(f"The model in {where} has no {weights.name}.")
+        return None
+    cached = _cache() / f"{_fingerprint(folder, weights)}.onnx"
+    if cached.is_file():
+        return cached
+    if not export:
+        return None
+    if not find_spec("onnxscript"):
+        raise UsageError("Exporting to ONNX needs more packages: pip install 'cyclegan-pipeline[onnx]'.")
+    from cyclegan.engines.export import write_onnx
+    from cyclegan.engines.pytorch import read_generator
+
+    logger.info("Exporting %s of %s to ONNX, once; kept in %s.", direction, where, cached.parent)
+    generator, config = read_generator(folder, direction, where)
+    with atomic_file(cached) as temporary:
+        write_onnx(generator, direction, config, temporary)
+    return cached
+
+
+def _fingerprint(folder: Path, weights: Path) -> str:
+    """Of what decides the exported file; `1` is the version of its form."""
+    parts = ["1", weights.stem, sha256(weights), sha256(folder / "config.json")]
+    return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:32]
+
+
+def _cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cyclegan" / "onnx"

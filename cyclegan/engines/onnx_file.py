@@ -1,0 +1,105 @@
+"""Generators in ONNX files, run on the CPU by ONNX Runtime or OpenVINO; torch is never loaded."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cyclegan.engines.base import Precision, pixels, planes, to_uint8
+from cyclegan.engines.parity import GATE, example_picture, grey_levels_apart
+from cyclegan.errors import CycleGANError, UsageError
+from cyclegan.runtime.cpu import resolve_threads
+
+
+class OnnxRuntimeEngine:
+    """An exported generator in float32 by ONNX Runtime."""
+
+    batch = 1
+
+    def __init__(self, path: Path) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = resolve_threads(0)
+        options.inter_op_num_threads = 1
+        # idle threads would spin while pictures are read and written
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        try:
+            self.session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # its exceptions have no common base
+            raise UsageError(f"{path} is not an ONNX file, or it is damaged: {_first_line(error)}.") from None
+        self.facts = facts_of(self.session.get_modelmeta().custom_metadata_map, path)
+        self.multiple = int(self.facts["multiple"])
+        self.name = "ONNX Runtime fp32 on cpu"
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """uint8 N×H×W×3 to float32 N×H×W×3 in [-1, 1]."""
+        (translated,) = self.session.run(None, {"images": planes(images)})
+        return pixels(translated)
+
+
+class OpenVinoEngine:
+    """An exported generator by OpenVINO, in bfloat16 where the CPU computes in it, unless told otherwise."""
+
+    batch = 1
+
+    def __init__(self, path: Path, precision: Precision = "auto") -> None:
+        import openvino
+
+        core = openvino.Core()
+        try:
+            model = core.read_model(path)
+        except RuntimeError as error:
+            raise UsageError(f"{path} is not an ONNX file, or it is damaged: {_first_line(error)}.") from None
+        self.facts = facts_of(_rt_info(model), path)
+        self.multiple = int(self.facts["multiple"])
+        bf16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        if precision == "bf16" and not bf16:
+            raise UsageError("precision = bf16, but this CPU does not compute in it: use auto or fp32.")
+        kind = "bf16" if bf16 and precision != "fp32" else "f32"
+        settings = {"INFERENCE_PRECISION_HINT": kind, "INFERENCE_NUM_THREADS": resolve_threads(0)}
+        self.compiled = core.compile_model(model, "CPU", settings | {"PERFORMANCE_HINT": "LATENCY"})
+        self.name = f"OpenVINO {'bf16' if kind == 'bf16' else 'fp32'} on cpu"
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """uint8 N×H×W×3 to float32 N×H×W×3 in [-1, 1]."""
+        request = self.compiled.create_infer_request()  # one each, so that several threads may call
+        return pixels(request.infer({"images": planes(images)})[0])
+
+
+def _rt_info(model: Any) -> dict[str, str]:
+    """The metadata that the exporter wrote, as OpenVINO keeps it."""
+    names = ("direction", "multiple", "config", "parity")
+    places = {name: ["framework", name] for name in names}
+    return {name: model.get_rt_info(at).astype(str) for name, at in places.items() if model.has_rt_info(at)}
+
+
+def facts_of(metadata: dict[str, str], path: Path) -> dict[str, Any]:
+    """direction, multiple, config and the parity picture of a file; UsageError if it is not one of ours."""
+    try:
+        return metadata | {"config": json.loads(metadata["config"]), "multiple": int(metadata["multiple"])}
+    except (KeyError, ValueError):
+        raise UsageError(f"{path} was not written by `cyclegan export`: it lacks its metadata.") from None
+
+
+def check_engine(engine: OnnxRuntimeEngine | OpenVinoEngine, path: Path) -> float:
+    """Mean difference in grey levels from the picture that torch drew when the file was exported.
+
+    Raises CycleGANError where it exceeds one grey level or the file holds no such picture.
+    """
+    expected = engine.facts.get("parity")
+    if not expected:
+        raise UsageError(f"{path} was exported by an older version: export it again.")
+    apart = grey_levels_apart(to_uint8(engine(example_picture(engine.multiple))), expected)
+    if not apart <= GATE:
+        raise CycleGANError(
+            f"{engine.name} draws {path.name} {apart:.1f} grey levels off, above {GATE:g}: use engine torch."
+        )
+    return apart
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0][:200].rstrip(".")

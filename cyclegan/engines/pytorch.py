@@ -1,0 +1,61 @@
+"""The trained generator itself, by torch, on any device."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from cyclegan.errors import UsageError
+from cyclegan.model import Direction
+
+
+class TorchEngine:
+    """A generator of ours in float32 or bfloat16; the input is normalised on its device."""
+
+    def __init__(self, generator: nn.Module, dtype: torch.dtype = torch.float32) -> None:
+        self.generator = generator.to(dtype) if dtype != torch.float32 else generator
+        self.dtype = dtype
+        self.device = next(generator.parameters()).device
+        self.multiple = int(generator.multiple)  # type: ignore[arg-type]
+        # on CPUs one image at a time is the fastest
+        self.batch = 4 if self.device.type == "cuda" else 1
+        self.name = f"torch {'bf16' if dtype == torch.bfloat16 else 'fp32'} on {self.device}"
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """uint8 N×H×W×3 to float32 N×H×W×3 in [-1, 1]."""
+        with torch.inference_mode():
+            batch = (
+                torch.from_numpy(np.require(images, requirements=["C", "W"]))
+                .to(self.device)
+                .permute(0, 3, 1, 2)
+            )
+            # made contiguous by `to`, for torch's instance norm on CPUs wants planes
+            x = (batch.to(torch.float32, memory_format=torch.contiguous_format) / 127.5 - 1).to(self.dtype)
+            return self.generator(x).permute(0, 2, 3, 1).to(torch.float32).contiguous().cpu().numpy()
+
+
+def read_generator(folder: Path, direction: Direction, where: str) -> tuple[nn.Module, dict[str, Any]]:
+    """One generator of a model folder, float32, in eval mode, and the model's config.
+
+    `where` names the folder in messages. Raises UsageError where there is no model or it is damaged.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    from cyclegan.io.files import read_json
+    from cyclegan.networks import build_generator
+
+    if not (folder / "config.json").is_file():
+        raise UsageError(f"There is no model in {where}: it has no config.json.")
+    try:
+        config = read_json(folder / "config.json")
+        options = dict(config["generator"])
+        generator = build_generator(options.pop("name"), **options)
+        generator.load_state_dict(load_file(folder / f"{direction}.safetensors"))
+    except (KeyError, ValueError, OSError, RuntimeError, SafetensorError) as error:
+        raise UsageError(f"The model in {where} is damaged: {str(error).splitlines()[0]}.") from None
+    return generator.eval().requires_grad_(False), config
