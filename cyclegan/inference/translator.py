@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cyclegan.engines.base import Engine, EngineName, Precision, to_uint8
-from cyclegan.errors import UsageError
+from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.io.uri import redact, reveal
 
 if TYPE_CHECKING:
@@ -111,6 +111,8 @@ class Translator:
         sides = [(before[i], spare[i] - before[i]) for i in (0, 1)]
         padded = np.pad(images, [(0, 0), *sides, (0, 0)], mode="reflect") if any(spare) else images
         out = self.engine(padded)
+        if not np.isfinite(out).all():
+            raise CycleGANError(f"Generator {self.direction} gives values that are not finite: it has diverged.")
         return out[:, before[0] : before[0] + height, before[1] : before[1] + width]
 
 

@@ -1,4 +1,4 @@
-"""An SQLite database as MLflow's store, created by one process at a time so that several may start at once."""
+"""MLflow's SQLite store, created by one process at a time so that several may start at once."""
 
 from __future__ import annotations
 
