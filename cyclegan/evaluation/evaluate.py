@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from cyclegan.data.prepared import read_manifest
+from cyclegan.data.prepared import Prepared
 from cyclegan.errors import UsageError, enough_memory
 from cyclegan.evaluation.config import EvaluateConfig
 from cyclegan.evaluation.measure import Evaluation, measure
@@ -34,7 +34,7 @@ def evaluate(prepared: Path, model: Path, out: Path, config: EvaluateConfig) -> 
     from cyclegan.tracking.runs import open_run
 
     _guard(out)
-    manifest = read_manifest(prepared)
+    data = Prepared.open(prepared)
     device = resolve_device(config.device)
     loaded = load_model(model, device)
     with (
@@ -43,14 +43,14 @@ def evaluate(prepared: Path, model: Path, out: Path, config: EvaluateConfig) -> 
         open_run("evaluate", run_id=loaded.config.get("mlflow_run_id")) as tracker,
     ):
         tracker.params("evaluate", config)
-        evaluation = measure(prepared, manifest, loaded, config, device)
+        evaluation = measure(data, loaded, config, device)
         details = describe(evaluation, run_id=tracker.run_id)
         with atomic_dir(out) as folder:
             write_json(folder / "scores.json", evaluation.scores)
             write_json(folder / "evaluation.json", details)
             write_per_image(folder / "per_image.csv", evaluation)
             champion = find_champion(config.champion, folder)
-            write_report(folder / "report.html", evaluation, details, champion, prepared, model)
+            write_report(folder / "report.html", evaluation, details, champion, model)
         tracker.metrics(evaluation.scores)
         tracker.artifact(out, "evaluation")
         tracker.tags(
@@ -87,7 +87,7 @@ def describe(e: Evaluation, run_id: str | None) -> dict[str, Any]:
             "sha256": e.extractor.sha256,
         },
         "data_version": e.manifest.version,
-        "data_uri": e.manifest.uri,
+        "data_uri": e.data.uri,
         # what decides the headline, and nothing else: scores compare where this is the same
         "protocol": {
             "compared": "translations of test images with the test images of the target domain",

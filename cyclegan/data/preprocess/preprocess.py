@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -11,22 +12,27 @@ from typing import TYPE_CHECKING, Any
 
 from cyclegan.data.config import PreprocessConfig
 from cyclegan.data.layout import SUBSETS, are_pairs, is_image, list_files, stem_key
-from cyclegan.data.prepared import MANIFEST_FILE, Manifest, Subset, read_manifest
+from cyclegan.data.prepared import MANIFEST_FILE, Manifest, Prepared, Subset, write_provenance
+from cyclegan.data.source import read_origin
 from cyclegan.data.version import SOURCE_FILE, directory_md5
 from cyclegan.errors import CycleGANError, UsageError
-from cyclegan.io.files import atomic_dir, read_json, write_json
+from cyclegan.io.files import atomic_dir, write_json
 
 if TYPE_CHECKING:
     from cyclegan.data.preprocess.packing import Outcome
 
 logger = logging.getLogger(__name__)
 
+# Fields of the configuration that decide no byte of the arrays; the version has its own place.
+INDIFFERENT = frozenset({"workers", "version"})
 
-def preprocess(raw: Path, out: Path, config: PreprocessConfig) -> Manifest:
+
+def preprocess(raw: Path, out: Path, config: PreprocessConfig) -> Prepared:
     """Pack the images of `raw` (trainA trainB testA testB) into `out`.
 
-    Writes trainA.npy … testB.npy, uint8 N×H×W×3, and manifest.json; the same input gives the same bytes,
-    whatever the number of workers. Rows are ordered by file stem; where test A and B are pairs, row i of one
+    Writes trainA.npy … testB.npy, uint8 N×H×W×3, and manifest.json; the same images and settings give the
+    same bytes on any machine, whatever the number of workers. Where the images came from is noted apart, in
+    provenance.json. Rows are ordered by file stem; where test A and B are pairs, row i of one
     is the truth of row i of the other. Does nothing when `out` already holds this very result. Raises
     UsageError for a raw folder without the four domains, and CycleGANError when too many images are bad or
     the disk is full.
@@ -36,11 +42,13 @@ def preprocess(raw: Path, out: Path, config: PreprocessConfig) -> Manifest:
     files = _find_images(raw)
     _guard(out)
     version = config.version or directory_md5(raw)
-    settings = {key: value for key, value in asdict(config).items() if key != "workers"}  # decides no byte
-    uri = _uri_of(raw)
-    if (former := _former_result(out, uri, version, settings, FILTER)) is not None:
+    settings = {name: value for name, value in asdict(config).items() if name not in INDIFFERENT}
+    uri, names = read_origin(raw / SOURCE_FILE)
+    if (former := _former_result(out, version, settings, FILTER)) is not None:
         logger.info("%s already holds this version with these settings", out)
-        return former
+        if (former.uri, former.names) != (uri, names):
+            write_provenance(out, uri, names)
+        return dataclasses.replace(former, uri=uri, names=names)
     paired = config.pairs == "auto" and are_pairs(files["testA"], files["testB"])
     with atomic_dir(out.resolve()) as folder:  # resolved: a link to a larger disk stays a link
         outcomes = _pack(raw, folder, files, config)
@@ -61,7 +69,6 @@ def preprocess(raw: Path, out: Path, config: PreprocessConfig) -> Manifest:
         for domain in SUBSETS:
             domains[domain] = _keep(folder, domain, files[domain], refused, config.load_size)
         manifest = Manifest(
-            uri=uri,
             version=version,
             paired=paired,
             height=config.load_size,
@@ -73,8 +80,9 @@ def preprocess(raw: Path, out: Path, config: PreprocessConfig) -> Manifest:
             filter=FILTER,
         )
         write_json(folder / MANIFEST_FILE, asdict(manifest))
+        write_provenance(folder, uri, names)
     logger.info("%s: %s", out, ", ".join(f"{domain} {domains[domain]['count']}" for domain in SUBSETS))
-    return manifest
+    return Prepared(out, manifest, uri, names)
 
 
 def _find_images(raw: Path) -> dict[str, list[str]]:
@@ -103,15 +111,13 @@ def _guard(out: Path) -> None:
         raise UsageError(f"{out} holds other files and would be replaced: give an empty or a new folder.")
 
 
-def _former_result(
-    out: Path, uri: str, version: str, settings: Mapping[str, Any], method: str
-) -> Manifest | None:
+def _former_result(out: Path, version: str, settings: Mapping[str, Any], method: str) -> Prepared | None:
     try:
-        former = read_manifest(out)
+        former = Prepared.open(out)
     except UsageError:
         return None
-    found = (former.uri, former.version, former.config, former.filter)
-    return former if found == (uri, version, settings, method) else None
+    found = (former.version, former.manifest.config, former.manifest.filter)
+    return former if found == (version, settings, method) else None
 
 
 def _pack(
@@ -210,13 +216,6 @@ def _keep(folder: Path, domain: str, names: Sequence[str], refused: Mapping[str,
     if len(rows) < len(names):
         keep_rows(folder / f"{domain}.npy", rows, size)
     return {"count": len(rows), "names": [_readable(names[row]) for row in rows]}
-
-
-def _uri_of(raw: Path) -> str:
-    try:
-        return str(read_json(raw / SOURCE_FILE)["uri"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""
 
 
 def _readable(name: str) -> str:
