@@ -52,6 +52,12 @@ class Manifest:
     """Pictures of a train set that its test set holds too."""
     config: dict[str, Any] = field(default_factory=dict)
     filter: str = ""
+    """How images were resized."""
+    decoding: str = ""
+    """How files became pixels: the number of the rules and what they are."""
+    deep: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Of each subset with images of more than 8 bits a channel: how many, their lowest and largest value, and
+    the largest that their files declare."""
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from cyclegan.data.config import PreprocessConfig
@@ -37,14 +38,14 @@ def preprocess(raw: Path, out: Path, config: PreprocessConfig) -> Prepared:
     UsageError for a raw folder without the four domains, and CycleGANError when too many images are bad or
     the disk is full.
     """
-    from cyclegan.data.decode import FILTER
+    from cyclegan.data.decode import FILTER, RULES
 
     files = _find_images(raw)
     _guard(out)
     version = config.version or directory_md5(raw)
     settings = {name: value for name, value in asdict(config).items() if name not in INDIFFERENT}
     uri, names = read_origin(raw / SOURCE_FILE)
-    if (former := _former_result(out, version, settings, FILTER)) is not None:
+    if (former := _former_result(out, version, settings, (FILTER, RULES))) is not None:
         logger.info("%s already holds this version with these settings", out)
         if (former.uri, former.names) != (uri, names):
             write_provenance(out, uri, names)
@@ -61,6 +62,7 @@ def preprocess(raw: Path, out: Path, config: PreprocessConfig) -> Prepared:
         _check_share(refused, sum(map(len, files.values())), config.max_bad_share, raw)
         if paired:
             refused |= _orphans(files, refused)
+        deep = _deep(outcomes, config)
         duplicates = _across_train_and_test(files, outcomes, refused)
         if config.drop_test_duplicates:
             refused |= {d["train"]: f"{d['kind']} duplicate of {d['test']}" for d in duplicates}
@@ -78,6 +80,8 @@ def preprocess(raw: Path, out: Path, config: PreprocessConfig) -> Prepared:
             duplicates=[{key: _readable(value) for key, value in pair.items()} for pair in duplicates],
             config=settings,
             filter=FILTER,
+            decoding=RULES,
+            deep=deep,
         )
         write_json(folder / MANIFEST_FILE, asdict(manifest))
         write_provenance(folder, uri, names)
@@ -111,21 +115,26 @@ def _guard(out: Path) -> None:
         raise UsageError(f"{out} holds other files and would be replaced: give an empty or a new folder.")
 
 
-def _former_result(out: Path, version: str, settings: Mapping[str, Any], method: str) -> Prepared | None:
+def _former_result(
+    out: Path, version: str, settings: Mapping[str, Any], method: tuple[str, str]
+) -> Prepared | None:
     try:
         former = Prepared.open(out)
     except UsageError:
         return None
-    found = (former.version, former.manifest.config, former.manifest.filter)
+    manifest = former.manifest
+    found = (manifest.version, manifest.config, (manifest.filter, manifest.decoding))
     return former if found == (version, settings, method) else None
 
 
 def _pack(
     raw: Path, folder: Path, files: Mapping[str, Sequence[str]], config: PreprocessConfig
 ) -> dict[str, list[Outcome]]:
+    from cyclegan.data.decode import Levels
     from cyclegan.data.preprocess.packing import Job, create, pack_image
     from cyclegan.data.preprocess.workers import for_each
 
+    levels = Levels(black=config.black, white=config.white, percentile=config.percentile)
     jobs = []
     for domain in SUBSETS:
         npy = folder / f"{domain}.npy"
@@ -139,6 +148,7 @@ def _pack(
                 aspect=config.aspect,
                 min_size=config.min_size,
                 max_pixels=config.max_pixels,
+                levels=levels,
             )
             for row, name in enumerate(files[domain])
         ]
@@ -146,12 +156,38 @@ def _pack(
     return {domain: list(islice(outcomes, len(files[domain]))) for domain in SUBSETS}
 
 
+def _deep(outcomes: Mapping[str, Sequence[Outcome]], config: PreprocessConfig) -> dict[str, dict[str, float]]:
+    """What the images of more than 8 bits hold; warns where their files' type says little of it."""
+    from cyclegan.data.deep import dark
+
+    found = {}
+    for subset, results in outcomes.items():
+        deep = [outcome.deep for outcome in results if outcome.deep]
+        if not deep:
+            continue
+        largest, scale = max(high for _, high, _ in deep), max(top for _, _, top in deep)
+        lowest = min(low for low, _, _ in deep)
+        found[subset] = {"images": len(deep), "lowest": lowest, "largest": largest, "scale": scale}
+        if not (config.white or config.percentile) and (hint := dark(largest, scale)):
+            logger.warning("%s: %s", subset, hint)
+    return found
+
+
 def _check_share(refused: Mapping[str, str], total: int, limit: float, raw: Path) -> None:
     if len(refused) > limit * total:
-        first = "; ".join(f"{_readable(name)}: {reason}" for name, reason in list(refused.items())[:3])
+        reasons = Counter((PurePosixPath(name).suffix.lower(), reason) for name, reason in refused.items())
+        first = dict.fromkeys(reasons, "")
+        for name, reason in reversed(list(refused.items())):
+            first[PurePosixPath(name).suffix.lower(), reason] = name
+        kinds = [
+            f"{_readable(first[kind])}: {kind[1]}"
+            if count == 1
+            else f"{count} {kind[0]} files ({_readable(first[kind])} …): {kind[1]}"
+            for kind, count in reasons.most_common(3)
+        ]
         raise CycleGANError(
             f"{len(refused)} of {total} images in {raw} are bad, more than max_bad_share = {limit:g}: "
-            f"{first}{' …' if len(refused) > 3 else ''}."
+            f"{'; '.join(kinds)}{' …' if len(reasons) > 3 else ''}."
         )
 
 
