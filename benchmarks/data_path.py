@@ -25,6 +25,7 @@ from torchvision import transforms
 from cyclegan.data.config import PreprocessConfig
 from cyclegan.data.layout import is_image, list_files
 from cyclegan.data.packed import PackedImages, Sampling
+from cyclegan.data.prepared import Prepared
 from cyclegan.data.preprocess.preprocess import preprocess
 from cyclegan.io.files import write_json
 from cyclegan.runtime.cpu import available_cores
@@ -80,9 +81,9 @@ def usual_batches(
 def packed_batches(
     prepared: Path, args: argparse.Namespace, batch_size: int, device: torch.device
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    layout = memory_format(device, compiled=False)
+    data, layout = Prepared.open(prepared), memory_format(device, compiled=False)
     a, b = (
-        PackedImages(prepared / f"{name}.npy", device, crop_size=args.crop_size, memory_format=layout)
+        PackedImages(data.array(name), device, crop_size=args.crop_size, memory_format=layout)
         for name in ("trainA", "trainB")
     )
     sampling = Sampling(

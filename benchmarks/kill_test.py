@@ -32,7 +32,7 @@ def prepare(folder: Path) -> None:
     for name, count in {"trainA": 7, "trainB": 5, "testA": 4, "testB": 4}.items():
         np.save(folder / f"{name}.npy", chance.integers(0, 256, (count, 40, 40, 3), dtype=np.uint8))
         domains[name] = {"count": count, "names": [f"{i}.png" for i in range(count)]}
-    manifest = {"uri": "random", "version": "0" * 32 + ".dir", "paired": False, "height": 40, "width": 40}
+    manifest = {"version": "0" * 32 + ".dir", "paired": False, "height": 40, "width": 40}
     write_json(folder / "manifest.json", {**manifest, "domains": domains, "config": {}})
 
 

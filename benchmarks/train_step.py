@@ -34,7 +34,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from cyclegan.cli.params import config_from
 from cyclegan.data.layout import SUBSETS
-from cyclegan.data.prepared import Manifest
+from cyclegan.data.prepared import Manifest, Prepared
 from cyclegan.io.files import write_json
 from cyclegan.networks import build_discriminator, build_generator
 from cyclegan.runtime.device import resolve_device, resolve_precision, resolve_threads
@@ -138,22 +138,21 @@ class Ours:
             for domain in SUBSETS:
                 np.save(Path(name) / f"{domain}.npy", images.numpy())
             manifest = Manifest(
-                uri="random",
                 version="",
                 paired=False,
                 height=height,
                 width=width,
                 domains={domain: {"count": count, "names": []} for domain in SUBSETS},
             )
+            data = Prepared(Path(name), manifest, "random")
             self.setup = Setup(
                 config,
-                Path(name),
-                manifest,
+                data,
                 device,
                 resolve_precision(config.precision, device),
                 torch.get_num_threads(),
                 me,
-                sampling_of(config, manifest, me),
+                sampling_of(config, data, me),
                 Schedule(config.epochs, config.decay_epochs),
             )
             self.a, self.b = (training_images(self.setup, end) for end in "AB")

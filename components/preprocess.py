@@ -21,7 +21,7 @@ def preprocess(
         version: Data version that fetch found; part of the cache key, which does not see into artifacts.
         load_size: Side in pixels to which images are resized.
         options: Further fields of PreprocessConfig as a JSON object.
-        prepared: Arrays trainA trainB testA testB and manifest.json.
+        prepared: Arrays trainA trainB testA testB, manifest.json and provenance.json.
         metrics: Images taken of each domain, and images rejected.
 
     Returns:
@@ -41,9 +41,9 @@ def preprocess(
     config = config_from(PreprocessConfig, fields, "preprocess")
     with tempfile.TemporaryDirectory() as folder:
         unpack_zip(Path(raw.path), Path(folder) / "raw")
-        manifest = step(Path(folder) / "raw", Path(prepared.path), config)
-    for domain, facts in manifest.domains.items():
+        found = step(Path(folder) / "raw", Path(prepared.path), config)
+    for domain, facts in found.domains.items():
         metrics.log_metric(domain, facts["count"])
-    metrics.log_metric("rejected", len(manifest.rejected))
-    prepared.metadata.update(uri=manifest.uri, version=manifest.version)
+    metrics.log_metric("rejected", len(found.manifest.rejected))
+    prepared.metadata.update(uri=found.uri, version=found.version)
     return sha256(Path(prepared.path) / "manifest.json")

@@ -15,7 +15,6 @@ from tyro.conf import Positional, arg
 from cyclegan.cli import places, preflight
 from cyclegan.cli.next_steps import tell
 from cyclegan.data.config import FetchConfig, InspectConfig, PreprocessConfig
-from cyclegan.data.prepared import read_manifest
 from cyclegan.errors import UsageError
 from cyclegan.evaluation.config import EvaluateConfig
 from cyclegan.inference.config import ImportConfig
@@ -147,7 +146,9 @@ class Evaluate(FromFile):
         out = self.out or run.scores
         places.writable(out)
         prepared, model = self.prepared or run.prepared, self.model or run.model
-        preflight.check_test_images(read_manifest(prepared))
+        from cyclegan.data.prepared import Prepared
+
+        preflight.check_test_images(Prepared.open(prepared))
         preflight.check_model(model)
         preflight.check_evaluate(self.config)
         preflight.check_tracking()

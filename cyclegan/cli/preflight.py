@@ -12,11 +12,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cyclegan.data.prepared import Manifest, read_manifest
 from cyclegan.errors import CycleGANError, UsageError
-from cyclegan.io.uri import data_name
 
 if TYPE_CHECKING:
+    from cyclegan.data.prepared import Prepared
     from cyclegan.evaluation.config import EvaluateConfig
     from cyclegan.registry.config import RegisterConfig
     from cyclegan.training.config import TrainConfig
@@ -72,12 +71,14 @@ def check_tracking() -> None:
         check_server()
 
 
-def check_train(prepared: Path, config: TrainConfig, checkpoints: str) -> Manifest:
-    """Check what `train` needs, and warn where `evaluate` would refuse later. Returns the manifest."""
-    manifest = read_manifest(prepared)
-    check_sizes(config, manifest.height, manifest.width)
+def check_train(prepared: Path, config: TrainConfig, checkpoints: str) -> Prepared:
+    """Check what `train` needs, and warn where `evaluate` would refuse later. Returns the opened folder."""
+    from cyclegan.data.prepared import Prepared
+
+    data = Prepared.open(prepared)
+    check_sizes(config, data.height, data.width)
     check_train_alone(config, checkpoints)
-    return manifest
+    return data
 
 
 def check_train_alone(config: TrainConfig, checkpoints: str) -> None:
@@ -88,10 +89,10 @@ def check_train_alone(config: TrainConfig, checkpoints: str) -> None:
     check_tracking()
 
 
-def check_test_images(manifest: Manifest) -> None:
+def check_test_images(data: Prepared) -> None:
     """Raise UsageError where there are too few test images to evaluate on."""
     for domain in ("testA", "testB"):
-        count = manifest.domains[domain]["count"]
+        count = data.domains[domain]["count"]
         if count < MINIMUM_TEST_IMAGES:
             raise UsageError(
                 f"{domain} has {count} {'image' if count == 1 else 'images'}, and evaluate needs at least "
@@ -128,7 +129,7 @@ def get_evaluation_weights(config: EvaluateConfig) -> None:
         load_weights()
 
 
-def check_disk(config: TrainConfig, manifest: Manifest, checkpoints: str, model: Path) -> None:
+def check_disk(config: TrainConfig, data: Prepared, checkpoints: str, model: Path) -> None:
     """Raise CycleGANError where the disk has no room for checkpoints and model."""
     import torch
 
@@ -138,7 +139,7 @@ def check_disk(config: TrainConfig, manifest: Manifest, checkpoints: str, model:
         networks = build_networks(config)
     generators = sum(p.numel() for p in networks.generator_parameters())
     total = sum(p.numel() for p in networks.parameters())
-    height, width = (config.crop_size,) * 2 if config.crop_size else (manifest.height, manifest.width)
+    height, width = (config.crop_size,) * 2 if config.crop_size else (data.height, data.width)
     # float32: weights and Adam's two moments, the average of the generators, two pools of translations
     numbers = 3 * total + (generators if config.ema else 0) + 2 * config.pool_size * 3 * height * width
     needs = {model: 2 * 4 * generators}
@@ -161,15 +162,15 @@ def check_disk(config: TrainConfig, manifest: Manifest, checkpoints: str, model:
             )
 
 
-def name_experiment(manifest: Manifest) -> None:
+def name_experiment(data: Prepared) -> None:
     """Put runs into an MLflow experiment called after the dataset, where the environment names none."""
     from cyclegan.tracking.runs import name_experiment
 
-    if manifest.uri:
-        name_experiment(data_name(manifest.uri))
+    if data.uri:
+        name_experiment(data.title)
 
 
-def warn_of_champion(config: RegisterConfig, manifest: Manifest) -> None:
+def warn_of_champion(config: RegisterConfig, data: Prepared) -> None:
     """Say before training that the registered name belongs to a model of other data: scores won't compare."""
     from cyclegan.tracking.runs import enabled
 
@@ -179,9 +180,9 @@ def warn_of_champion(config: RegisterConfig, manifest: Manifest) -> None:
     from cyclegan.registry.register import champion_data
 
     theirs = champion_data(config.name)
-    if theirs and theirs != manifest.version and not config.force:
+    if theirs and theirs != data.version and not config.force:
         logger.warning(
             "'%s' has a champion of other data (version %s, here %s): this model will be registered as a "
             "challenger. Choose another name, or set force, for it to become champion.",
-            *(config.name, theirs, manifest.version),
+            *(config.name, theirs, data.version),
         )

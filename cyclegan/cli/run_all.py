@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from cyclegan.cli import preflight
 from cyclegan.cli.places import RunFolder
-from cyclegan.data.prepared import read_manifest
 
 if TYPE_CHECKING:
     from cyclegan.data.config import FetchConfig, PreprocessConfig
@@ -51,6 +50,7 @@ def run(
     preflight.check_evaluate(evaluate_config)
 
     from cyclegan.data.fetch.fetch import fetch
+    from cyclegan.data.prepared import Prepared
     from cyclegan.data.preprocess.preprocess import preprocess
     from cyclegan.evaluation.evaluate import evaluate
     from cyclegan.registry.register import register
@@ -61,12 +61,12 @@ def run(
         fetch(raw, fetch_config)
     with _timed("preprocess", seconds):
         preprocess(raw, here.prepared, preprocess_config)
-    manifest = read_manifest(here.prepared)
-    preflight.check_test_images(manifest)
-    preflight.check_disk(train_config, manifest, here.checkpoints, here.model)
+    prepared = Prepared.open(here.prepared)
+    preflight.check_test_images(prepared)
+    preflight.check_disk(train_config, prepared, here.checkpoints, here.model)
     preflight.get_evaluation_weights(evaluate_config)
-    preflight.name_experiment(manifest)
-    preflight.warn_of_champion(register_config, manifest)
+    preflight.name_experiment(prepared)
+    preflight.warn_of_champion(register_config, prepared)
     with _timed("train", seconds):
         train(here.prepared, here.model, train_config, checkpoints=here.checkpoints)
     with _timed("evaluate", seconds):

@@ -76,6 +76,13 @@ class PreprocessConfig:
     """Images with a side shorter than this, in pixels, are refused."""
     max_pixels: int = 100_000_000
     """Images with more pixels than this are refused before they are decoded."""
+    black: float = 0.0
+    """Value that becomes 0 in images of more than 8 bits a channel."""
+    white: float = 0.0
+    """Value that becomes 255 in images of more than 8 bits a channel, such as 4095 for 12 bits in 16-bit
+    files; 0 takes the largest value that the file's own type has."""
+    percentile: float = 0.0
+    """Above 0: scale each image of more than 8 bits from this percentile of its values to 100 less it."""
     max_bad_share: float = 0.1
     """Fail when more than this share of the images, in [0, 1], is refused."""
     drop_test_duplicates: bool = False
@@ -95,6 +102,10 @@ class PreprocessConfig:
             raise UsageError(f"load_size = {self.load_size}: it must be at most 8192.")
         if self.max_pixels > 178_000_000:
             raise UsageError(f"max_pixels = {self.max_pixels}: Pillow decodes at most 178000000.")
+        if self.white and self.white <= self.black:
+            raise UsageError(f"white = {self.white:g}: it must be above black = {self.black:g}.")
+        if not 0 <= self.percentile < 50:
+            raise UsageError(f"percentile = {self.percentile:g}: it must be at least 0 and below 50.")
         if not 0 <= self.max_bad_share <= 1:
             raise UsageError(f"max_bad_share = {self.max_bad_share}: it must be between 0 and 1.")
         if self.workers < 0:

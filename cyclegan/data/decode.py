@@ -1,20 +1,38 @@
-"""One image file as an RGB picture of 8 bits, or the reason why not."""
+"""One image file as an RGB picture of 8 bits in sRGB, or the reason why not."""
 
 from __future__ import annotations
 
 import io
 import struct
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
-FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF")  # JPEG opens MPO as well
+from cyclegan.data.deep import MAGIC, ORIENTATION, DeepTiff, Levels, is_deep, to_eight_bits, to_grey_or_rgb
+from cyclegan.data.errors import BadImage
+
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "PPM")  # JPEG opens MPO as well
 FILTER = "bicubic, antialiased (Pillow)"
+RULES = "1: upright by EXIF; sRGB by embedded profile; transparent on white; above 8 bits by declared scale"
+"""How files become pixels, with a number that grows when the same file would give others."""
 
-
-class BadImage(Exception):
-    """A file that cannot be used as an image; the message is the reason, without the file's name."""
+_HEIF = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
+_OTHER_KINDS = {
+    b"8BPS": "a Photoshop document",
+    b"%PDF": "a PDF document",
+    b"\xff\x0a": "JPEG XL",
+    b"\0\0\0\x0cJXL ": "JPEG XL",
+    b"\0\0\0\x0cjP  ": "JPEG 2000",
+    b"\xff\x4f\xff\x51": "JPEG 2000",
+    b"v/1\x01": "OpenEXR",
+    b"<svg": "an SVG drawing",
+    b"<?xml": "an XML file, perhaps an SVG drawing",
+    b"<!DOCTYPE html": "a web page",
+    b"<html": "a web page",
+    b"version https://git-lfs": "a Git LFS pointer, not the image itself: run `git lfs pull`",
+}
 
 
 def open_image(data: bytes, *, min_size: int = 1, max_pixels: int = 100_000_000) -> Image.Image:
@@ -24,12 +42,19 @@ def open_image(data: bytes, *, min_size: int = 1, max_pixels: int = 100_000_000)
     """
     if not data:
         raise BadImage("the file is empty")
+    formats: tuple[str, ...] = FORMATS
+    if data[4:8] == b"ftyp" and data[8:12] in _HEIF:
+        formats = (*FORMATS, _heif())
     try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        image = _open(data, formats)
     except UnidentifiedImageError:
-        raise BadImage("not an image of a known format, or damaged at its beginning") from None
+        if data[:4] not in MAGIC:
+            raise BadImage(_unknown(data)) from None
+        image = DeepTiff(data)
     except Image.DecompressionBombError:
         raise BadImage(f"more than {max_pixels} pixels") from None
+    except BadImage:
+        raise
     except Exception as error:
         raise BadImage(_reason(error)) from None
     width, height = image.size
@@ -40,14 +65,62 @@ def open_image(data: bytes, *, min_size: int = 1, max_pixels: int = 100_000_000)
     return image
 
 
-def to_rgb(image: Image.Image) -> Image.Image:
-    """Decode (the first frame), turn upright as EXIF says, and convert to RGB of 8 bits.
-
-    16 bits a channel keep their upper 8; transparent parts become white. Raises BadImage.
-    """
+def _open(data: bytes, formats: tuple[str, ...]) -> Image.Image:
     try:
+        image = Image.open(io.BytesIO(data), formats=formats)
+    except ValueError as error:
+        if "MAX_TEXT" not in str(error):
+            raise
+        return Image.open(io.BytesIO(_without_texts(data)), formats=("PNG",))
+    if image.format == "TIFF" and is_deep(image):
+        return DeepTiff(data)
+    return image
+
+
+def _heif() -> str:
+    try:
+        import pillow_heif
+    except ImportError:
+        raise BadImage("HEIC needs pillow-heif: pip install 'cyclegan-pipeline[heif]'") from None
+    pillow_heif.register_heif_opener()
+    return "HEIF"
+
+
+def _without_texts(data: bytes) -> bytes:
+    """A PNG without its text chunks, which Pillow refuses when they are large."""
+    kept, place = [data[:8]], 8
+    while place + 12 <= len(data):
+        (length,) = struct.unpack(">I", data[place : place + 4])
+        if data[place + 4 : place + 8] not in {b"tEXt", b"zTXt", b"iTXt"}:
+            kept.append(data[place : place + 12 + length])
+        place += 12 + length
+    return b"".join(kept)
+
+
+def _unknown(data: bytes) -> str:
+    kind = next((kind for magic, kind in _OTHER_KINDS.items() if data.startswith(magic)), "")
+    return kind or "not an image of a known format, or damaged at its beginning"
+
+
+def to_rgb(image: Image.Image, levels: Levels | None = None) -> Image.Image:
+    """Decode (the first frame), turn upright as EXIF says, and convert to RGB of 8 bits in sRGB.
+
+    `levels` says what is black and white in images of more than 8 bits a channel; transparent parts become
+    white; an embedded colour profile is applied. For images of more than 8 bits `info["deep"]` of the result
+    is (lowest value, largest value, largest value that the file declares). Raises BadImage.
+    """
+    levels = levels or Levels()
+    try:
+        if isinstance(image, DeepTiff):
+            values = image.values()
+            rgb = _deep(values, image.scale, levels)
+            rgb.getexif()[ORIENTATION] = int(image.orientation)
+            return ImageOps.exif_transpose(rgb)
         image.load()
         upright = ImageOps.exif_transpose(image)
+        if upright.mode.startswith("I") or upright.mode == "F":
+            # Pillow brings PNG and PPM of 16 bits to the full range of 16 bits
+            return _deep(np.asarray(upright), 1.0 if upright.mode == "F" else 65535.0, levels)
         return _convert(upright)
     except BadImage:
         raise
@@ -55,32 +128,56 @@ def to_rgb(image: Image.Image) -> Image.Image:
         raise BadImage(_reason(error)) from None
 
 
+def _deep(values: np.ndarray, scale: float, levels: Levels) -> Image.Image:
+    rgb = to_grey_or_rgb(to_eight_bits(values, scale, levels))
+    rgb.info["deep"] = (float(values.min()), float(values.max()), scale)
+    return rgb
+
+
 def _convert(image: Image.Image) -> Image.Image:
+    profile = image.info.get("icc_profile")
     if image.mode == "RGB" and "transparency" not in image.info:
-        return image
-    if image.mode.startswith("I") or image.mode == "F":
-        return _from_deep_grey(np.asarray(image))
+        return _to_srgb(image, profile)
     if image.mode in {"P", "PA", "LA", "La", "RGBA", "RGBa"} or "transparency" in image.info:
         coloured = image.convert("RGBA")
+        rgb = _to_srgb(coloured.convert("RGB"), profile)
         if coloured.getextrema()[3] == (255, 255):  # type: ignore[misc]
-            return coloured.convert("RGB")
+            return rgb
+        rgb.putalpha(coloured.getchannel("A"))
         paper = Image.new("RGBA", coloured.size, "white")
-        return Image.alpha_composite(paper, coloured).convert("RGB")
+        return Image.alpha_composite(paper, rgb).convert("RGB")
+    if image.mode == "CMYK":
+        return _to_srgb(image, profile)
     return image.convert("RGB")
 
 
-def _from_deep_grey(values: np.ndarray) -> Image.Image:
-    """Greyscale of 16 or 32 bits or floats: the range decides the scale, for such files do not tell it."""
-    low, high = float(values.min()), float(values.max())
-    if not (np.isfinite(low) and np.isfinite(high)) or low < 0 or high > 65535:
-        raise BadImage(f"grey values from {low:g} to {high:g} have no known scale")
-    if values.dtype.kind == "f" and high <= 1:
-        grey = values * 255.0
-    elif values.dtype.itemsize == 2 or high > 255:
-        grey = values / 257.0
-    else:
-        grey = values
-    return Image.fromarray(np.round(grey).astype(np.uint8)).convert("RGB")
+def _to_srgb(image: Image.Image, profile: object) -> Image.Image:
+    """RGB or CMYK as RGB in sRGB; an unusable profile is left out of account, as viewers do."""
+    transform = _transform(profile, image.mode) if isinstance(profile, bytes) and profile else None
+    if transform is None:
+        return image.convert("RGB")
+    return ImageCms.applyTransform(image, transform) or image.convert("RGB")
+
+
+@lru_cache(maxsize=64)
+def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        if source.profile.xcolor_space.strip() != mode or _is_srgb(source):
+            return None
+        return ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+        return None
+
+
+def has_other_profile(image: Image.Image) -> bool:
+    """Whether an embedded profile (Display P3, Adobe RGB, …) changes the pixels on conversion to sRGB."""
+    profile = image.info.get("icc_profile")
+    return isinstance(profile, bytes) and _transform(profile, image.mode.removesuffix("A")) is not None
+
+
+def _is_srgb(profile: ImageCms.ImageCmsProfile) -> bool:
+    return "srgb" in (profile.profile.profile_description or "").lower()
 
 
 def fit(image: Image.Image, size: int, aspect: Literal["squash", "crop"]) -> np.ndarray:

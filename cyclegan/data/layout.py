@@ -17,6 +17,7 @@ logger = logging.getLogger(__name__)
 SUBSETS = ("trainA", "trainB", "testA", "testB")
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif"}
+    | {".heic", ".heif", ".ppm", ".pgm", ".pnm"}
 )
 MAX_DEPTH = 6
 

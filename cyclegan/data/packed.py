@@ -8,11 +8,11 @@ GPU never waits for the host.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from cyclegan.errors import UsageError
@@ -148,17 +148,13 @@ class PackedImages:
 
     def __init__(
         self,
-        file: Path,
+        array: NDArray[np.uint8],
         device: torch.device,
         *,
         crop_size: int = 0,
         memory_format: torch.memory_format = torch.contiguous_format,
     ) -> None:
-        """`crop_size` 0 takes whole images. Raises UsageError if `file` is no packed array."""
-        try:
-            array = np.load(file, mmap_mode="c")
-        except (OSError, ValueError):
-            raise UsageError(f"{file} is no packed array: run `cyclegan preprocess` first.") from None
+        """`array` as `Prepared.array` returns it; `crop_size` 0 takes whole images."""
         images = torch.from_numpy(array)
         if device.type == "cuda" and images.nbytes < torch.cuda.mem_get_info(device)[0] // 5:
             images = images.to(device)

@@ -1,17 +1,28 @@
-"""The manifest of a prepared folder: what its arrays hold and where they came from."""
+"""A prepared folder: its arrays, the manifest that describes them, and a note of where they came from.
+
+The manifest depends on the images, the parameters and the code alone, so that one data version gives the same
+bytes on every machine. Where the images came from differs from one machine to the next; it stands in
+`provenance.json`, which is no part of the folder's version (`.dvcignore` names it).
+"""
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from typing_extensions import TypedDict
 
 from cyclegan.data.layout import SUBSETS
+from cyclegan.data.source import FORMAT, Names, check_format, read_origin
 from cyclegan.errors import UsageError
-from cyclegan.io.files import read_json
+from cyclegan.io.files import read_json, write_json
+from cyclegan.io.uri import data_name
 
 MANIFEST_FILE = "manifest.json"
+PROVENANCE_FILE = "provenance.json"
 
 
 class Subset(TypedDict):
@@ -25,8 +36,8 @@ class Subset(TypedDict):
 class Manifest:
     """What a prepared folder holds; the fields of its manifest.json."""
 
-    uri: str
-    """Where the raw images came from; empty if unknown."""
+    format: int = FORMAT
+    """Of manifest.json and the arrays."""
     version: str
     """DVC's MD5 of the raw folder, '<32 hex>.dir'."""
     paired: bool
@@ -34,35 +45,122 @@ class Manifest:
     height: int
     width: int
     domains: dict[str, Subset]
+    """By subset: trainA, trainB, testA, testB."""
     rejected: list[dict[str, str]] = field(default_factory=list)
     """{"file", "reason"} of every image left out."""
-    duplicates: list[dict[str, str]] = field(default_factory=list)
-    """{"train", "test", "kind": "exact" | "near"}: pictures of a train set that its test set holds too."""
+    duplicates: list[dict[str, Any]] = field(default_factory=list)
+    """Pictures of a train set that its test set holds too."""
     config: dict[str, Any] = field(default_factory=dict)
     filter: str = ""
+    """How images were resized."""
+    decoding: str = ""
+    """How files became pixels: the number of the rules and what they are."""
+    deep: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Of each subset with images of more than 8 bits a channel: how many, their lowest and largest value, and
+    the largest that their files declare."""
 
 
-def read_manifest(prepared: Path) -> Manifest:
-    """Read a prepared folder's manifest.
+@dataclass(frozen=True)
+class Prepared:
+    """A prepared folder, opened and checked once: what training and evaluation read images from."""
 
-    Raises UsageError if `prepared` is not a folder that preprocess wrote, or one of its arrays is missing.
-    """
-    path = prepared / MANIFEST_FILE
+    folder: Path
+    manifest: Manifest
+    uri: str = ""
+    """Where the raw images came from, without credentials; empty if unknown."""
+    names: Names = field(default_factory=lambda: {"A": "A", "B": "B"})
+    """What domain A and B are called."""
+
+    @classmethod
+    def open(cls, folder: Path) -> Prepared:
+        """Open the folder that preprocess wrote.
+
+        Raises UsageError, naming the file, if the manifest is missing, damaged or of a newer format, or if an
+        array does not have the dtype, the shape and the length that the manifest says.
+        """
+        manifest = _read_manifest(folder)
+        for subset in SUBSETS:
+            _check_array(folder / f"{subset}.npy", manifest, subset)
+        uri, names = read_origin(folder / PROVENANCE_FILE)  # missing after `dvc pull`
+        return cls(folder, manifest, uri, names)
+
+    def array(self, subset: str) -> NDArray[np.uint8]:
+        """The images of 'trainA' … 'testB', uint8 N×H×W×3, mapped into memory; writes stay in memory."""
+        return cast("NDArray[np.uint8]", np.load(self.folder / f"{subset}.npy", mmap_mode="c"))
+
+    def count(self, subset: str) -> int:
+        """The number of images of 'trainA' … 'testB'."""
+        return self.manifest.domains[subset]["count"]
+
+    @property
+    def title(self) -> str:
+        """What people call the dataset: 'horses → zebras', or the last part of its URI."""
+        a, b = self.names["A"], self.names["B"]
+        return data_name(self.uri) if (a, b) == ("A", "B") else f"{a} → {b}"
+
+    @property
+    def version(self) -> str:
+        """The data version of the raw folder."""
+        return self.manifest.version
+
+    @property
+    def paired(self) -> bool:
+        """Whether row i of testA and row i of testB show the same."""
+        return self.manifest.paired
+
+    @property
+    def height(self) -> int:
+        return self.manifest.height
+
+    @property
+    def width(self) -> int:
+        return self.manifest.width
+
+    @property
+    def domains(self) -> dict[str, Subset]:
+        """Count and file names of trainA, trainB, testA and testB."""
+        return self.manifest.domains
+
+
+def write_provenance(folder: Path, uri: str, names: Names) -> None:
+    """Note where the images of a prepared folder came from, beside what its version counts."""
+    write_json(folder / PROVENANCE_FILE, {"format": FORMAT, "uri": uri, "names": names})
+
+
+def _read_manifest(folder: Path) -> Manifest:
+    from pydantic import TypeAdapter
+
+    path = folder / MANIFEST_FILE
     if not path.is_file():
         raise UsageError(
-            f"{prepared} is no prepared folder (no {MANIFEST_FILE}): run `cyclegan preprocess` first."
+            f"{folder} is not a prepared folder (no {MANIFEST_FILE}): run `cyclegan preprocess` first."
         )
-    names = {f.name for f in dataclasses.fields(Manifest)}
     try:
-        manifest = Manifest(**{key: value for key, value in read_json(path).items() if key in names})
-        for domain in SUBSETS:
-            _check_array(prepared / f"{domain}.npy", manifest, domain)
-    except (ValueError, TypeError, KeyError, AttributeError):
+        check_format(path, read_json(path))
+        manifest = TypeAdapter(Manifest).validate_json(path.read_bytes(), strict=True)
+    except (OSError, ValueError, RecursionError):
         raise UsageError(f"{path} is damaged: run `cyclegan preprocess` again.") from None
+    subsets = [manifest.domains.get(subset, {"count": 0, "names": []}) for subset in SUBSETS]
+    if min(manifest.height, manifest.width, *(subset["count"] for subset in subsets)) < 1:
+        raise UsageError(
+            f"{path} does not describe at least one image in each of {', '.join(SUBSETS)}: "
+            "run `cyclegan preprocess` again."
+        )
+    if any(len(subset["names"]) != subset["count"] for subset in subsets):
+        raise UsageError(f"{path} does not name every image: run `cyclegan preprocess` again.")
     return manifest
 
 
-def _check_array(path: Path, manifest: Manifest, domain: str) -> None:
-    pixels = manifest.domains[domain]["count"] * manifest.height * manifest.width * 3
-    if not path.is_file() or path.stat().st_size < pixels:
-        raise UsageError(f"{path} is missing or too short: run `cyclegan preprocess` again.")
+def _check_array(path: Path, manifest: Manifest, subset: str) -> None:
+    again = "run `cyclegan preprocess` again"
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, SyntaxError, TypeError, EOFError, OverflowError, MemoryError):
+        raise UsageError(f"{path} is missing or is not a whole .npy array: {again}.") from None
+    count = manifest.domains[subset]["count"]
+    wanted = (count, manifest.height, manifest.width, 3)
+    if getattr(array, "dtype", None) != np.uint8 or array.shape != wanted:
+        found = f"{getattr(array, 'dtype', type(array).__name__)} {'×'.join(map(str, array.shape))}"
+        raise UsageError(
+            f"{path} holds {found} and {MANIFEST_FILE} says uint8 {'×'.join(map(str, wanted))}: {again}."
+        )

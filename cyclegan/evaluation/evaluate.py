@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from cyclegan.data.prepared import read_manifest
+from cyclegan.data.prepared import Prepared
 from cyclegan.errors import UsageError, enough_memory
 from cyclegan.evaluation.config import EvaluateConfig
 from cyclegan.evaluation.measure import Evaluation, measure
@@ -35,7 +35,7 @@ def evaluate(prepared: Path, model: Path, out: Path, config: EvaluateConfig) -> 
     from cyclegan.tracking.runs import open_run
 
     _guard(out)
-    manifest = read_manifest(prepared)
+    data = Prepared.open(prepared)
     device = resolve_device(config.device)
     loaded = load_model(model, device)
     digest = weights_digest(model)
@@ -45,14 +45,14 @@ def evaluate(prepared: Path, model: Path, out: Path, config: EvaluateConfig) -> 
         open_run("evaluate", run_id=loaded.config.get("mlflow_run_id")) as tracker,
     ):
         tracker.params("evaluate", config)
-        evaluation = measure(prepared, manifest, loaded, config, device)
+        evaluation = measure(data, loaded, config, device)
         details = describe(evaluation, run_id=tracker.run_id, model_digest=digest)
         with atomic_dir(out) as folder:
             write_json(folder / "scores.json", evaluation.scores)
             write_json(folder / "evaluation.json", details)
             write_per_image(folder / "per_image.csv", evaluation)
             champion = find_champion(config.champion, folder)
-            write_report(folder / "report.html", evaluation, details, champion, prepared, model)
+            write_report(folder / "report.html", evaluation, details, champion, model)
         tracker.metrics(evaluation.scores)
         tracker.artifact(out, "evaluation")
         tracker.tags(
@@ -90,7 +90,7 @@ def describe(e: Evaluation, run_id: str | None, model_digest: str) -> dict[str, 
         },
         "model_digest": model_digest,  # so that these scores can't register another model
         "data_version": e.manifest.version,
-        "data_uri": redact(e.manifest.uri),
+        "data_uri": redact(e.data.uri),
         "scale": height / e.manifest.height,  # 1: test images are as large as what training crops from
         # what decides the headline, and nothing else: scores compare where this is the same
         "protocol": {

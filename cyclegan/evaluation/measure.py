@@ -7,12 +7,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import torch
 
-from cyclegan.data.prepared import Manifest
+from cyclegan.data.prepared import Manifest, Prepared
 from cyclegan.evaluation import nearest, paired
 from cyclegan.evaluation.cache import cached_features
 from cyclegan.evaluation.config import EvaluateConfig
@@ -39,7 +38,7 @@ class Evaluation:
     """Everything found out about a model; what the report is drawn from."""
 
     config: EvaluateConfig
-    manifest: Manifest
+    data: Prepared
     model: Model
     extractor: Extractor
     sets: dict[Domain, EvalImages]
@@ -56,23 +55,25 @@ class Evaluation:
     """What a reader must know before trusting the numbers."""
     seconds: dict[str, float] = field(default_factory=dict)
 
+    @property
+    def manifest(self) -> Manifest:
+        return self.data.manifest
 
-def measure(
-    prepared: Path, manifest: Manifest, model: Model, config: EvaluateConfig, device: torch.device
-) -> Evaluation:
+
+def measure(data: Prepared, model: Model, config: EvaluateConfig, device: torch.device) -> Evaluation:
     """All measurements, nothing written."""
     seconds: dict[str, float] = {}
-    size = model.test_size(manifest.height, manifest.width)
+    size = model.test_size(data.height, data.width)
     extractor = load_extractor(config.features, config.weights, config.weights_sha256, device)
-    sets = load_test_sets(prepared, manifest, size, max_images=config.max_images, seed=config.seed)
+    sets = load_test_sets(data, size, max_images=config.max_images, seed=config.seed)
     with _timed("translate", seconds):
         translations = {d: translate(model, d, sets, config.batch_size, device) for d in DIRECTIONS}
-    result = Evaluation(config, manifest, model, extractor, sets, translations, seconds=seconds)
+    result = Evaluation(config, data, model, extractor, sets, translations, seconds=seconds)
     _add_distances(result)
     with _timed("pixels", seconds):
         _add_pixels(result)
     with _timed("nearest training images", seconds):
-        _add_nearest(result, prepared)
+        _add_nearest(result)
     result.notes += _notes(result)
     for note in result.notes:
         logger.warning("%s", note)
@@ -163,11 +164,11 @@ def _add_mean(e: Evaluation, name: str, values: Values) -> None:
     e.intervals[name] = (max(0.0, mean - 1.96 * error), mean + 1.96 * error)
 
 
-def _add_nearest(e: Evaluation, prepared: Path) -> None:
+def _add_nearest(e: Evaluation) -> None:
     """`nearest_train_AtoB` far below `nearest_train_B` (real test images) means repeated training images."""
     for d, t in e.translations.items():
         target = ENDS[d][1]
-        train = nearest.coarse(np.load(prepared / f"train{target}.npy", mmap_mode="r"))
+        train = nearest.coarse(e.data.array(f"train{target}"))
         e.nearest[d] = nearest.nearest(nearest.coarse(t.images), train)
         real = nearest.nearest(nearest.coarse(e.sets[target].images), train)
         e.scores[f"nearest_train_{d}"] = float(np.median(e.nearest[d].distance))

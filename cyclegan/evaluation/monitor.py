@@ -9,12 +9,11 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
-from pathlib import Path
 
 import torch
 from torch import nn
 
-from cyclegan.data.prepared import read_manifest
+from cyclegan.data.prepared import Prepared
 from cyclegan.errors import UsageError
 from cyclegan.evaluation.cache import cached_features
 from cyclegan.evaluation.config import Features
@@ -31,7 +30,7 @@ class Monitor:
 
     def __init__(
         self,
-        prepared: Path,
+        data: Prepared,
         *,
         size: tuple[int, int] | None = None,
         features: Features = "auto",
@@ -44,18 +43,11 @@ class Monitor:
     ) -> None:
         """`size` is the (height, width) that test images are judged at; None: as prepared.
 
-        Raises UsageError or CycleGANError for folders or weights that cannot be used, or too few test images.
+        Raises UsageError or CycleGANError for weights that cannot be used, or too few test images.
         """
-        manifest = read_manifest(prepared)
         self.device, self.batch_size = torch.device(device), batch_size
         self.extractor = load_extractor(features, weights, weights_sha256, self.device)
-        self.sets = load_test_sets(
-            prepared,
-            manifest,
-            size or (manifest.height, manifest.width),
-            max_images=max_images,
-            seed=seed,
-        )
+        self.sets = load_test_sets(data, size or (data.height, data.width), max_images=max_images, seed=seed)
         if (fewest := min(len(test.images) for test in self.sets.values())) < 4:
             raise UsageError(f"Scores during training need 4 test images of each domain, not {fewest}.")
         self.real = {

@@ -18,7 +18,6 @@ from cyclegan.evaluation.measure import Evaluation
 from cyclegan.evaluation.translations import ENDS, reconstruct
 from cyclegan.io import charts
 from cyclegan.io.files import atomic_file
-from cyclegan.io.uri import data_name
 from cyclegan.model import DIRECTIONS, Direction
 from cyclegan.registry.champion import Champion
 
@@ -81,7 +80,7 @@ def pick_examples(errors: Sequence[float], most: int) -> list[tuple[str, int]]:
 
 
 def write_report(
-    path: Path, e: Evaluation, details: dict[str, Any], champion: Champion | None, prepared: Path, model: Path
+    path: Path, e: Evaluation, details: dict[str, Any], champion: Champion | None, model: Path
 ) -> None:
     """Render report.html into `path`."""
     import jinja2
@@ -97,7 +96,7 @@ def write_report(
     old_intervals = champion.intervals if champion else {}
     curves = charts.read_losses(model / "losses.csv")
     page = environment.get_template("report.html.j2").render(
-        title=data_name(str(details["data_uri"])),
+        title=e.data.title,
         details=details,
         config=e.model.config,
         score=_row("score", "Score", e, old_scores),
@@ -112,7 +111,7 @@ def write_report(
         champion_column=len(old_scores) > 1,  # the registry knows the headline alone
         directions=[_direction(e, d, old_scores) for d in DIRECTIONS],
         examples={d: _examples(e, d) for d in DIRECTIONS},
-        nearest={d: _nearest(e, d, prepared) for d in DIRECTIONS},
+        nearest={d: _nearest(e, d) for d in DIRECTIONS},
         charts=[charts.lines(title, "step", series) for title, series in curves.items()],
         all_scores=[_row(name, name, e, old_scores) for name in e.scores],
         parameters=_flat(e.model.config.get("train") or {}),
@@ -200,10 +199,10 @@ def _examples(e: Evaluation, d: Direction) -> list[Example]:
     return examples
 
 
-def _nearest(e: Evaluation, d: Direction, prepared: Path) -> list[tuple[str, str, str]]:
+def _nearest(e: Evaluation, d: Direction) -> list[tuple[str, str, str]]:
     """The four translations nearest to a training image: caption, translation, training image."""
     target = ENDS[d][1]
-    train = np.load(prepared / f"train{target}.npy", mmap_mode="r")
+    train = e.data.array(f"train{target}")
     found = e.nearest[d]
     return [
         (

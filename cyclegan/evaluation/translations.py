@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -11,7 +10,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from cyclegan.data.prepared import Manifest
+from cyclegan.data.prepared import Prepared
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.evaluation.features import full_precision
 from cyclegan.evaluation.images import Images, batches, choose, resize, to_float, to_uint8
@@ -48,7 +47,7 @@ class Translations:
 
 
 def load_test_sets(
-    prepared: Path, manifest: Manifest, size: tuple[int, int], *, max_images: int = 0, seed: int = 0
+    data: Prepared, size: tuple[int, int], *, max_images: int = 0, seed: int = 0
 ) -> dict[Domain, EvalImages]:
     """Both test sets, or `max_images` of each drawn by `seed` (the same rows of pairs).
 
@@ -57,13 +56,13 @@ def load_test_sets(
     """
     sets: dict[Domain, EvalImages] = {}
     for offset, domain in enumerate(ENDS["AtoB"]):
-        packed = np.load(prepared / f"test{domain}.npy", mmap_mode="r")
-        rows = choose(len(packed), max_images, seed if manifest.paired else seed + offset)
+        packed = data.array(f"test{domain}")
+        rows = choose(len(packed), max_images, seed if data.paired else seed + offset)
         if len(rows) < 2:
             raise UsageError(
-                f"test{domain} of {prepared} gives {len(rows)} images to evaluate on: at least 2 are needed."
+                f"test{domain} of {data.folder} gives {len(rows)} images to evaluate on; it takes at least 2."
             )
-        names = manifest.domains[f"test{domain}"]["names"]
+        names = data.domains[f"test{domain}"]["names"]
         sets[domain] = EvalImages(resize(np.asarray(packed[rows]), *size), [names[i] for i in rows])
     return sets
 

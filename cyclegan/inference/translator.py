@@ -112,7 +112,9 @@ class Translator:
         padded = np.pad(images, [(0, 0), *sides, (0, 0)], mode="reflect") if any(spare) else images
         out = self.engine(padded)
         if not np.isfinite(out).all():
-            raise CycleGANError(f"Generator {self.direction} gives values that are not finite: it has diverged.")
+            raise CycleGANError(
+                f"Generator {self.direction} gives values that are not finite: it has diverged."
+            )
         return out[:, before[0] : before[0] + height, before[1] : before[1] + width]
 
 

@@ -33,8 +33,8 @@ class Tracker:
     def artifact(self, path: Path, folder: str = "") -> None:
         """Store a file, or a folder's content, under `folder` of the run's artifacts; returns when stored."""
 
-    def dataset(self, manifest: Any, context: str = "training") -> None:
-        """Record the data (a Manifest: uri, version, domains, height, width, paired) as the run's input."""
+    def dataset(self, data: Any, context: str = "training") -> None:
+        """Record data (Prepared: title, uri, version, domains, height, width, paired) as the run's input."""
 
     def tags(self, values: Mapping[str, str]) -> None:
         """Set tags; an earlier value is replaced."""

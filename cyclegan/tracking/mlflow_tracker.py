@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from cyclegan.errors import CycleGANError
-from cyclegan.io.uri import data_name, redact
+from cyclegan.io.uri import redact
 from cyclegan.tracking.base import Tracker, flatten, git_commit
 from cyclegan.tracking.database import prepare_database
 from cyclegan.tracking.server import check_server, first_line, quiet, run_url
@@ -83,8 +83,8 @@ class MlflowTracker(Tracker):
         else:
             self._wait(self._send(lambda: mlflow.log_artifact(str(path), folder or None)))
 
-    def dataset(self, manifest: Any, context: str = "training") -> None:
-        self._send(lambda: self._log_dataset(manifest, context))
+    def dataset(self, data: Any, context: str = "training") -> None:
+        self._send(lambda: self._log_dataset(data, context))
 
     def tags(self, values: Mapping[str, str]) -> None:
         import mlflow
@@ -235,30 +235,30 @@ class MlflowTracker(Tracker):
             mlflow.log_params(new)
             self._known.update(new)
 
-    def _log_dataset(self, manifest: Any, context: str) -> None:
+    def _log_dataset(self, dataset: Any, context: str) -> None:
         from mlflow import MlflowClient
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
         assert self.run_id is not None
         client = MlflowClient()
-        digest = str(manifest.version)[:36]  # the longest that MLflow keeps; a DVC folder version just fits
+        digest = str(dataset.version)[:36]  # the longest that MLflow keeps; a DVC folder version just fits
         inputs = client.get_run(self.run_id).inputs
         known = inputs.dataset_inputs if inputs else []
         if any(entry.dataset.digest == digest and entry.tags[0].value == context for entry in known):
             return
-        kind, source = _source(redact(manifest.uri))
-        profile = {f"{domain} images": facts["count"] for domain, facts in manifest.domains.items()}
-        profile |= {"height": manifest.height, "width": manifest.width, "test pairs": manifest.paired}
-        data = Dataset(
-            name=data_name(manifest.uri),
+        kind, source = _source(redact(dataset.uri))
+        profile = {f"{domain} images": facts["count"] for domain, facts in dataset.domains.items()}
+        profile |= {"height": dataset.height, "width": dataset.width, "test pairs": dataset.paired}
+        entity = Dataset(
+            name=dataset.title,
             digest=digest,
             source_type=kind,
             source=json.dumps(source),
             profile=json.dumps(profile),
         )
-        entry = DatasetInput(data, [InputTag("mlflow.data.context", context)])
+        entry = DatasetInput(entity, [InputTag("mlflow.data.context", context)])
         client.log_inputs(self.run_id, [entry])
-        client.set_tag(self.run_id, "data_version", str(manifest.version))
+        client.set_tag(self.run_id, "data_version", str(dataset.version))
 
 
 def _reachable() -> bool:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import logging
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
 from cyclegan.data.packed import Sampling
-from cyclegan.data.prepared import Manifest
+from cyclegan.data.prepared import Prepared
 from cyclegan.errors import UsageError
-from cyclegan.io.uri import data_name, redact
+from cyclegan.io.uri import redact
 from cyclegan.model import library_versions
 from cyclegan.networks import build_generator
 from cyclegan.runtime.device import memory_format
@@ -34,8 +33,7 @@ class Setup:
     """What stays the same from the first update of a run to its last."""
 
     config: TrainConfig
-    prepared: Path
-    manifest: Manifest
+    data: Prepared
     device: torch.device
     precision: torch.dtype
     """Of the networks' arithmetic."""
@@ -62,7 +60,7 @@ class Setup:
     @property
     def test_size(self) -> tuple[int, int]:
         """Height and width of whole test images: as prepared, or `image_size` on the shorter side."""
-        height, width = self.manifest.height, self.manifest.width
+        height, width = self.data.height, self.data.width
         scale = self.config.image_size / min(height, width) if self.config.image_size else 1
         return round(height * scale), round(width * scale)
 
@@ -89,7 +87,7 @@ class Setup:
     @property
     def fingerprint(self) -> str:
         """The name of the run's checkpoint folder."""
-        config, manifest = asdict(self.config), asdict(self.manifest)
+        config, manifest = asdict(self.config), asdict(self.data.manifest)
         return fingerprint(decisive(config, manifest, str(self.precision)), self.schedule)
 
     @property
@@ -97,10 +95,10 @@ class Setup:
         """What people call the run."""
         generator, seed = self.config.generator, self.config.seed
         height, width = self.size
-        return f"{generator} {data_name(self.manifest.uri)} {height}×{width} seed {seed}"
+        return f"{generator} {self.data.title} {height}×{width} seed {seed}"
 
 
-def sampling_of(config: TrainConfig, manifest: Manifest, processes: Processes) -> Sampling:
+def sampling_of(config: TrainConfig, data: Prepared, processes: Processes) -> Sampling:
     """How batches are drawn; raises UsageError where the parameters don't fit the data."""
     if config.batch_size % (processes.world_size * config.accumulation_steps):
         raise UsageError(
@@ -108,10 +106,10 @@ def sampling_of(config: TrainConfig, manifest: Manifest, processes: Processes) -
             f"processes, each of which computes it in {config.accumulation_steps} parts."
         )
     sampling = Sampling(
-        count_a=manifest.domains["trainA"]["count"],
-        count_b=manifest.domains["trainB"]["count"],
-        image_height=manifest.height,
-        image_width=manifest.width,
+        count_a=data.count("trainA"),
+        count_b=data.count("trainB"),
+        image_height=data.height,
+        image_width=data.width,
         batch_size=config.batch_size,
         crop_size=config.crop_size,
         flip=config.flip,
@@ -133,11 +131,16 @@ def describe(
     setup: Setup, *, epochs: int, finished: bool, git_commit: str | None, run_id: str | None
 ) -> dict[str, Any]:
     """The config.json of a model that was trained for so many epochs, by a run that has `finished` or not."""
-    config, manifest = setup.config, setup.manifest
+    config, data = setup.config, setup.data
     return {
         "generator": config.generator_options(),
         "image_size": list(setup.test_size),
-        "data": {"uri": redact(manifest.uri), "version": manifest.version, "paired": manifest.paired},
+        "data": {
+            "uri": redact(data.uri),
+            "names": data.names,
+            "version": data.version,
+            "paired": data.paired,
+        },
         "train": asdict(config),
         "seed": config.seed,
         "versions": library_versions(),

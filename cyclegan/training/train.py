@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from cyclegan.data.packed import PackedImages
-from cyclegan.data.prepared import read_manifest
+from cyclegan.data.prepared import Prepared
 from cyclegan.errors import enough_memory
 from cyclegan.io.storage import open_store
 from cyclegan.runtime.device import (
@@ -57,7 +57,7 @@ def train(
     Raises UsageError for parameters that don't fit data or machine, Interrupted (exit code 128 + signal) when
     SIGTERM or Ctrl-C ended it early with a checkpoint, CycleGANError when the losses cease to be numbers.
     """
-    manifest = read_manifest(prepared)
+    data = Prepared.open(prepared)
     device = resolve_device(config.device)
     precision = resolve_precision(config.precision, device)
     threads = resolve_threads(config.threads)
@@ -72,8 +72,8 @@ def train(
             "(see the estimate at the top of the log)"
         ),
     ):
-        sampling = sampling_of(config, manifest, processes)
-        setup = Setup(config, prepared, manifest, device, precision, threads, processes, sampling, schedule)
+        sampling = sampling_of(config, data, processes)
+        setup = Setup(config, data, device, precision, threads, processes, sampling, schedule)
         kept = Checkpoints(store, setup.fingerprint)
         with locked(store, kept.folder) if processes.is_main else nullcontext(), kept:
             if processes.is_main:
@@ -113,7 +113,7 @@ def run(setup: Setup, state: State, kept: Checkpoints, model: Path) -> dict[str,
     with opened if setup.processes.is_main else nullcontext(Tracker()) as tracker:
         state.facts["mlflow_run_id"] = tracker.run_id
         tracker.params("train", setup.config)
-        tracker.dataset(setup.manifest)
+        tracker.dataset(setup.data)
         report = Reporter(
             tracker,
             pace_of(setup),
@@ -155,13 +155,13 @@ def pace_of(setup: Setup) -> Pace:
 
 def training_images(setup: Setup, domain: str) -> PackedImages:
     """What domain A or B is trained on."""
-    file, crop = setup.prepared / f"train{domain}.npy", setup.config.crop_size
-    return PackedImages(file, setup.device, crop_size=crop, memory_format=setup.memory_format)
+    array, crop = setup.data.array(f"train{domain}"), setup.config.crop_size
+    return PackedImages(array, setup.device, crop_size=crop, memory_format=setup.memory_format)
 
 
 def samples_of(setup: Setup, domain: str) -> Tensor:
     """The test images of domain A or B whose translations are shown, N×3×H×W in [-1, 1]."""
-    images = PackedImages(setup.prepared / f"test{domain}.npy", setup.device)
+    images = PackedImages(setup.data.array(f"test{domain}"), setup.device)
     return sample_images(images, setup.config.samples, setup.test_size)
 
 
@@ -171,4 +171,4 @@ def monitor_of(setup: Setup) -> Monitor | None:
         return None
     from cyclegan.evaluation.monitor import Monitor
 
-    return Monitor(setup.prepared, size=setup.test_size, device=setup.device)
+    return Monitor(setup.data, size=setup.test_size, device=setup.device)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import io
 import struct
+import sys
 import zlib
 from collections.abc import Callable
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms, PngImagePlugin
 
-from cyclegan.data.decode import BadImage, fit, open_image, to_rgb
+from cyclegan.data.decode import BadImage, Levels, fit, open_image, to_rgb
 
 Picture = Callable[..., Image.Image]
 Encoded = Callable[..., bytes]
@@ -62,11 +63,14 @@ def test_floats_and_wide_integers(picture: Picture, encoded: Encoded) -> None:
     grey = picture(0, (40, 30), "L")
     values = np.asarray(grey).astype(np.float32)
     assert near(read(encoded(Image.fromarray(values / 255), "TIFF")), grey, 0.5)
-    assert near(read(encoded(Image.fromarray(values), "TIFF")), grey, 0.5)
-    assert near(read(encoded(Image.fromarray(np.asarray(grey).astype(np.int32)), "TIFF")), grey, 0.5)
+    wide = encoded(Image.fromarray(np.asarray(grey).astype(np.int32)), "TIFF")
+    for data in (encoded(Image.fromarray(values), "TIFF"), wide):
+        with pytest.raises(BadImage, match="no known scale: set black and white, or percentile"):
+            read(data)
+        assert near(np.asarray(to_rgb(open_image(data), Levels(white=255))), grey, 0.5)
     with pytest.raises(BadImage, match="scale"):
-        read(encoded(Image.fromarray(values - 300), "TIFF"))
-    with pytest.raises(BadImage, match="scale"):
+        read(encoded(Image.fromarray(values / 255 - 1), "TIFF"))
+    with pytest.raises(BadImage, match="finite"):
         read(encoded(Image.fromarray(values * np.nan), "TIFF"))
 
 
@@ -198,3 +202,71 @@ def test_shrinking_does_not_alias() -> None:
     stripes[:, ::2] = 255
     small = fit(Image.fromarray(stripes), 30, "squash")
     assert small[:, 3:-3].std() < 8
+
+
+def display_p3() -> bytes:
+    """An RGB profile whose red and blue curves differ much from sRGB's: exchanged primaries."""
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    count = struct.unpack(">I", profile[128:132])[0]
+    table = {bytes(profile[at : at + 4]): at for at in range(132, 132 + 12 * count, 12)}
+    red, blue = table[b"rXYZ"], table[b"bXYZ"]
+    profile[red : red + 4], profile[blue : blue + 4] = profile[blue : blue + 4], profile[red : red + 4]
+    return (
+        bytes(profile)
+        .replace(b"sRGB", b"swap")
+        .replace("sRGB".encode("utf-16-be"), "swap".encode("utf-16-be"))
+    )
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "WEBP"])
+def test_a_colour_profile_is_applied(encoded: Encoded, kind: str) -> None:
+    image = Image.new("RGB", (8, 8), (200, 30, 10))
+    options = {"lossless": True} if kind == "WEBP" else {}
+    pixels = read(encoded(image, kind, icc_profile=display_p3(), **options))
+    assert np.abs(pixels[0, 0].astype(int) - [10, 30, 200]).max() <= 3
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    for profile in (srgb, b"", b"damaged", srgb[:200]):
+        assert (read(encoded(image, kind, icc_profile=profile, **options)) == [200, 30, 10]).all()
+    image.putalpha(Image.new("L", (8, 8), 255))
+    assert (
+        np.abs(read(encoded(image, kind, icc_profile=display_p3(), **options))[0, 0] - [10.0, 30, 200]).max()
+        <= 3
+    )
+
+
+def test_a_large_text_does_not_cost_the_image(picture: Picture, encoded: Encoded) -> None:
+    info = PngImagePlugin.PngInfo()
+    info.add_itxt("prompt", "word " * 900_000, zip=True)
+    assert near(read(encoded(picture(0), "PNG", pnginfo=info)), picture(0), 0)
+
+
+@pytest.mark.parametrize("suffix", ["P6", "P5"])
+def test_netpbm(picture: Picture, encoded: Encoded, suffix: str) -> None:
+    image = picture(0).convert("RGB" if suffix == "P6" else "L")
+    assert near(read(encoded(image, "PPM")), image.convert("RGB"), 0)
+
+
+def test_heic(picture: Picture, encoded: Encoded) -> None:
+    heif = pytest.importorskip("pillow_heif")
+    heif.register_heif_opener()
+    assert near(read(encoded(picture(0, (64, 64)), "HEIF", quality=95)), picture(0, (64, 64)), 6)
+
+
+def test_heic_without_its_reader_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    with pytest.raises(BadImage, match=r"HEIC needs pillow-heif: pip install 'cyclegan-pipeline\[heif\]'"):
+        open_image(b"\0\0\0\x18ftypheic" + bytes(100))
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (b"8BPS\0\1", "Photoshop"),
+        (b"\xff\x0a123", "JPEG XL"),
+        (b"<svg xmlns='x'/>", "SVG"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+    ],
+)
+def test_other_kinds_are_named(data: bytes, kind: str) -> None:
+    with pytest.raises(BadImage, match=kind):
+        open_image(data)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from cyclegan.data.fetch import archives
@@ -91,6 +92,16 @@ def images() -> list[bytes]:
     for image, kind, options in kinds:
         buffer = io.BytesIO()
         image.save(buffer, kind, **options)
+        out.append(buffer.getvalue())
+    deep = np.asarray(grey).astype(np.uint16) * 257
+    arrays: list[tuple[np.ndarray, dict[str, object]]] = [
+        (deep, {"compression": "zlib", "predictor": True}),
+        (np.stack([deep] * 3), {"planarconfig": "separate", "photometric": "rgb"}),
+        ((deep / 65535).astype(np.float32), {"tile": (16, 16)}),
+    ]
+    for array, options in arrays:
+        buffer = io.BytesIO()
+        tifffile.imwrite(buffer, array, **options)  # type: ignore[arg-type]
         out.append(buffer.getvalue())
     return out
 

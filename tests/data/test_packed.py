@@ -42,7 +42,7 @@ def test_every_image_comes_once_a_pass_however_the_stream_is_cut(
 def test_epochs_differ_domains_differ_and_seeds_repeat() -> None:
     plan = sampling().plan(0)
     again = sampling().plan(0)
-    assert all(torch.equal(getattr(plan, n), getattr(again, n)) for n in ("a", "b", "pool_a", "pool_b"))
+    assert all(torch.equal(getattr(plan, n), getattr(again, n)) for n in ("a", "b", "slots_a", "slots_b"))
     assert not torch.equal(plan.a, sampling().plan(1).a)
     assert not torch.equal(plan.a, sampling(seed=4).plan(0).a)
     same = sampling(count_b=7).plan(0)
@@ -59,7 +59,7 @@ def test_parts_of_processes_make_up_the_plan() -> None:
     plan = sampling(batch_size=6).plan(0)
     parts = [plan.part(rank, 3) for rank in range(3)]
     assert torch.equal(torch.cat([part.a for part in parts], dim=1), plan.a)
-    assert torch.equal(torch.cat([part.pool_b for part in parts], dim=1), plan.pool_b)
+    assert torch.equal(torch.cat([part.slots_b for part in parts], dim=1), plan.slots_b)
 
 
 def test_crops_reach_every_corner_and_mirror_half_the_time() -> None:
@@ -72,7 +72,7 @@ def test_crops_reach_every_corner_and_mirror_half_the_time() -> None:
 
 
 def test_the_buffer_fills_first_and_then_swaps_half_the_time() -> None:
-    rows = torch.cat([sampling(count_a=1000, batch_size=1).plan(epoch).pool_a for epoch in range(2)])[:, 0]
+    rows = torch.cat([sampling(count_a=1000, batch_size=1).plan(epoch).slots_a for epoch in range(2)])[:, 0]
     slot, keep, show_old = rows.unbind(1)
     assert slot[:4].tolist() == [0, 1, 2, 3]
     assert keep[:4].tolist() == [1] * 4
@@ -80,13 +80,13 @@ def test_the_buffer_fills_first_and_then_swaps_half_the_time() -> None:
     assert torch.equal(keep[4:], show_old[4:])
     assert 0.45 < keep[4:].double().mean() < 0.55
     assert set(slot.tolist()) == {0, 1, 2, 3}
-    assert not sampling(lane_slots=0).plan(0).pool_a.any()
+    assert not sampling(lane_slots=0).plan(0).slots_a.any()
 
 
 def test_a_batch_is_cut_and_mirrored_as_numpy_would(tmp_path: Path) -> None:
     images = np.random.default_rng(0).integers(0, 256, (7, 10, 12, 3), dtype=np.uint8)
     np.save(tmp_path / "trainA.npy", images)
-    packed = PackedImages(tmp_path / "trainA.npy", torch.device("cpu"), crop_size=6)
+    packed = PackedImages(np.load(tmp_path / "trainA.npy"), torch.device("cpu"), crop_size=6)
     rows = sampling().plan(0).a[0]
     batch = packed.batch(rows)
     assert batch.dtype == torch.float32
@@ -100,15 +100,12 @@ def test_cutting_on_a_gpu_and_on_the_host_are_the_same(tmp_path: Path) -> None:
     chance = np.random.default_rng(0)
     np.save(tmp_path / "trainA.npy", chance.integers(0, 256, (7, 10, 12, 3), dtype=np.uint8))
     for crop_size in (6, 0):
-        packed = PackedImages(tmp_path / "trainA.npy", torch.device("cpu"), crop_size=crop_size)
+        packed = PackedImages(np.load(tmp_path / "trainA.npy"), torch.device("cpu"), crop_size=crop_size)
         rows = sampling(crop_size=crop_size).plan(0).a.flatten(0, 1)
         assert rows[:, 3].any()
         assert torch.equal(packed._gather(rows), packed._copy(rows))
 
 
-def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
+def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(UsageError, match="crop_size = 11 is larger than the prepared images of 10×12"):
         sampling(crop_size=11)
-    (tmp_path / "trainA.npy").write_text("no array")
-    with pytest.raises(UsageError, match="cyclegan preprocess"):
-        PackedImages(tmp_path / "trainA.npy", torch.device("cpu"))

@@ -15,7 +15,7 @@ from PIL import Image
 
 from cyclegan.data.config import PreprocessConfig
 from cyclegan.data.decode import fit
-from cyclegan.data.prepared import read_manifest
+from cyclegan.data.prepared import Prepared
 from cyclegan.data.preprocess.preprocess import preprocess
 from cyclegan.data.version import directory_md5
 from cyclegan.errors import CycleGANError, UsageError
@@ -31,9 +31,10 @@ def hashes(folder: Path) -> dict[str, str]:
 def test_arrays_and_manifest(tmp_path: Path, make_tree: MakeTree) -> None:
     raw, out = make_tree(tmp_path / "raw"), tmp_path / "new" / "prepared"
     (raw / "source.json").write_text('{"uri": "somewhere", "version": "stale"}')
-    manifest = preprocess(raw, out, SMALL)
-    assert manifest == read_manifest(out)
-    assert (manifest.uri, manifest.version) == ("somewhere", directory_md5(raw))
+    prepared = preprocess(raw, out, SMALL)
+    assert prepared == Prepared.open(out)
+    assert (prepared.uri, prepared.version) == ("somewhere", directory_md5(raw))
+    manifest = prepared.manifest
     assert (manifest.height, manifest.width, manifest.paired) == (16, 16, True)
     assert manifest.rejected == []
     assert "bicubic" in manifest.filter
@@ -43,7 +44,7 @@ def test_arrays_and_manifest(tmp_path: Path, make_tree: MakeTree) -> None:
         assert manifest.domains[domain]["count"] == count
         for row, name in zip(array, manifest.domains[domain]["names"], strict=True):
             assert (row == fit(Image.open(raw / domain / name), 16, "squash")).all()
-    json.loads((out / "manifest.json").read_text())
+    assert json.loads((out / "manifest.json").read_text())["format"] == 1
 
 
 def test_the_rows_of_pairs_meet(tmp_path: Path, make_tree: MakeTree) -> None:
@@ -62,8 +63,8 @@ def test_a_bad_half_takes_its_pair_along(tmp_path: Path, make_tree: MakeTree) ->
     manifest = preprocess(raw, tmp_path / "out", SMALL)
     assert manifest.paired
     assert manifest.domains["testA"]["names"] == manifest.domains["testB"]["names"] == ["0.png", "2.png"]
-    assert {r["file"] for r in manifest.rejected} == {"testA/1.png", "testB/1.png"}
-    assert "its pair testA/1.png" in manifest.rejected[1]["reason"]
+    assert {r["file"] for r in manifest.manifest.rejected} == {"testA/1.png", "testB/1.png"}
+    assert "its pair testA/1.png" in manifest.manifest.rejected[1]["reason"]
 
 
 def test_rejected_images_leave_no_trace_in_the_arrays(tmp_path: Path, make_tree: MakeTree) -> None:
@@ -73,7 +74,7 @@ def test_rejected_images_leave_no_trace_in_the_arrays(tmp_path: Path, make_tree:
     (dirty / "trainA" / "55.png").write_bytes(b"no image")
     preprocess(clean, tmp_path / "1", SMALL)
     manifest = preprocess(dirty, tmp_path / "2", SMALL)
-    assert [r["file"] for r in manifest.rejected] == ["trainA/00.png", "trainA/55.png"]
+    assert [r["file"] for r in manifest.manifest.rejected] == ["trainA/00.png", "trainA/55.png"]
     first, second = hashes(tmp_path / "1"), hashes(tmp_path / "2")
     del first["manifest.json"], second["manifest.json"]
     assert first == second
@@ -94,11 +95,12 @@ def test_too_many_bad_images(tmp_path: Path, make_tree: MakeTree) -> None:
     for name in ("0.png", "1.png"):
         (raw / "trainA" / name).write_bytes(b"no image")
     with pytest.raises(
-        CycleGANError, match=r"2 of 13 images .* max_bad_share = 0\.1: trainA/0\.png: not an image"
+        CycleGANError,
+        match=r"2 of 13 images .* max_bad_share = 0\.1: 2 \.png files \(trainA/0\.png …\): not an",
     ):
         preprocess(raw, out, SMALL)
     assert hashes(out) == former
-    assert len(preprocess(raw, out, PreprocessConfig(load_size=16, max_bad_share=0.2)).rejected) == 2
+    assert len(preprocess(raw, out, PreprocessConfig(load_size=16, max_bad_share=0.2)).manifest.rejected) == 2
 
 
 def test_a_domain_with_no_usable_image(tmp_path: Path, make_tree: MakeTree) -> None:
@@ -125,7 +127,7 @@ def test_duplicates_across_train_and_test(
     picture(5000, (200, 150)).save(raw / "testB" / "large.jpg", quality=90)
     picture(5000, (180, 130)).save(raw / "trainB" / "small.jpg", quality=50)
     manifest = preprocess(raw, tmp_path / "out", SMALL)
-    assert manifest.duplicates == [
+    assert manifest.manifest.duplicates == [
         {"train": "trainA/copy.png", "test": "testA/1.png", "kind": "exact"},
         {"train": "trainB/small.jpg", "test": "testB/large.jpg", "kind": "near"},
     ]
@@ -134,7 +136,7 @@ def test_duplicates_across_train_and_test(
     assert "copy.png" not in dropped.domains["trainA"]["names"]
     assert "small.jpg" not in dropped.domains["trainB"]["names"]
     assert dropped.domains["testB"]["count"] == 3
-    assert {r["reason"] for r in dropped.rejected} == {
+    assert {r["reason"] for r in dropped.manifest.rejected} == {
         "exact duplicate of testA/1.png",
         "near duplicate of testB/large.jpg",
     }
@@ -154,6 +156,48 @@ def test_the_same_again_does_nothing_and_a_change_does(tmp_path: Path, make_tree
     assert (out / "testB.npy").is_file()
 
 
+def test_the_bytes_depend_on_the_images_alone(tmp_path: Path, make_tree: MakeTree) -> None:
+    """Neither where the images came from nor who says the version decides what DVC hashes."""
+    raw = make_tree(tmp_path / "raw")
+    origins = {
+        "1": '{"uri": "s3://bucket/photos", "names": {"A": "horses", "B": "zebras"}}',
+        "2": "",
+        "3": "[]",
+    }
+    for name, text in origins.items():
+        colleague = Path(shutil.copytree(raw, tmp_path / "at" / name / "data"))
+        if text:
+            (colleague / "source.json").write_text(text)
+        version = directory_md5(raw) if name == "3" else ""
+        preprocess(
+            colleague, tmp_path / name, PreprocessConfig(load_size=16, version=version, workers=int(name))
+        )
+    found = {name: hashes(tmp_path / name) for name in origins}
+    assert {file for name in found for file in found[name]} == {
+        *(f"{subset}.npy" for subset in ("trainA", "trainB", "testA", "testB")),
+        "manifest.json",
+        "provenance.json",
+    }
+    for name in found:
+        del found[name]["provenance.json"]
+    assert found["1"] == found["2"] == found["3"]
+    assert "outputs/prepared/provenance.json" in Path(".dvcignore").read_text().splitlines()
+    opened = Prepared.open(tmp_path / "1")
+    assert (opened.uri, opened.title) == ("s3://bucket/photos", "horses → zebras")
+    assert Prepared.open(tmp_path / "2").title == "images"
+
+
+def test_a_new_origin_of_the_same_images_is_noted(tmp_path: Path, make_tree: MakeTree) -> None:
+    raw, out = make_tree(tmp_path / "raw"), tmp_path / "out"
+    preprocess(raw, out, SMALL)
+    before = hashes(out)
+    (raw / "source.json").write_text('{"uri": "elsewhere"}')
+    assert preprocess(raw, out, SMALL).uri == Prepared.open(out).uri == "elsewhere"
+    after = hashes(out)
+    assert before.pop("provenance.json") != after.pop("provenance.json")
+    assert before == after
+
+
 def test_the_version_can_be_given(tmp_path: Path, make_tree: MakeTree) -> None:
     config = PreprocessConfig(load_size=16, version="a" * 32 + ".dir")
     assert preprocess(make_tree(tmp_path / "raw"), tmp_path / "out", config).version == "a" * 32 + ".dir"
@@ -165,7 +209,7 @@ def test_odd_file_names(tmp_path: Path, make_tree: MakeTree, name: str) -> None:
     (raw / "trainA" / "0.png").rename(raw / "trainA" / name)
     manifest = preprocess(raw, tmp_path / "out", SMALL)
     assert manifest.domains["trainA"]["count"] == 5
-    assert read_manifest(tmp_path / "out") == manifest
+    assert Prepared.open(tmp_path / "out") == manifest
 
 
 def test_linked_folders_are_read(tmp_path: Path, make_tree: MakeTree) -> None:
@@ -211,20 +255,6 @@ def test_other_peoples_folders_are_not_replaced(tmp_path: Path, make_tree: MakeT
     assert (out / "thesis.tex").read_text() == "years of work"
     with pytest.raises(UsageError, match="is a file"):
         preprocess(raw, out / "thesis.tex", SMALL)
-
-
-def test_what_is_no_prepared_folder(tmp_path: Path, make_tree: MakeTree) -> None:
-    with pytest.raises(UsageError, match="cyclegan preprocess"):
-        read_manifest(tmp_path)
-    out = tmp_path / "out"
-    preprocess(make_tree(tmp_path / "raw"), out, SMALL)
-    with (out / "trainB.npy").open("r+b") as file:
-        file.truncate(200)
-    with pytest.raises(UsageError, match=r"trainB\.npy is missing or too short"):
-        read_manifest(out)
-    (out / "manifest.json").write_text("[]")
-    with pytest.raises(UsageError, match="damaged"):
-        read_manifest(out)
 
 
 @pytest.mark.parametrize(

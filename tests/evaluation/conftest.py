@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+from cyclegan.data.prepared import write_provenance
 from cyclegan.io.files import write_json
 from cyclegan.model import save_model
 from cyclegan.networks import build_generator
@@ -66,7 +67,6 @@ def make_prepared(tmp_path: Path) -> Callable[..., Path]:
         write_json(
             folder / "manifest.json",
             {
-                "uri": "synthetic:noise",
                 "version": "0123456789abcdef0123456789abcdef.dir",
                 "paired": paired,
                 "height": side,
@@ -77,6 +77,7 @@ def make_prepared(tmp_path: Path) -> Callable[..., Path]:
                 "filter": "none",
             },
         )
+        write_provenance(folder, "synthetic:noise", {"A": "A", "B": "B"})
         return folder
 
     return make

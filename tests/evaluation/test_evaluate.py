@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from cyclegan.data.prepared import read_manifest
+from cyclegan.data.prepared import Prepared
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.evaluation.config import EvaluateConfig
 from cyclegan.evaluation.evaluate import evaluate
@@ -54,7 +54,7 @@ class Constant(Same):
 
 def judge(prepared: Path, AtoB: nn.Module, BtoA: nn.Module, **fields: Any) -> Evaluation:
     model = Model(AtoB, BtoA, {})
-    return measure(prepared, read_manifest(prepared), model, fast(**fields), torch.device("cpu"))
+    return measure(Prepared.open(prepared), model, fast(**fields), torch.device("cpu"))
 
 
 def test_writes_scores_that_other_steps_can_use(
@@ -76,7 +76,7 @@ def test_writes_scores_that_other_steps_can_use(
         (scores["frechet_random_AtoB"] + scores["frechet_random_BtoA"]) / 2
     )
     assert details["lower_is_better"] is True
-    assert details["data_version"] == read_manifest(tmp_path / "prepared").version
+    assert details["data_version"] == Prepared.open(tmp_path / "prepared").version
     assert details["extractor"]["name"] == "random"
     assert set(details["intervals"]) <= set(scores)
     for name, (low, high) in details["intervals"].items():
@@ -303,7 +303,7 @@ def test_report_stands_alone_and_shows_what_was_found(
     assert "url(" not in text
     assert "b" not in page.tags  # file names are text, whatever they hold
     assert "testA/<b>" in page.text
-    for fact in (number(scores["score"]), read_manifest(tmp_path / "prepared").version, "f" * 12, "worst"):
+    for fact in (number(scores["score"]), Prepared.open(tmp_path / "prepared").version, "f" * 12, "worst"):
         assert fact in page.text
     assert page.tags.count("polyline") == 3
     assert len(text) < 600_000
@@ -360,7 +360,7 @@ def test_monitor_scores_a_better_generator_lower_and_leaves_it_in_its_mode(make_
     prepared = make_prepared()
     truth = np.load(prepared / "testB.npy")
     np.save(prepared / "testA.npy", truth)
-    monitor = Monitor(prepared, features="random", max_images=8)
+    monitor = Monitor(Prepared.open(prepared), features="random", max_images=8)
     good, bad = Same().train(), Constant(np.zeros(truth.shape[1:], dtype=np.uint8)).eval()
     state = torch.get_rng_state()
     first = monitor.score({"AtoB": good, "BtoA": good})
@@ -376,7 +376,7 @@ def test_monitor_scores_a_better_generator_lower_and_leaves_it_in_its_mode(make_
 
 def test_monitor_wants_enough_images(make_prepared: Make) -> None:
     with pytest.raises(UsageError, match="need 4 test images"):
-        Monitor(make_prepared(test_a=3, test_b=3), features="random")
+        Monitor(Prepared.open(make_prepared(test_a=3, test_b=3)), features="random")
 
 
 def test_scores_reach_the_run_and_the_registrys_champion_the_report(

@@ -21,7 +21,8 @@ from cyclegan.tracking.base import git_commit
 from cyclegan.tracking.runs import fail_runs, open_run
 
 VERSION = "0123456789abcdef0123456789abcdef.dir"
-MANIFEST = SimpleNamespace(
+DATA = SimpleNamespace(
+    title="city",
     uri="synthetic:city",
     version=VERSION,
     paired=True,
@@ -53,7 +54,7 @@ def test_switched_off_nothing_is_kept_and_every_call_works(monkeypatch, tmp_path
         tracker.metrics({"loss": 1.0}, 3)
         tracker.image("samples", np.zeros((2, 2, 3), np.uint8), 1)
         tracker.artifact(tmp_path, "folder")
-        tracker.dataset(MANIFEST)
+        tracker.dataset(DATA)
         tracker.tags({"a": "b"})
     assert tracker.run_id is None
 
@@ -79,7 +80,7 @@ def test_one_run_is_shared_by_the_steps(client, tmp_path, monkeypatch):
     report.write_text("<p>fine</p>")
     with open_run("train", name="resnet on city") as tracker:
         tracker.params("train", Config())
-        tracker.dataset(MANIFEST)
+        tracker.dataset(DATA)
         for step in range(1200):  # more than MLflow takes in one request
             tracker.metrics({"loss/G": 1 / (step + 1)}, step)
         picture = np.zeros((8, 8, 3), np.uint8)
@@ -132,10 +133,10 @@ def test_one_run_is_shared_by_the_steps(client, tmp_path, monkeypatch):
 def test_resuming_with_the_same_and_with_changed_parameters(client, caplog):
     with open_run("train") as tracker:
         tracker.params("train", {"epochs": 3, "lr": 0.1})
-        tracker.dataset(MANIFEST)
+        tracker.dataset(DATA)
     with caplog.at_level(logging.INFO), open_run("train", run_id=tracker.run_id) as again:
         again.params("train", {"epochs": 5, "lr": 0.1, "new": 1})
-        again.dataset(MANIFEST)
+        again.dataset(DATA)
     run = client.get_run(tracker.run_id)
     assert run.data.params == {"train.epochs": "3", "train.lr": "0.1", "train.new": "1"}
     assert {key: value for key, value in run.data.tags.items() if key.startswith("changed")} == {

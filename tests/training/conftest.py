@@ -32,7 +32,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
         coarse = chance.integers(0, 256, (count, 5, 5, 3), dtype=np.uint8)
         np.save(folder / f"{name}.npy", coarse.repeat(8, axis=1).repeat(8, axis=2))
         domains[name] = {"count": count, "names": [f"{i}.png" for i in range(count)]}
-    manifest = {"uri": "random", "version": "0" * 32 + ".dir", "paired": False, "height": 40, "width": 40}
+    manifest = {"version": "0" * 32 + ".dir", "paired": False, "height": 40, "width": 40}
     (folder / "manifest.json").write_text(json.dumps({**manifest, "domains": domains, "config": {}}))
     return folder
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from cyclegan.data.prepared import read_manifest
+from cyclegan.data.prepared import Prepared
 from cyclegan.errors import UsageError
 from cyclegan.model import load_model
 from cyclegan.runtime.distributed import Processes
@@ -76,4 +76,4 @@ def test_two_processes_equal_one_with_the_whole_batch(
 
 def test_a_batch_that_cannot_be_shared_is_refused(prepared: Path, small: Callable[..., TrainConfig]) -> None:
     with pytest.raises(UsageError, match="batch_size = 3 can't be divided among 2 processes"):
-        sampling_of(small(batch_size=3), read_manifest(prepared), Processes(rank=0, world_size=2))
+        sampling_of(small(batch_size=3), Prepared.open(prepared), Processes(rank=0, world_size=2))

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from cyclegan.data.packed import PackedImages
-from cyclegan.data.prepared import read_manifest
+from cyclegan.data.prepared import Prepared
 from cyclegan.runtime.device import machine
 from cyclegan.runtime.distributed import Processes
 from cyclegan.training.build import build_update, initial_state
@@ -45,10 +45,10 @@ def _deterministic() -> Iterator[None]:
 
 
 def setup_of(prepared: Path, config: TrainConfig, device: torch.device, precision: torch.dtype) -> Setup:
-    manifest, me = read_manifest(prepared), Processes()
+    data, me = Prepared.open(prepared), Processes()
     schedule = Schedule(config.epochs, config.decay_epochs)
-    sampling = sampling_of(config, manifest, me)
-    return Setup(config, prepared, manifest, device, precision, 2, me, sampling, schedule)
+    sampling = sampling_of(config, data, me)
+    return Setup(config, data, device, precision, 2, me, sampling, schedule)
 
 
 def perform(setup: Setup, state: State, update: Callable[..., torch.Tensor], epochs: int = 2) -> torch.Tensor:
@@ -146,9 +146,9 @@ def test_a_run_goes_on_to_the_same_bits(
 def test_batches_are_the_same_on_gpu_and_host(prepared: Path, small: Callable[..., TrainConfig]) -> None:
     setup = setup_of(prepared, small(batch_size=2), DEVICE, torch.float32)
     rows = setup.sampling.plan(0).a[0]
-    file = prepared / "trainA.npy"
-    on_host = PackedImages(file, torch.device("cpu"), crop_size=32).batch(rows)
-    on_gpu = PackedImages(file, DEVICE, crop_size=32, memory_format=torch.channels_last)
+    array = setup.data.array("trainA")
+    on_host = PackedImages(array, torch.device("cpu"), crop_size=32).batch(rows)
+    on_gpu = PackedImages(array, DEVICE, crop_size=32, memory_format=torch.channels_last)
     assert on_gpu.images.is_cuda
     batch = on_gpu.batch(rows.to(DEVICE))
     assert batch.is_contiguous(memory_format=torch.channels_last)

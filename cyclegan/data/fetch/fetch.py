@@ -3,33 +3,17 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from cyclegan.data.config import FetchConfig
 from cyclegan.data.layout import SUBSETS, are_pairs, is_image, list_files
+from cyclegan.data.source import Source, write_source
 from cyclegan.data.version import SOURCE_FILE, directory_md5
 from cyclegan.errors import CycleGANError, UsageError
-from cyclegan.io.files import atomic_dir, write_json
+from cyclegan.io.files import atomic_dir
 from cyclegan.io.tracked import refuse_tracked
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Source:
-    """What was fetched; the content of source.json."""
-
-    uri: str
-    """Where it came from, without credentials."""
-    version: str
-    """DVC's MD5 of the folder, '<32 hex>.dir'."""
-    counts: dict[str, int]
-    """Images in trainA, trainB, testA and testB."""
-    paired: bool
-    """Whether test A and B hold the same file stems, an `_A` or `_B` ending aside."""
-    sha256: str = ""
-    """SHA-256 of the archive that it came in."""
 
 
 def fetch(out: Path, config: FetchConfig) -> Source:
@@ -80,5 +64,5 @@ def _fetch(folder: Path, config: FetchConfig) -> Source:
         logger.info(
             "the files of version %s were rearranged; the folder is now %s", config.version, source.version
         )
-    write_json(folder / SOURCE_FILE, asdict(source))
+    write_source(folder, source)
     return source

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+from cyclegan.data.deep import dark
 from cyclegan.data.inspect.records import DomainSummary, Duplicate, Finding
 
 FEW = 50
@@ -34,6 +35,7 @@ def judge(domains: dict[str, DomainSummary], duplicates: Sequence[Duplicate]) ->
             found.append(
                 Finding("note", f"{name}: {domain.animated} files have several frames; the first counts.")
             )
+        found += _of_levels(name, domain)
         if domain.aspect > 1.25:
             ratio = f"the images are oblong (median {domain.aspect:.2f} : 1)"
             found.append(
@@ -42,6 +44,19 @@ def judge(domains: dict[str, DomainSummary], duplicates: Sequence[Duplicate]) ->
         if domain.count < FEW and not name.startswith("test"):
             found.append(Finding("warn", f"{name}: {domain.count} images are few to learn from."))
     return sorted(found, key=lambda finding: ("bad", "warn", "note").index(finding.level))
+
+
+def _of_levels(name: str, domain: DomainSummary) -> list[Finding]:
+    """Of images of more than 8 bits: whether their files say what is black and white."""
+    count, low, high, scale = domain.deep
+    if not count:
+        return []
+    if low < 0 or high > scale:
+        text = f"{count} images have values from {low:g} to {high:g} without a known scale"
+        return [Finding("bad", f"{name}: {text}; preprocess with --black and --white, or --percentile.")]
+    if hint := dark(high, scale):
+        return [Finding("warn", f"{name}: {hint}.")]
+    return [Finding("note", f"{name}: {count} images have more than 8 bits, 0 to {scale:g} become 0 to 255.")]
 
 
 def _of_duplicates(duplicates: Sequence[Duplicate]) -> list[Finding]:
@@ -76,6 +91,10 @@ def _of_the_two_sides(domains: dict[str, DomainSummary]) -> list[Finding]:
     if abs(share_a - share_b) > 0.5:
         text = f"{share_a:.0%} of A and {share_b:.0%} of B are JPEGs"
         found.append(Finding("warn", f"{text}: compression marks one domain; {cheat}."))
+    if (a.wide > 0) != (b.wide > 0):
+        side, count = ("A", a.wide) if a.wide else ("B", b.wide)
+        text = f"{count} images of {side} have a colour profile other than sRGB and none of the other domain"
+        found.append(Finding("note", f"{text}; preprocess converts them to sRGB."))
     low, high = sorted((a.short_side, b.short_side))
     if high > 1.5 * low:
         text = f"the short side has {a.short_side:.0f} pixels in A and {b.short_side:.0f} in B"

@@ -91,11 +91,20 @@ def _summarise(images: dict[str, Measurement], total: int) -> DomainSummary:
         flat=sum(m.contrast < FLAT for m in values),
         turned=sum(m.turned for m in values),
         animated=sum(m.animated for m in values),
+        wide=sum(m.wide for m in values),
+        deep=_deep([m.deep for m in values if m.deep]),
         brightness=float(small.mean()),
         contrast=float(np.mean([m.contrast for m in values])),
         colour=(red, green, blue),
         saturation=float(spread.mean()),
     )
+
+
+def _deep(found: list[tuple[float, float, float]]) -> tuple[int, float, float, float]:
+    if not found:
+        return 0, 0.0, 0.0, 0.0
+    lows, highs, scales = zip(*found, strict=True)
+    return len(found), min(lows), max(highs), max(scales)
 
 
 def _duplicates(images: dict[str, dict[str, Measurement]]) -> list[Duplicate]:
@@ -145,6 +154,8 @@ def as_table(inspection: Inspection) -> str:
     row("saturation", [f"{d.saturation:.0f}" for d in of])
     row("no colour", [str(d.grey) for d in of])
     row("near-flat", [str(d.flat) for d in of])
+    if any(d.deep[0] for d in of):
+        row("above 8 bits", [f"{d.deep[1]:g} to {d.deep[2]:g}" if d.deep[0] else "-" for d in of])
     widths = [max(len(line[i]) for line in rows) for i in range(len(rows[0]))]
     padded = [[cell.ljust(width) for cell, width in zip(line, widths, strict=True)] for line in rows]
     lines = ["  ".join(cells).rstrip() for cells in padded]

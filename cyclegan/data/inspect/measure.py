@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageStat, JpegImagePlugin
 
-from cyclegan.data.decode import BadImage, open_image, to_rgb
+from cyclegan.data.decode import BadImage, Levels, has_other_profile, open_image, to_rgb
 from cyclegan.data.duplicates import SIDE, thumbnail
 
 # Sum of the luminance quantisation table of ITU-T T.81, table K.1, which quality 50 means
@@ -47,6 +47,10 @@ class Measurement:
     animated: bool = False
     contrast: float = 0.0
     """Standard deviation of the grey values, in [0, 127.5]."""
+    deep: tuple[float, float, float] | None = None
+    """Of images of more than 8 bits a channel: lowest and largest value, and the largest that it declares."""
+    wide: bool = False
+    """Whether a colour profile other than sRGB is embedded."""
     digest: bytes = b""
     """Of the pixels, so that the same picture in two lossless formats is the same."""
     thumbnail: bytes = b""
@@ -56,6 +60,11 @@ class Measurement:
     def pixels(self) -> NDArray[np.uint8]:
         """The thumbnail as an array, uint8 16×16×3."""
         return np.frombuffer(self.thumbnail, np.uint8).reshape(SIDE, SIDE, 3)
+
+
+def kind_of(image: Image.Image) -> str:
+    """The encoding: Pillow's MPO is a JPEG with a preview or depth map behind it, as phones write."""
+    return "JPEG" if image.format == "MPO" else image.format or ""
 
 
 def jpeg_quality(image: Image.Image) -> int:
@@ -76,10 +85,11 @@ def measure(job: Job) -> Measurement:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             image = open_image(data, max_pixels=job.max_pixels)
-            mode, kind, quality = image.mode, image.format or "", jpeg_quality(image)
+            mode, kind, quality = image.mode, kind_of(image), jpeg_quality(image)
             animated = getattr(image, "n_frames", 1) > 1
             turned = image.getexif().get(ORIENTATION, 1) not in (0, 1)
-            rgb = to_rgb(image)
+            wide = has_other_profile(image)
+            rgb = to_rgb(image, Levels(percentile=0.5))
     except BadImage as error:
         return Measurement(reason=str(error), file_size=len(data))
     except Exception:  # damaged EXIF or frames
@@ -93,6 +103,8 @@ def measure(job: Job) -> Measurement:
         quality=quality,
         turned=turned,
         animated=animated,
+        deep=rgb.info.get("deep"),
+        wide=wide,
         contrast=ImageStat.Stat(rgb.convert("L")).stddev[0],
         digest=hashlib.blake2b(rgb.tobytes(), digest_size=16).digest() + bytes(str(rgb.size), "ascii"),
         thumbnail=thumbnail(rgb).tobytes(),

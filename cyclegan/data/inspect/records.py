@@ -31,6 +31,10 @@ class DomainSummary:
     """Images that show almost nothing."""
     turned: int
     animated: int
+    wide: int
+    """Images with a colour profile other than sRGB."""
+    deep: tuple[int, float, float, float]
+    """Images of more than 8 bits a channel: how many, lowest and largest value, largest that they declare."""
     brightness: float
     """Mean of all pixels, in [0, 255]."""
     contrast: float

@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 
-from cyclegan.data.decode import BadImage, fit, open_image, to_rgb
+from cyclegan.data.decode import BadImage, Levels, fit, open_image, to_rgb
 from cyclegan.data.duplicates import thumbnail
 from cyclegan.errors import CycleGANError
 
@@ -32,6 +32,7 @@ class Job:
     aspect: Literal["squash", "crop"]
     min_size: int
     max_pixels: int
+    levels: Levels = Levels()  # noqa: RUF009
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,8 @@ class Outcome:
     reason: str = ""
     digest: bytes = b""
     thumbnail: bytes = b""
+    deep: tuple[float, float, float] | None = None
+    """Of images of more than 8 bits a channel: lowest and largest value, and the largest that it declares."""
 
 
 def _write_header(path: Path, count: int, size: int) -> None:
@@ -96,7 +99,8 @@ def pack_image(job: Job) -> Outcome:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's, of damaged EXIF and the like that cost no pixel
-            image = to_rgb(open_image(data, min_size=job.min_size, max_pixels=job.max_pixels))
+            image = to_rgb(open_image(data, min_size=job.min_size, max_pixels=job.max_pixels), job.levels)
+        deep = image.info.get("deep")
         pixels = fit(image, job.size, job.aspect)
         small = thumbnail(image)
     except BadImage as error:
@@ -108,4 +112,4 @@ def pack_image(job: Job) -> Outcome:
             file.write(raw)
     except OSError as error:
         raise CycleGANError(f"Cannot write {job.npy}: {error.strerror}.") from None
-    return Outcome(digest=hashlib.blake2b(raw, digest_size=16).digest(), thumbnail=small.tobytes())
+    return Outcome("", hashlib.blake2b(raw, digest_size=16).digest(), small.tobytes(), deep)

@@ -2,46 +2,54 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from cyclegan.data.config import PreprocessConfig
 from cyclegan.data.layout import SUBSETS, are_pairs, is_image, list_files, stem_key
-from cyclegan.data.prepared import MANIFEST_FILE, Manifest, Subset, read_manifest
+from cyclegan.data.prepared import MANIFEST_FILE, Manifest, Prepared, Subset, write_provenance
+from cyclegan.data.source import read_origin
 from cyclegan.data.version import SOURCE_FILE, directory_md5
 from cyclegan.errors import CycleGANError, UsageError
-from cyclegan.io.files import atomic_dir, read_json, write_json
-from cyclegan.io.uri import redact
+from cyclegan.io.files import atomic_dir, write_json
 
 if TYPE_CHECKING:
     from cyclegan.data.preprocess.packing import Outcome
 
 logger = logging.getLogger(__name__)
 
+# Fields of the configuration that decide no byte of the arrays; the version has its own place.
+INDIFFERENT = frozenset({"workers", "version"})
 
-def preprocess(raw: Path, out: Path, config: PreprocessConfig) -> Manifest:
+
+def preprocess(raw: Path, out: Path, config: PreprocessConfig) -> Prepared:
     """Pack the images of `raw` (trainA trainB testA testB) into `out`.
 
-    Writes trainA.npy … testB.npy, uint8 N×H×W×3, and manifest.json; the same input gives the same bytes,
-    whatever the number of workers. Rows are ordered by file stem; where test A and B are pairs, row i of one
+    Writes trainA.npy … testB.npy, uint8 N×H×W×3, and manifest.json; the same images and settings give the
+    same bytes on any machine, whatever the number of workers. Where the images came from is noted apart, in
+    provenance.json. Rows are ordered by file stem; where test A and B are pairs, row i of one
     is the truth of row i of the other. Does nothing when `out` already holds this very result. Raises
     UsageError for a raw folder without the four domains, and CycleGANError when too many images are bad or
     the disk is full.
     """
-    from cyclegan.data.decode import FILTER
+    from cyclegan.data.decode import FILTER, RULES
 
     files = _find_images(raw)
     _guard(out)
     version = config.version or directory_md5(raw)
-    settings = {key: value for key, value in asdict(config).items() if key != "workers"}  # decides no byte
-    uri = _uri_of(raw)
-    if (former := _former_result(out, uri, version, settings, FILTER)) is not None:
+    settings = {name: value for name, value in asdict(config).items() if name not in INDIFFERENT}
+    uri, names = read_origin(raw / SOURCE_FILE)
+    if (former := _former_result(out, version, settings, (FILTER, RULES))) is not None:
         logger.info("%s already holds this version with these settings", out)
-        return former
+        if (former.uri, former.names) != (uri, names):
+            write_provenance(out, uri, names)
+        return dataclasses.replace(former, uri=uri, names=names)
     paired = config.pairs == "auto" and are_pairs(files["testA"], files["testB"])
     with atomic_dir(out.resolve()) as folder:  # resolved: a link to a larger disk stays a link
         outcomes = _pack(raw, folder, files, config)
@@ -54,6 +62,7 @@ def preprocess(raw: Path, out: Path, config: PreprocessConfig) -> Manifest:
         _check_share(refused, sum(map(len, files.values())), config.max_bad_share, raw)
         if paired:
             refused |= _orphans(files, refused)
+        deep = _deep(outcomes, config)
         duplicates = _across_train_and_test(files, outcomes, refused)
         if config.drop_test_duplicates:
             refused |= {d["train"]: f"{d['kind']} duplicate of {d['test']}" for d in duplicates}
@@ -62,7 +71,6 @@ def preprocess(raw: Path, out: Path, config: PreprocessConfig) -> Manifest:
         for domain in SUBSETS:
             domains[domain] = _keep(folder, domain, files[domain], refused, config.load_size)
         manifest = Manifest(
-            uri=uri,
             version=version,
             paired=paired,
             height=config.load_size,
@@ -72,10 +80,13 @@ def preprocess(raw: Path, out: Path, config: PreprocessConfig) -> Manifest:
             duplicates=[{key: _readable(value) for key, value in pair.items()} for pair in duplicates],
             config=settings,
             filter=FILTER,
+            decoding=RULES,
+            deep=deep,
         )
         write_json(folder / MANIFEST_FILE, asdict(manifest))
+        write_provenance(folder, uri, names)
     logger.info("%s: %s", out, ", ".join(f"{domain} {domains[domain]['count']}" for domain in SUBSETS))
-    return manifest
+    return Prepared(out, manifest, uri, names)
 
 
 def _find_images(raw: Path) -> dict[str, list[str]]:
@@ -105,22 +116,25 @@ def _guard(out: Path) -> None:
 
 
 def _former_result(
-    out: Path, uri: str, version: str, settings: Mapping[str, Any], method: str
-) -> Manifest | None:
+    out: Path, version: str, settings: Mapping[str, Any], method: tuple[str, str]
+) -> Prepared | None:
     try:
-        former = read_manifest(out)
+        former = Prepared.open(out)
     except UsageError:
         return None
-    found = (former.uri, former.version, former.config, former.filter)
-    return former if found == (uri, version, settings, method) else None
+    manifest = former.manifest
+    found = (manifest.version, manifest.config, (manifest.filter, manifest.decoding))
+    return former if found == (version, settings, method) else None
 
 
 def _pack(
     raw: Path, folder: Path, files: Mapping[str, Sequence[str]], config: PreprocessConfig
 ) -> dict[str, list[Outcome]]:
+    from cyclegan.data.decode import Levels
     from cyclegan.data.preprocess.packing import Job, create, pack_image
     from cyclegan.data.preprocess.workers import for_each
 
+    levels = Levels(black=config.black, white=config.white, percentile=config.percentile)
     jobs = []
     for domain in SUBSETS:
         npy = folder / f"{domain}.npy"
@@ -134,6 +148,7 @@ def _pack(
                 aspect=config.aspect,
                 min_size=config.min_size,
                 max_pixels=config.max_pixels,
+                levels=levels,
             )
             for row, name in enumerate(files[domain])
         ]
@@ -141,12 +156,38 @@ def _pack(
     return {domain: list(islice(outcomes, len(files[domain]))) for domain in SUBSETS}
 
 
+def _deep(outcomes: Mapping[str, Sequence[Outcome]], config: PreprocessConfig) -> dict[str, dict[str, float]]:
+    """What the images of more than 8 bits hold; warns where their files' type says little of it."""
+    from cyclegan.data.deep import dark
+
+    found = {}
+    for subset, results in outcomes.items():
+        deep = [outcome.deep for outcome in results if outcome.deep]
+        if not deep:
+            continue
+        largest, scale = max(high for _, high, _ in deep), max(top for _, _, top in deep)
+        lowest = min(low for low, _, _ in deep)
+        found[subset] = {"images": len(deep), "lowest": lowest, "largest": largest, "scale": scale}
+        if not (config.white or config.percentile) and (hint := dark(largest, scale)):
+            logger.warning("%s: %s", subset, hint)
+    return found
+
+
 def _check_share(refused: Mapping[str, str], total: int, limit: float, raw: Path) -> None:
     if len(refused) > limit * total:
-        first = "; ".join(f"{_readable(name)}: {reason}" for name, reason in list(refused.items())[:3])
+        reasons = Counter((PurePosixPath(name).suffix.lower(), reason) for name, reason in refused.items())
+        first = dict.fromkeys(reasons, "")
+        for name, reason in reversed(list(refused.items())):
+            first[PurePosixPath(name).suffix.lower(), reason] = name
+        kinds = [
+            f"{_readable(first[kind])}: {kind[1]}"
+            if count == 1
+            else f"{count} {kind[0]} files ({_readable(first[kind])} …): {kind[1]}"
+            for kind, count in reasons.most_common(3)
+        ]
         raise CycleGANError(
             f"{len(refused)} of {total} images in {raw} are bad, more than max_bad_share = {limit:g}: "
-            f"{first}{' …' if len(refused) > 3 else ''}."
+            f"{'; '.join(kinds)}{' …' if len(reasons) > 3 else ''}."
         )
 
 
@@ -211,13 +252,6 @@ def _keep(folder: Path, domain: str, names: Sequence[str], refused: Mapping[str,
     if len(rows) < len(names):
         keep_rows(folder / f"{domain}.npy", rows, size)
     return {"count": len(rows), "names": [_readable(names[row]) for row in rows]}
-
-
-def _uri_of(raw: Path) -> str:
-    try:
-        return redact(str(read_json(raw / SOURCE_FILE)["uri"]))  # whoever wrote that file
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""
 
 
 def _readable(name: str) -> str:

@@ -1,0 +1,176 @@
+"""Images of more than 8 bits a channel: which values are black and white, and the TIFFs that Pillow misreads.
+
+The scale comes from what the file declares, never from the values that happen to be in it, so that all images
+of a dataset are scaled alike: n unsigned bits run from 0 to 2ⁿ−1 (or to the file's MaxSampleValue), n signed
+bits from 0 to 2ⁿ⁻¹−1, floats from 0 to 1. Where the file cannot tell (a camera's 12 bits in 16, Hounsfield
+units), `Levels` does.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from cyclegan.data.errors import BadImage
+
+BITS, PHOTOMETRIC, PLANAR, LARGEST, SAMPLE_FORMAT, LARGEST_SIGNED = 258, 262, 284, 281, 339, 341
+ORIENTATION = 0x0112
+MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Levels:
+    """Which value becomes 0 and which 255, for images of more than 8 bits a channel."""
+
+    black: float = 0.0
+    white: float = 0.0
+    """0: what the file declares as its largest value."""
+    percentile: float = 0.0
+    """Above 0: each image from this percentile of its values to 100 less it; black and white don't count."""
+
+    @property
+    def given(self) -> bool:
+        """Whether anything but the file decides."""
+        return bool(self.black or self.white or self.percentile)
+
+
+class DeepTiff(Image.Image):
+    """A TIFF that tifffile reads: its size and kind are known, its values are read by `values`."""
+
+    format = "TIFF"
+    format_description = "TIFF of more than 8 bits"
+
+    def __init__(self, data: bytes) -> None:
+        """Raises BadImage for what is not a grey or RGB TIFF of integers or floats."""
+        import tifffile
+
+        super().__init__()
+        self.data = data
+        try:
+            with tifffile.TiffFile(io.BytesIO(data)) as file:
+                page: Any = file.pages[0]
+                self._size = (int(page.imagewidth), int(page.imagelength))
+                self._mode = "F" if page.sampleformat == 3 else "I;16"
+                self.samples = int(page.samplesperpixel)
+                self.kind = {1: "u", 2: "i", 3: "f"}.get(int(page.sampleformat), "")
+                self.bits = int(page.bitspersample)
+                self.inverted = int(page.photometric) == 0
+                self.separate = int(page.planarconfig) == 2 and self.samples > 1
+                self.known = int(page.photometric) in {0, 1, 2}
+                tag = page.tags.get(LARGEST) or page.tags.get(LARGEST_SIGNED)
+                self.declared = _number(tag.value) if tag else 0.0
+                turned = page.tags.get(ORIENTATION)
+                self.orientation = _number(turned.value) if turned else 1
+        except Exception:
+            raise BadImage("damaged, or a kind of TIFF that cannot be read") from None
+        if not (self.known and self.kind) or page.imagedepth != 1:
+            raise BadImage("a kind of TIFF that is neither grey nor RGB")
+
+    @property
+    def scale(self) -> float:
+        """The largest value that the file declares; 0 where it declares none that means anything."""
+        if self.kind == "f":
+            return 1.0
+        if 0 < self.declared < 2**self.bits - 1:
+            return self.declared
+        bits = self.bits if self.kind == "u" else self.bits - 1
+        return float(2**bits - 1) if self.bits <= 16 else 0.0
+
+    def values(self) -> NDArray[Any]:
+        """H×W, or H×W×(2 to N channels), of the file's own type; MinIsWhite is turned round."""
+        try:
+            values = self._decoded()
+        except BadImage:
+            raise
+        except Exception as error:
+            if "imagecodecs" in str(error) or "codec" in str(error).lower():
+                raise BadImage(
+                    "this kind of compressed TIFF needs imagecodecs: pip install 'cyclegan-pipeline[tiff]'"
+                ) from None
+            raise BadImage("damaged") from None
+        width, height = self.size
+        if values.shape[:2] != (height, width) or values.dtype.kind not in "uif":
+            raise BadImage("damaged")
+        return (values.max() if not self.scale else self.scale) - values if self.inverted else values
+
+    def _decoded(self) -> NDArray[Any]:
+        import tifffile
+
+        try:
+            with tifffile.TiffFile(io.BytesIO(self.data)) as file:
+                page: Any = file.pages[0]
+                values = page.asarray()
+                return np.moveaxis(values, 0, -1) if self.separate else values
+        except Exception:
+            # Pillow has libtiff's codecs; greys of 12 and 16 unsigned bits are all that it reads rightly
+            if self.kind != "u" or self.samples != 1 or self.bits not in {12, 16}:
+                raise
+            try:
+                image = Image.open(io.BytesIO(self.data), formats=("TIFF",))
+                image.load()
+            except Exception:
+                raise BadImage("damaged") from None
+            return np.asarray(image)
+
+
+def _number(value: Any) -> float:
+    return float(value[0] if isinstance(value, tuple) else value)
+
+
+def is_deep(image: Image.Image) -> bool:
+    """Whether Pillow would misread this opened TIFF: more than 8 bits, or signed, or floats."""
+    tags = getattr(image, "tag_v2", {})
+    return max(_all(tags.get(BITS))) > 8 or max(_all(tags.get(SAMPLE_FORMAT))) > 1
+
+
+def _all(value: Any) -> tuple[float, ...]:
+    return tuple(value) if isinstance(value, tuple) and value else (value or 1,)
+
+
+def to_eight_bits(values: NDArray[Any], scale: float, levels: Levels) -> NDArray[np.uint8]:
+    """Values of any type as uint8 of the same shape, black to white mapped to 0 to 255 and rounded.
+
+    `scale` is the largest value that the file declares, 0 if none. Raises BadImage for values that are not
+    finite, and for those outside 0 to `scale` unless `levels` says where black and white are.
+    """
+    values = values.astype(np.float32) if values.dtype.kind == "f" else values
+    low, high = float(values.min()), float(values.max())
+    if not (np.isfinite(low) and np.isfinite(high)):
+        raise BadImage("values that are not finite")
+    black, white = levels.black, levels.white or scale
+    if levels.percentile:
+        black, white = (float(v) for v in np.percentile(values, (levels.percentile, 100 - levels.percentile)))
+        white = white if white > black else black + 1
+    elif not white or (not levels.given and (low < 0 or high > white)):
+        raise BadImage(
+            f"values from {low:g} to {high:g} have no known scale: set black and white, or percentile"
+        )
+    if white <= black:
+        raise BadImage(f"black = {black:g} must be below white = {white:g}")
+    scaled = (values.astype(np.float32) - np.float32(black)) * np.float32(255 / (white - black))
+    return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+
+
+def dark(largest: float, scale: float) -> str:
+    """A hint where even the brightest of a set of images uses less than a quarter of its files' range."""
+    if not 255 < largest < scale / 4:
+        return ""
+    bits = int(largest).bit_length()
+    return (
+        f"no value is above {largest:g} of {scale:g}, so the images come out dark; if they have {bits} bits, "
+        f"preprocess with --white {2**bits - 1}"
+    )
+
+
+def to_grey_or_rgb(values: NDArray[np.uint8]) -> Image.Image:
+    """H×W or H×W×C as an RGB image: two channels are grey and alpha, what follows the third is left out."""
+    if values.ndim == 3 and values.shape[2] < 3:
+        values = values[..., 0]
+    if values.ndim == 3:
+        return Image.fromarray(np.ascontiguousarray(values[..., :3]))
+    return Image.fromarray(values).convert("RGB")

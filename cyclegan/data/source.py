@@ -1,0 +1,69 @@
+"""source.json: the note that fetch leaves of where a raw folder came from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cyclegan.data.version import SOURCE_FILE
+from cyclegan.errors import UsageError
+from cyclegan.io.files import read_json, write_json
+
+FORMAT = 1
+"""Of source.json, and of manifest.json and the arrays of a prepared folder."""
+
+Names = dict[str, str]
+"""What domain A and B are called: {"A": "horses", "B": "zebras"}."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """What was fetched; the content of source.json."""
+
+    format: int = FORMAT
+    uri: str
+    """Where it came from, without credentials."""
+    version: str
+    """DVC's MD5 of the folder, '<32 hex>.dir'."""
+    counts: dict[str, int]
+    """Images in trainA, trainB, testA and testB."""
+    paired: bool
+    """Whether test A and B hold the same file stems, an `_A` or `_B` ending aside."""
+    sha256: str = ""
+    """SHA-256 of the archive that it came in."""
+    names: Names = field(default_factory=lambda: {"A": "A", "B": "B"})
+    """What the domains are called."""
+
+
+def write_source(folder: Path, source: Source) -> None:
+    """Write the note into a raw folder."""
+    write_json(folder / SOURCE_FILE, asdict(source))
+
+
+def read_origin(path: Path) -> tuple[str, Names]:
+    """URI and names of the domains as source.json or provenance.json says; empty and A, B where it is silent.
+
+    Nothing depends on such a note, so a missing or damaged one is no error. Raises UsageError for one of a
+    newer format.
+    """
+    try:
+        values = read_json(path)
+    except (OSError, ValueError, RecursionError):
+        values = {}
+    check_format(path, values)
+    values = values if isinstance(values, Mapping) else {}
+    uri, names = values.get("uri"), values.get("names")
+    names = names if isinstance(names, Mapping) else {}
+    found = {side: name if isinstance(name := names.get(side), str) and name else side for side in "AB"}
+    return uri if isinstance(uri, str) else "", found
+
+
+def check_format(path: Path, values: Any) -> None:
+    """Raise UsageError if the content of a JSON file is of a newer format than this code reads."""
+    found = values.get("format", FORMAT) if isinstance(values, Mapping) else FORMAT
+    if isinstance(found, int) and found > FORMAT:
+        raise UsageError(
+            f"{path} has format {found}, but this version of cyclegan reads format {FORMAT}: update cyclegan."
+        )

@@ -1,0 +1,161 @@
+"""TIFFs of more than 8 bits, as microscopes, satellites and scanners write them."""
+
+from __future__ import annotations
+
+import io
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from cyclegan.data.config import InspectConfig, PreprocessConfig
+from cyclegan.data.decode import BadImage, Levels, open_image, to_rgb
+from cyclegan.data.inspect.inspect import inspect
+from cyclegan.data.preprocess.preprocess import preprocess
+
+Picture = Callable[..., Image.Image]
+
+
+def read(data: bytes, **levels: float) -> np.ndarray:
+    image = to_rgb(open_image(data), Levels(**levels))
+    assert image.mode == "RGB"
+    return np.asarray(image)
+
+
+def tiff(values: np.ndarray, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, values, **{"photometric": "rgb" if values.ndim == 3 else "minisblack"} | options)
+    return buffer.getvalue()
+
+
+def twelve_bits(values: np.ndarray) -> bytes:
+    """A grey TIFF of BitsPerSample 12, two values in three bytes, as scanners write it."""
+    height, width = values.shape
+    pairs = values.reshape(-1, 2).astype(int)
+    packed = np.stack(
+        [pairs[:, 0] >> 4, (pairs[:, 0] & 15) << 4 | pairs[:, 1] >> 8, pairs[:, 1] & 255], axis=1
+    )
+    data = packed.astype(np.uint8).tobytes()
+    tags = [(256, width), (257, height), (258, 12), (259, 1), (262, 1), (273, 122), (277, 1), (278, height)]
+    tags.append((279, len(data)))
+    head = b"II*\0" + struct.pack("<IH", 8, len(tags))
+    return head + b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags) + bytes(4) + data
+
+
+@pytest.fixture
+def grey(picture: Picture) -> np.ndarray:
+    return np.asarray(picture(0, (40, 30), "L"))
+
+
+@pytest.fixture
+def colour(picture: Picture) -> np.ndarray:
+    return np.asarray(picture(0, (40, 30)))
+
+
+def same(pixels: np.ndarray, expected: np.ndarray) -> bool:
+    expected = expected if expected.ndim == 3 else np.stack([expected] * 3, axis=2)
+    return bool(pixels.shape == expected.shape and np.abs(pixels.astype(int) - expected).max() <= 1)
+
+
+def test_twelve_bits(grey: np.ndarray) -> None:
+    deep = np.round(grey / 255.0 * 4095).astype(np.uint16)
+    assert same(read(twelve_bits(deep)), grey)
+    assert same(read(tiff(deep), white=4095), grey)
+    assert read(tiff(deep)).max() < 17
+    assert same(read(tiff(deep, extratags=[(281, 3, 1, 4095, True)])), grey)
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_sixteen_bits_of_any_arrangement(
+    grey: np.ndarray, colour: np.ndarray, compression: str | None
+) -> None:
+    deep, deep_grey = colour.astype(np.uint16) * 257, grey.astype(np.uint16) * 257
+    assert same(read(tiff(deep, compression=compression)), colour)
+    assert same(read(tiff(deep.transpose(2, 0, 1), planarconfig="separate", compression=compression)), colour)
+    white_is_zero = tiff(65535 - deep_grey, photometric="miniswhite", compression=compression)
+    assert same(read(white_is_zero), grey)
+    assert same(read(tiff(deep_grey, byteorder=">", compression=compression)), grey)
+    alpha = np.dstack([deep, np.full_like(deep_grey, 999)])
+    assert same(read(tiff(alpha, extrasamples=["unassalpha"], compression=compression)), colour)
+
+
+def test_lzw_of_sixteen_bits(grey: np.ndarray) -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(grey.astype(np.uint16) * 257).save(buffer, "TIFF", compression="tiff_lzw")
+    assert same(read(buffer.getvalue()), grey)
+
+
+def test_signed_integers(grey: np.ndarray) -> None:
+    deep = np.round(grey / 255.0 * 32767).astype(np.int16)
+    assert same(read(tiff(deep)), grey)
+    hounsfield = (np.round(grey / 255.0 * 1000) - 500).astype(np.int16)
+    with pytest.raises(BadImage, match=r"values from -\d+ to .* set black and white, or percentile"):
+        read(tiff(hounsfield))
+    assert same(read(tiff(hounsfield), black=-500, white=500), grey)
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64])
+def test_floats(grey: np.ndarray, colour: np.ndarray, kind: type) -> None:
+    for picture in (grey, colour):
+        assert same(read(tiff((picture / 255.0).astype(kind))), picture)
+        with pytest.raises(BadImage, match="no known scale"):
+            read(tiff((picture * 3.0).astype(kind)))
+        assert same(read(tiff((picture * 3.0).astype(kind)), white=765), picture)
+
+
+def test_a_window_by_percentile(grey: np.ndarray) -> None:
+    deep = grey.astype(np.uint16) + 100
+    deep[0, 0] = 65535  # one hot pixel
+    pixels = read(tiff(deep), percentile=1)
+    assert pixels.min() == 0
+    assert pixels.max() == 255
+    assert pixels.std() > 30
+    assert read(tiff(np.full((20, 20), 77, np.uint16)), percentile=1).max() == 0
+
+
+def test_orientation_is_followed(grey: np.ndarray) -> None:
+    turned = tiff(np.rot90(grey.astype(np.uint16) * 257), extratags=[(274, 3, 1, 6, True)])
+    assert same(read(turned), grey)
+
+
+@pytest.mark.parametrize(
+    "values", [np.ones((4, 4), np.complex64), np.ones((4, 4), np.uint16)[None, :, :, None]]
+)
+def test_other_tiffs_are_refused_or_read(values: np.ndarray) -> None:
+    try:
+        read(tiff(values, photometric="minisblack"))
+    except BadImage as error:
+        assert "TIFF" in str(error)
+
+
+def test_sizes_are_checked_before_decoding() -> None:
+    with pytest.raises(BadImage, match="40x30 is more than 1000 pixels"):
+        open_image(tiff(np.zeros((30, 40), np.float32)), max_pixels=1000)
+    with pytest.raises(BadImage, match="40x30 is smaller than 32"):
+        open_image(tiff(np.zeros((30, 40), np.float32)), min_size=32)
+
+
+def test_manifest_and_inspect_say_the_scale(
+    tmp_path: Path, make_tree: Callable[..., Path], grey: np.ndarray, caplog: pytest.LogCaptureFixture
+) -> None:
+    raw = make_tree(tmp_path / "raw")
+    for i in range(3):
+        (raw / "trainA" / f"{i}.tif").write_bytes(tiff(grey.astype(np.uint16) * 16 + i))
+    config = {"load_size": 16, "min_size": 8}
+    manifest = preprocess(raw, tmp_path / "out", PreprocessConfig(**config)).manifest
+    assert manifest.deep["trainA"]["images"] == 3
+    assert manifest.deep["trainA"]["scale"] == 65535
+    assert set(manifest.deep) == {"trainA"}
+    assert "declared scale" in manifest.decoding
+    assert "trainA: no value is above" in caplog.text
+    assert "--white 4095" in caplog.text
+    caplog.clear()
+    preprocess(raw, tmp_path / "out", PreprocessConfig(**config, white=4095))
+    assert "no value is above" not in caplog.text
+    findings = [f.text for f in inspect(raw, None, InspectConfig()).findings]
+    assert any("--white 4095" in text for text in findings)
