@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Required, TypedDict, cast
 
 import torch
 from torch import nn
@@ -20,13 +20,53 @@ Direction = Literal["AtoB", "BtoA"]
 DIRECTIONS: tuple[Direction, Direction] = ("AtoB", "BtoA")
 
 
+CONFIG_FILE = "config.json"
+FORMAT = 1
+"""Of the model folder. Raise it when older code could no longer read what is written."""
+LARGEST = 2048
+"""Of numbers in a generator's architecture: a config.json with more is refused before anything is built."""
+
+
+class ModelConfig(TypedDict, total=False):
+    """The config.json of a model folder. All but `generator` may be missing, in older models most of it."""
+
+    format: int
+    """0 where it is missing: before formats were counted."""
+    generator: Required[dict[str, Any]]
+    """`name` and the arguments it was built with."""
+    image_size: list[int] | int
+    """Height and width of whole test images at the scale of training; before format 1 the crop's side."""
+    data: dict[str, Any]
+    """Which data it was trained on: uri, version, paired."""
+    train: dict[str, Any]
+    """The fields of TrainConfig, or where imported weights came from."""
+    seed: int
+    epochs: int
+    """How many epochs the generators were trained."""
+    finished: bool
+    """Whether the run that made them has ended; before format 1, where it is missing, every one had."""
+    versions: dict[str, str]
+    """Of the libraries, by name."""
+    git_commit: str | None
+    mlflow_run_id: str | None
+
+
+_KINDS: dict[str, Any] = {
+    **dict.fromkeys(("format", "seed", "epochs"), int),
+    **dict.fromkeys(("generator", "data", "train", "versions"), dict),
+    **dict.fromkeys(("git_commit", "mlflow_run_id"), str | None),
+    "image_size": list | int | None,
+    "finished": bool,
+}
+
+
 @dataclass(frozen=True)
 class Model:
     """Both generators in eval mode: float32 N×3×H×W in [-1, 1] to the same; H, W multiples of `multiple`."""
 
     AtoB: nn.Module
     BtoA: nn.Module
-    config: dict[str, Any]
+    config: ModelConfig
 
     def __getitem__(self, direction: Direction) -> nn.Module:
         return self.AtoB if direction == "AtoB" else self.BtoA
@@ -50,7 +90,7 @@ class Model:
 def save_model(
     folder: Path,
     generators: Mapping[Direction, nn.Module],
-    config: Mapping[str, Any],
+    config: ModelConfig,
     *,
     texts: Mapping[str, str] | None = None,
 ) -> None:
@@ -67,34 +107,107 @@ def save_model(
             tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
             save_file(tensors, temporary / f"{direction}.safetensors")
             (temporary / f"{direction}.safetensors").chmod(0o644)
-        write_json(temporary / "config.json", dict(config))
+        write_json(temporary / CONFIG_FILE, {"format": FORMAT, **config})
         for name, text in (texts or {}).items():
             (temporary / name).write_text(text, encoding="utf-8", newline="")
+
+
+def read_config(folder: Path, where: str = "") -> ModelConfig:
+    """The config.json of a model folder; `where` is what messages call the folder.
+
+    Raises UsageError where there is none, it is damaged, or it has a newer format than this version knows.
+    """
+    where = where or str(folder)
+    if not (folder / CONFIG_FILE).is_file():
+        raise UsageError(f"There is no model in {where}: it has no {CONFIG_FILE}; train one first.")
+    try:
+        values = read_json(folder / CONFIG_FILE)
+    except (ValueError, OSError, RecursionError) as error:
+        raise UsageError(f"The model in {where} is damaged: {_line(error)}.") from None
+    if not isinstance(values, dict):
+        raise UsageError(f"The model in {where} is damaged: {CONFIG_FILE} is no mapping.")
+    format = values.get("format", 0)
+    if isinstance(format, int) and format > FORMAT:
+        raise UsageError(
+            f"The model in {where} has format {format} and this version reads up to {FORMAT}: update "
+            "cyclegan-pipeline."
+        )
+    if reason := _wrong(values):
+        raise UsageError(f"The model in {where} is damaged: {CONFIG_FILE}: {reason}.")
+    return cast(ModelConfig, values)
+
+
+def load_generator(
+    folder: Path, direction: Direction, device: str | torch.device = "cpu", *, where: str = ""
+) -> tuple[nn.Module, ModelConfig]:
+    """One generator of a model folder, in eval mode, and the model's config; only that file need be there.
+
+    The weights' names and shapes are compared with the architecture before that is built. Raises UsageError
+    where the folder holds no such model, one that is damaged, or weights that are not finite.
+    """
+    from safetensors import SafetensorError, safe_open
+    from safetensors.torch import load_file
+
+    folder, where = Path(folder), where or str(folder)
+    config = read_config(folder, where)
+    options = dict(config["generator"])
+    name, file = options.pop("name"), folder / f"{direction}.safetensors"
+    try:
+        with torch.device("meta"):
+            wanted = {key: list(t.shape) for key, t in build_generator(name, **options).state_dict().items()}
+        with safe_open(file, "pt") as opened:
+            found = {key: list(opened.get_slice(key).get_shape()) for key in opened.keys()}  # noqa: SIM118
+        if found != wanted:
+            wrong = min(key for key in found.keys() | wanted.keys() if found.get(key) != wanted.get(key))
+            raise ValueError(f"{file.name} does not fit its architecture (see {wrong})")
+        generator = build_generator(name, **options)
+        generator.load_state_dict(load_file(file))
+    except UsageError as error:
+        raise UsageError(f"The model in {where} cannot be built: {error}") from None
+    except (KeyError, TypeError, ValueError, OSError, RuntimeError, SafetensorError) as error:
+        raise UsageError(f"The model in {where} is damaged: {_line(error)}.") from None
+    for key, tensor in generator.state_dict().items():
+        if not bool(tensor.isfinite().all()):
+            raise UsageError(f"The model in {where} has weights that are not finite ({direction}, {key}).")
+    return generator.to(device).eval().requires_grad_(False), config
 
 
 def load_model(folder: Path, device: str | torch.device = "cpu") -> Model:
     """Read a model folder; no flag is needed, since the folder says what it is.
 
-    Raises UsageError where the folder holds no model, or one that is damaged.
+    Raises UsageError as `load_generator`.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    AtoB, config = load_generator(folder, "AtoB", device)
+    BtoA, _ = load_generator(folder, "BtoA", device)
+    return Model(AtoB, BtoA, config)
 
-    folder = Path(folder)
-    if not (folder / "config.json").is_file():
-        raise UsageError(f"There is no model in {folder}: it has no config.json; train one first.")
-    generators: dict[Direction, nn.Module] = {}
-    try:
-        config = read_json(folder / "config.json")
-        options = dict(config["generator"])
-        name = options.pop("name")
-        for direction in DIRECTIONS:
-            generator = build_generator(name, **options)
-            generator.load_state_dict(load_file(folder / f"{direction}.safetensors"))
-            generators[direction] = generator.to(device).eval().requires_grad_(False)
-    except (KeyError, ValueError, OSError, RuntimeError, SafetensorError) as error:
-        raise UsageError(f"The model in {folder} is damaged: {str(error).splitlines()[0]}.") from None
-    return Model(generators["AtoB"], generators["BtoA"], config)
+
+def _line(error: BaseException) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__).rstrip(".")
+
+
+def _wrong(values: dict[str, Any]) -> str:
+    """What is wrong about a config.json; empty where nothing is."""
+    if "generator" not in values:
+        return "generator is missing"
+    for name, kinds in _KINDS.items():
+        if name in values and (
+            not isinstance(values[name], kinds) or isinstance(values[name], bool) != (kinds is bool)
+        ):
+            return f"{name} is of the wrong kind"
+    generator = values["generator"]
+    if not isinstance(generator.get("name"), str):
+        return "generator has no name"
+    for name, value in generator.items():
+        if not isinstance(value, int | str) or isinstance(value, bool):
+            return f"generator.{name} is neither a number nor a word"
+        if isinstance(value, int) and not 1 <= value <= LARGEST:
+            return f"generator.{name} = {value} must lie between 1 and {LARGEST}"
+    size = values.get("image_size")
+    sides = size if isinstance(size, list) else [size] * 2
+    if size is not None and not (len(sides) == 2 and all(type(side) is int and side > 0 for side in sides)):
+        return "image_size is no height and width"
+    return ""
 
 
 def weights_digest(folder: Path) -> str:

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, arg
 
 from cyclegan.errors import UsageError
+from cyclegan.fields import indifferent
 from cyclegan.io.uri import hide_secrets
 
 
@@ -83,15 +84,15 @@ class PreprocessConfig:
     files; 0 takes the largest value that the file's own type has."""
     percentile: float = 0.0
     """Above 0: scale each image of more than 8 bits from this percentile of its values to 100 less it."""
-    max_bad_share: float = 0.1
+    max_bad_share: float = indifferent(0.1)
     """Fail when more than this share of the images, in [0, 1], is refused."""
     drop_test_duplicates: bool = False
     """Drop from the train sets what is, exactly or nearly, in the test set of the same domain as well."""
     pairs: Literal["auto", "no"] = "auto"
     """Whether test images of one name in A and B show the same; 'no' if names only happen to agree."""
-    workers: int = 0
+    workers: int = indifferent(0)
     """Processes; 0 takes every core that the machine or the container grants."""
-    version: str = ""
+    version: str = indifferent("")
     """Data version to record instead of the one computed from the files."""
 
     def __post_init__(self) -> None:

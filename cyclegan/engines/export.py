@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ def metadata(generator: nn.Module, direction: Direction, config: dict[str, Any])
     return facts | {"config": json.dumps(config), "parity": pack(drawn)}
 
 
-def write_onnx(generator: nn.Module, direction: Direction, config: dict[str, Any], path: Path) -> None:
+def write_onnx(generator: nn.Module, direction: Direction, config: Mapping[str, Any], path: Path) -> None:
     """Write `images` float32 N×3×H×W in [-1, 1] → `translated`, opset 20, for a float32 generator on the CPU.
 
     Raises CycleGANError where ONNX Runtime computes something else from the file.
@@ -60,7 +60,7 @@ def write_onnx(generator: nn.Module, direction: Direction, config: dict[str, Any
     check_export(run, generator)
 
 
-def write_pt2(generator: nn.Module, direction: Direction, config: dict[str, Any], path: Path) -> None:
+def write_pt2(generator: nn.Module, direction: Direction, config: Mapping[str, Any], path: Path) -> None:
     """Write a torch.export program for a float32 generator on the CPU.
 
     Raises CycleGANError where the program computes something else when it is read back.

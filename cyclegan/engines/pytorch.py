@@ -9,8 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from cyclegan.errors import UsageError
-from cyclegan.model import Direction
+from cyclegan.model import Direction, load_generator
 
 
 class TorchEngine:
@@ -43,19 +42,5 @@ def read_generator(folder: Path, direction: Direction, where: str) -> tuple[nn.M
 
     `where` names the folder in messages. Raises UsageError where there is no model or it is damaged.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    from cyclegan.io.files import read_json
-    from cyclegan.networks import build_generator
-
-    if not (folder / "config.json").is_file():
-        raise UsageError(f"There is no model in {where}: it has no config.json.")
-    try:
-        config = read_json(folder / "config.json")
-        options = dict(config["generator"])
-        generator = build_generator(options.pop("name"), **options)
-        generator.load_state_dict(load_file(folder / f"{direction}.safetensors"))
-    except (KeyError, ValueError, OSError, RuntimeError, SafetensorError) as error:
-        raise UsageError(f"The model in {where} is damaged: {str(error).splitlines()[0]}.") from None
-    return generator.eval().requires_grad_(False), config
+    generator, config = load_generator(folder, direction, where=where)
+    return generator, {**config}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
+
+from cyclegan.errors import UsageError
 
 Norm = Literal["instance", "layer"]
 
@@ -27,6 +29,8 @@ def norm_layer(kind: Norm, channels: int, *, affine: bool) -> nn.Module:
 
     `affine` gives `instance` a learned scale and shift for each channel; `layer` always has its two scalars.
     """
+    if kind not in get_args(Norm):
+        raise UsageError(f"There is no norm '{kind}'; choose one of {', '.join(get_args(Norm))}.")
     if kind == "layer":
         return LayerNorm()
     return nn.InstanceNorm2d(channels, affine=affine)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 from torch import Tensor, nn
 
+from cyclegan.errors import UsageError
 from cyclegan.networks.bias_free import before_norm
 from cyclegan.networks.checkpointing import Recomputable
 from cyclegan.networks.init import normal_
@@ -50,6 +51,9 @@ class ResnetGenerator(Recomputable):
         self, blocks: int = 9, width: int = 64, norm: Norm = "instance", upsample: Upsample = "transposed"
     ) -> None:
         super().__init__()
+        if upsample not in get_args(Upsample):
+            choices = ", ".join(get_args(Upsample))
+            raise UsageError(f"There is no upsample '{upsample}'; choose one of {choices}.")
         conv, transposed = before_norm(norm)
 
         def normed(layer: nn.Module, channels: int) -> list[nn.Module]:

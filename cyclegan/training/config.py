@@ -1,4 +1,7 @@
-"""What training can be told, as one flat dataclass; it goes no further than `loop.py`."""
+"""Training parameters, as one flat dataclass.
+
+A field decides the weights unless its default stands in `indifferent` or `schedule`.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from cyclegan.errors import UsageError
+from cyclegan.fields import indifferent, schedule
 from cyclegan.io.uri import hide_secrets
 
 
@@ -54,7 +58,7 @@ class TrainConfig:
     # --- data
     crop_size: int = 256
     """Side of random square crops; 0 takes whole images."""
-    image_size: int = 0
+    image_size: int = indifferent(0)
     """Shorter side of the whole test images that samples and scores are made of; 0: as prepared, which is the
     scale that crops are taken at. For protocols that differ, such as load 286, crop 256, test at 256."""
     flip: bool = True
@@ -67,11 +71,11 @@ class TrainConfig:
     """Images of each domain in an update, over all processes together."""
     accumulation_steps: int = 1
     """Compute an update's batch in this many parts, to save memory."""
-    epochs: int = 100
+    epochs: int = schedule(100)
     """Epochs at the full learning rate."""
-    decay_epochs: int = 100
+    decay_epochs: int = schedule(100)
     """Epochs after them, over which the learning rate falls to 0."""
-    decay: Literal["linear", "cosine"] = "linear"
+    decay: Literal["linear", "cosine"] = schedule("linear")
     """How the learning rate falls."""
     lr: float = 2e-4
     """Learning rate of Adam."""
@@ -85,33 +89,33 @@ class TrainConfig:
     """Decides initial weights, order of images, augmentation and buffer."""
 
     # --- machine
-    device: str = "auto"
+    device: str = indifferent("auto")
     """auto, cpu, cuda, cuda:1, mps."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Arithmetic of the networks; auto is bf16 on GPUs that have it and fp32 elsewhere; losses are fp32."""
-    compile: Literal["auto", "off", "on"] = "auto"
+    compile: Literal["auto", "off", "on"] = indifferent("auto")
     """Compile the networks; auto does so on CUDA where the run is long enough to pay for it."""
-    deterministic: bool = False
+    deterministic: bool = indifferent(False)
     """On GPUs, only algorithms that give the same bits again (CPU runs always do)."""
-    threads: int = 0
+    threads: int = indifferent(0)
     """CPU threads; 0 takes OMP_NUM_THREADS, or else what the container may use."""
-    gradient_checkpointing: bool = False
+    gradient_checkpointing: bool = indifferent(False)
     """Recompute the generators' activations in the backward pass: less memory, a third more time."""
 
     # --- watching
-    log_every: int = 50
+    log_every: int = indifferent(50)
     """Updates between two log lines."""
-    sample_every: int = 1
+    sample_every: int = indifferent(1)
     """Epochs between two grids of sample translations; 0 logs the last one only."""
-    samples: int = 4
+    samples: int = indifferent(4)
     """Test images of each domain in a grid."""
-    checkpoint_minutes: float = 10.0
+    checkpoint_minutes: float = indifferent(10.0)
     """Minutes between two checkpoints within an epoch."""
-    checkpoint_every: int = 1
+    checkpoint_every: int = indifferent(1)
     """Epochs between two checkpoints; the last epoch always ends with one."""
-    evaluate_every: int = 0
+    evaluate_every: int = indifferent(0)
     """Epochs between two evaluations of the kernel distance on the test images; 0 is off."""
-    patience: int = 0
+    patience: int = indifferent(0)
     """Stop after this many evaluations without a better score; 0 never stops early."""
 
     def __post_init__(self) -> None:

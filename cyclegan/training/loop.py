@@ -59,7 +59,7 @@ class Trainer:
             self.saved = time.monotonic()
             self.report.pace.start()
             for epoch in range(state.step // setup.steps, setup.schedule.epochs):
-                if state.facts.get("stopped"):
+                if state.progress.stopped:
                     break
                 self.train_epoch(epoch)
                 self.finish_epoch(epoch + 1)
@@ -99,9 +99,10 @@ class Trainer:
         """Report the losses of the updates since the last time, averaged over all processes."""
         state, report = self.state, self.report
         rows, state.pending = averaged(torch.stack(state.pending)), []
-        state.facts["losses"] = means = report.losses(rows, state.step, lr)
-        state.facts.setdefault("curves", []).append([state.step, *means.values(), lr])
-        state.facts["images_per_second"] = report.images_per_second()
+        progress = state.progress
+        progress.losses = report.losses(rows, state.step, lr)
+        progress.curves.append([state.step, *progress.losses.values(), lr])
+        progress.images_per_second = report.images_per_second()
 
     def save_or_stop(self) -> None:
         """Write a checkpoint when the last one is old or somebody asks to stop, then raising Interrupted."""
@@ -121,7 +122,7 @@ class Trainer:
         with self.report.pace.pause("checkpoint"):
             tensors = state.tensors()
             if self.setup.processes.is_main:
-                self.kept.save(state.step, tensors, {**state.facts, "step": state.step})
+                self.kept.save(tensors, state.progress)
         self.saved = time.monotonic()
 
     def finish_epoch(self, done: int) -> None:
@@ -150,10 +151,9 @@ class Trainer:
                 scores = self.monitor.score({"AtoB": AtoB, "BtoA": BtoA})
             self.tracker.metrics(scores, state.step)
             state.note_score(scores[self.monitor.headline], done, config.patience)
-        stopped = any_process(bool(state.facts.get("stopped")), self.setup.device)
-        if stopped:  # the first process alone has scored
-            state.facts["stopped"] = True
-        return stopped
+        # The first process alone has scored.
+        state.progress.stopped = any_process(state.progress.stopped, self.setup.device)
+        return state.progress.stopped
 
     def export(self, *, finished: bool = False) -> None:
         """Write the model folder: the best-scored generators, or the newest where none were scored."""
@@ -169,15 +169,15 @@ class Trainer:
                 git_commit=self.git_commit,
                 run_id=self.tracker.run_id,
             )
-            curves = losses_csv(state.facts.get("curves", []))
+            curves = losses_csv(state.progress.curves)
             save_model(self.model, {"AtoB": AtoB, "BtoA": BtoA}, config, texts={"losses.csv": curves})
 
     def results(self) -> dict[str, float]:
         """What `train` returns."""
         state = self.state
         return {
-            **state.facts.get("losses", {}),
-            "images_per_second": state.facts.get("images_per_second", 0.0),
+            **state.progress.losses,
+            "images_per_second": state.progress.images_per_second,
             "epochs": float(state.step // self.setup.steps),
             "steps": float(state.step),
         }

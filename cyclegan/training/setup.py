@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import torch
 
@@ -13,7 +13,7 @@ from cyclegan.data.packed import Sampling
 from cyclegan.data.prepared import Prepared
 from cyclegan.errors import UsageError
 from cyclegan.io.uri import redact
-from cyclegan.model import library_versions
+from cyclegan.model import ModelConfig, library_versions
 from cyclegan.networks import build_generator
 from cyclegan.runtime.device import memory_format
 from cyclegan.runtime.distributed import Processes
@@ -129,7 +129,7 @@ def sampling_of(config: TrainConfig, data: Prepared, processes: Processes) -> Sa
 
 def describe(
     setup: Setup, *, epochs: int, finished: bool, git_commit: str | None, run_id: str | None
-) -> dict[str, Any]:
+) -> ModelConfig:
     """The config.json of a model that was trained for so many epochs, by a run that has `finished` or not."""
     config, data = setup.config, setup.data
     return {

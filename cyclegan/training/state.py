@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from cyclegan.runtime.distributed import Processes, gathered
+from cyclegan.training.checkpoints.record import Best, Progress
 from cyclegan.training.ema import EMA
 from cyclegan.training.image_pool import ImagePool
 from cyclegan.training.update import Networks
@@ -28,13 +28,16 @@ class State:
     pool_a: ImagePool
     pool_b: ImagePool
     ema: EMA | None
-    step: int = 0
+    progress: Progress = field(default_factory=Progress)
     pending: list[Tensor] = field(default_factory=list)
     """Losses of the updates since the last log line."""
     best: dict[str, Tensor] = field(default_factory=dict)
     """Weights of both generators when they scored best; empty without evaluations during training."""
-    facts: dict[str, Any] = field(default_factory=dict)
-    """Small things to remember that fit JSON, such as the MLflow run."""
+
+    @property
+    def step(self) -> int:
+        """Updates done."""
+        return self.progress.step
 
     def tensors(self) -> dict[str, Tensor]:
         """All tensors by name, the image pools of all processes joined; every process must call it."""
@@ -51,8 +54,18 @@ class State:
             found["losses"] = torch.stack(self.pending)
         return found
 
-    def load(self, tensors: dict[str, Tensor], facts: dict[str, Any], processes: Processes) -> None:
-        """Take over the content of a checkpoint."""
+    def load(self, tensors: dict[str, Tensor], progress: Progress, processes: Processes) -> None:
+        """Take over the content of a checkpoint.
+
+        Raises ValueError where that is of other networks or another kind of run; this state is spoilt then.
+        """
+        try:
+            self._load(tensors, processes)
+        except (KeyError, IndexError, RuntimeError, TypeError) as error:
+            raise ValueError(f"{type(error).__name__}: {' '.join(str(error).split())[:200]}") from None
+        self.progress = progress
+
+    def _load(self, tensors: dict[str, Tensor], processes: Processes) -> None:
         self.networks.load_state_dict(_below(tensors, "networks"))
         if self.ema:
             self.ema.load_state_dict(_below(tensors, "ema"))
@@ -68,7 +81,6 @@ class State:
         self.best = _below(tensors, "best")
         pending = tensors.get("losses")
         self.pending = [] if pending is None else list(pending.to(self.pool_a.images.device))
-        self.step, self.facts = facts["step"], facts
 
     def _optimisers(self) -> dict[str, torch.optim.Optimizer]:
         return {"opt_G": self.opt_G, "opt_D": self.opt_D}
@@ -88,23 +100,24 @@ class State:
 
     def note_score(self, score: float, epoch: int, patience: int) -> None:
         """Keep the weights of the best score (lowest) so far; after `patience` worse ones in a row, stop."""
-        best = self.facts.get("best")
-        if best is None or score < best["score"]:
-            self.facts["best"] = {"score": score, "epoch": epoch}
+        progress = self.progress
+        if progress.best is None or score < progress.best.score:
+            progress.best = Best(score, epoch)
             pair = torch.nn.ModuleList(self.exported())
             self.best = {name: tensor.detach().cpu().clone() for name, tensor in pair.state_dict().items()}
-            self.facts["worse"] = 0
+            progress.worse = 0
         else:
-            self.facts["worse"] += 1
-        self.facts["stopped"] = 0 < patience <= self.facts["worse"]
+            progress.worse += 1
+        progress.stopped = 0 < patience <= progress.worse
 
     def epoch_exported(self, steps_per_epoch: int) -> int:
         """How many epochs the exported generators were trained."""
-        return self.facts["best"]["epoch"] if self.best else self.step // steps_per_epoch
+        best = self.progress.best
+        return best.epoch if best else self.step // steps_per_epoch
 
     def advance(self) -> None:
         """Note that an update was done."""
-        self.step += 1
+        self.progress.step += 1
         if self.ema:
             self.ema.update(self.networks, self.step)
 

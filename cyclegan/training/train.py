@@ -85,21 +85,31 @@ def train(
 def resume_or_begin(setup: Setup, kept: Checkpoints, checkpoints: str) -> State:
     """The state in the newest checkpoint that fits, else as the seed and pretrained weights make it."""
     state = initial_state(setup)
-    found = next(kept.load(setup.schedule, setup.steps), None)
-    if found:
-        tensors, facts = found
-        state.load(tensors, facts, setup.processes)
+    for tensors, progress in kept.load(setup.schedule, setup.steps):
+        try:
+            state.load(tensors, progress, setup.processes)
+        except ValueError as error:
+            what = "Skipping the checkpoint of update %d, which does not fit: %s"
+            logger.warning(what, progress.step, error)
+            state = initial_state(setup)
+            continue
         logger.info("Going on after update %d of %d.", state.step, setup.total)
+        break
     else:
         if kept.others():
             logger.info(
                 "The checkpoints in %s are of other parameters or data; starting anew.", kept.store.uri
             )
         load_encoders(state.networks, setup.config)
-    for fact, now in {"CPU threads": setup.threads, "compiled networks": setup.compiled}.items():
-        if now != (before := state.facts.setdefault(fact, now)):
+    for what, before, now in (
+        ("CPU threads", state.progress.threads, setup.threads),
+        ("compiled networks", state.progress.compiled, setup.compiled),
+    ):
+        if before not in (None, now):
             message = "The checkpoint was made with %s: %s, and now it is %s: rounding will differ."
-            logger.warning(message, fact, before, now)
+            logger.warning(message, what, before, now)
+    state.progress.threads = state.progress.threads or setup.threads
+    state.progress.compiled = setup.compiled if state.progress.compiled is None else state.progress.compiled
     return state
 
 
@@ -109,9 +119,9 @@ def run(setup: Setup, state: State, kept: Checkpoints, model: Path) -> dict[str,
     images_a, images_b = (training_images(setup, domain) for domain in "AB")
     samples = [samples_of(setup, domain) for domain in "AB"]
     monitor = monitor_of(setup)
-    opened = open_run("train", run_id=state.facts.get("mlflow_run_id"), name=setup.name)
+    opened = open_run("train", run_id=state.progress.mlflow_run_id, name=setup.name)
     with opened if setup.processes.is_main else nullcontext(Tracker()) as tracker:
-        state.facts["mlflow_run_id"] = tracker.run_id
+        state.progress.mlflow_run_id = tracker.run_id
         tracker.params("train", setup.config)
         tracker.dataset(setup.data)
         report = Reporter(

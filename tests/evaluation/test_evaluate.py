@@ -235,7 +235,7 @@ def test_a_diverged_model_is_one_sentence_and_leaves_former_scores(
     before = (tmp_path / "scores" / "scores.json").read_bytes()
     state = {name: torch.full_like(t, math.nan) for name, t in load_file(model / "BtoA.safetensors").items()}
     save_file(state, model / "BtoA.safetensors")
-    with pytest.raises(CycleGANError, match="BtoA gives values that are not finite"):
+    with pytest.raises(CycleGANError, match=r"not finite \(BtoA, "):
         evaluate(prepared, model, tmp_path / "scores", fast())
     assert (tmp_path / "scores" / "scores.json").read_bytes() == before
 

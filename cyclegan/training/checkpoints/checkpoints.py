@@ -15,13 +15,14 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from cyclegan.errors import CycleGANError
 from cyclegan.io.storage import NotFound
 from cyclegan.training.checkpoints.fingerprint import parse
+from cyclegan.training.checkpoints.record import Progress
 from cyclegan.training.schedule import Schedule
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+FORMAT = 1
+"""Of a checkpoint's content. Raise it when older code could no longer resume from what is written."""
 KEEP = 2
 _NAME = re.compile(r"(?P<folder>[^/]+)/(?P<step>\d{10})-(?P<digest>[0-9a-f]{16})\.safetensors")
 
@@ -64,8 +67,8 @@ class Checkpoints:
         if kind is None:
             self.finish()
 
-    def save(self, step: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-        """Begin to write a checkpoint, after which all but the last two are removed. `facts` must fit JSON.
+    def save(self, tensors: Mapping[str, Tensor], progress: Progress) -> None:
+        """Begin to write a checkpoint, after which all but the last two are removed.
 
         The tensors may change as soon as this returns. Waits for the checkpoint before this one.
         Raises CycleGANError where that could not be written or, keeping it, where a tensor is not finite.
@@ -74,14 +77,15 @@ class Checkpoints:
         for name, tensor in tensors.items():
             if not tensor.isfinite().all():
                 raise CycleGANError(
-                    f"After update {step} {name} is not finite; the checkpoint before it is good. Start "
-                    "again with another seed, a smaller lr, or precision fp32."
+                    f"After update {progress.step} {name} is not finite; the checkpoint before it is good. "
+                    "Start again with another seed, a smaller lr, or precision fp32."
                 )
         from safetensors.torch import save
 
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        data = save(tensors, metadata={"facts": json.dumps(facts)})
-        self._writing = self._writer.submit(self._write, step, data)
+        metadata = {"format": str(FORMAT), "progress": json.dumps(progress.to_json())}
+        data = save(tensors, metadata=metadata)
+        self._writing = self._writer.submit(self._write, progress.step, data)
 
     def finish(self) -> None:
         """Wait for the checkpoint that is being written; raises CycleGANError if that fails."""
@@ -107,14 +111,13 @@ class Checkpoints:
         """Whether the store holds checkpoints of any other run."""
         return any(found.folder != self.folder for found in _newest_first(self.store, ""))
 
-    def load(
-        self, wanted: Schedule, steps_per_epoch: int
-    ) -> Iterator[tuple[dict[str, Tensor], dict[str, Any]]]:
-        """What the run can go on from, best first: tensors and facts of undamaged checkpoints.
+    def load(self, wanted: Schedule, steps_per_epoch: int) -> Iterator[tuple[dict[str, Tensor], Progress]]:
+        """What the run can go on from, best first: the content of undamaged checkpoints.
 
         These are its own, then those of runs that differ in their schedule only, as far as both schedules
         agree. Damaged ones are passed over with a warning; a store that can't be read is an error, since
-        starting anew for want of a network would throw work away.
+        starting anew for want of a network would throw work away. Raises CycleGANError for a checkpoint of a
+        newer format as well.
         """
         own, decisive = self.all(), self.folder.partition("-")[0]
         others = []
@@ -126,7 +129,9 @@ class Checkpoints:
                 others.append(found)
         for found in [*own, *others]:
             try:
-                content = _read(self.store.read(found.key), found.digest)
+                tensors, progress = _read(self.store.read(found.key), found)
+                if progress.step > wanted.epochs * steps_per_epoch:
+                    raise ValueError("it is further than this run will go.")
             except NotFound:  # another process has removed it in the meantime
                 continue
             except ValueError as error:
@@ -134,7 +139,7 @@ class Checkpoints:
                 continue
             if found.folder != self.folder:
                 logger.info("Going on from %s, whose schedule was the same so far.", found.key)
-            yield content
+            yield tensors, progress
 
 
 def _newest_first(store: Store, prefix: str) -> list[Checkpoint]:
@@ -149,10 +154,29 @@ def _digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()[:16]
 
 
-def _read(data: bytes, digest: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def _read(data: bytes, found: Checkpoint) -> tuple[dict[str, Tensor], Progress]:
+    """The content of a checkpoint; raises ValueError where it is none or of another step."""
+    from safetensors import SafetensorError
     from safetensors.torch import load
 
-    if _digest(data) != digest:
+    if _digest(data) != found.digest:
         raise ValueError("its content does not have the checksum in its name.")
-    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-    return load(data), json.loads(header["__metadata__"]["facts"])
+    try:
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        metadata = header["__metadata__"]
+        format = int(metadata["format"])
+    except (KeyError, TypeError, ValueError):
+        raise ValueError("it says neither its format nor how far it is.") from None
+    if format > FORMAT:
+        raise CycleGANError(
+            f"Checkpoint {found.key} has format {format} and this version reads up to {FORMAT}: update "
+            "cyclegan-pipeline, or train with other --checkpoints."
+        )
+    try:
+        tensors = load(data)
+    except SafetensorError as error:
+        raise ValueError(str(error)) from None
+    progress = Progress.from_json(json.loads(metadata["progress"]))
+    if progress.step != found.step:
+        raise ValueError(f"its name says update {found.step}, its content {progress.step}.")
+    return tensors, progress

@@ -7,32 +7,33 @@ import json
 from collections.abc import Mapping
 from typing import Any, cast, get_args
 
+from cyclegan.data.config import PreprocessConfig
+from cyclegan.fields import deciding
+from cyclegan.training.config import TrainConfig
 from cyclegan.training.schedule import Decay, Schedule
 
-# Fields of a training configuration that leave the weights after an update as they are (up to rounding).
-INDIFFERENT = frozenset(
-    {
-        *("device", "compile", "deterministic", "threads", "gradient_checkpointing"),
-        *("log_every", "sample_every", "samples", "checkpoint_minutes", "checkpoint_every", "image_size"),
-        *("evaluate_every", "patience"),
-        *("workers", "max_bad_share"),  # of preprocess
-    }
-)
-SCHEDULE = frozenset({"epochs", "decay_epochs", "decay"})
+# Raise it when a default that decides the weights changes, or when the same parameters come to give other
+# weights: then old checkpoints are those of another run.
+KEY_FORMAT = 1
 
 
 def decisive(config: Mapping[str, Any], manifest: Mapping[str, Any], precision: str) -> str:
     """12 hexadecimal digits of all that decides a run but its schedule.
 
     `config` holds the fields of TrainConfig, `manifest` those of the prepared folder's; `precision` replaces
-    the configuration's `auto`.
+    the configuration's `auto`. Only what differs from the defaults is hashed, and the data.
     """
-    kept = {name: value for name, value in config.items() if name not in INDIFFERENT | SCHEDULE}
-    counts = {name: domain["count"] for name, domain in manifest["domains"].items()}
-    preparation = {name: value for name, value in manifest["config"].items() if name not in INDIFFERENT}
-    data = {"version": manifest["version"], "counts": counts, "preparation": preparation}
-    kept |= {"precision": precision, "data": data}
-    text = json.dumps(kept, sort_keys=True)
+    text = json.dumps(
+        {
+            "format": KEY_FORMAT,
+            "train": {**deciding(TrainConfig, config), "precision": precision},
+            "preprocess": deciding(PreprocessConfig, manifest["config"]),
+            "version": manifest["version"],
+            "size": [manifest["height"], manifest["width"]],
+            "counts": {name: domain["count"] for name, domain in manifest["domains"].items()},
+        },
+        sort_keys=True,
+    )
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

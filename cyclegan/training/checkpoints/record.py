@@ -1,0 +1,49 @@
+"""How far a run is and what it remembers of its way: the part of a checkpoint that is no tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+
+@dataclass
+class Best:
+    """The best evaluation during training: lowest score, after so many epochs."""
+
+    score: float
+    epoch: int
+
+
+@dataclass
+class Progress:
+    """What a run knows at the end of update number `step`; all of it fits JSON."""
+
+    step: int = 0
+    losses: dict[str, float] = field(default_factory=dict)
+    """Means of the updates before the last log line, by the names of `update.TERMS`."""
+    curves: list[list[float]] = field(default_factory=list)
+    """A row a log line: update, mean of each loss, learning rate."""
+    images_per_second: float = 0.0
+    best: Best | None = None
+    """None without evaluations during training."""
+    worse: int = 0
+    """Evaluations since the best one."""
+    stopped: bool = False
+    """Whether patience has ended the run."""
+    mlflow_run_id: str | None = None
+    threads: int | None = None
+    """CPU threads and, below, whether networks were compiled: with others results differ by rounding."""
+    compiled: bool | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values by name."""
+        return asdict(self)
+
+    @staticmethod
+    def from_json(values: Mapping[str, Any]) -> Progress:
+        """The record with these values; raises ValueError where they are of another kind."""
+        from pydantic import TypeAdapter
+
+        known = {one.name for one in fields(Progress)}
+        return TypeAdapter(Progress).validate_python({k: v for k, v in values.items() if k in known})
