@@ -1,8 +1,8 @@
 """Kubeflow Pipelines components: each calls a tested function of `cyclegan` and adds nothing.
 
 KFP ships only the source of the decorated function, so everything it needs is imported in its body, from the
-package in the image, and its arguments have to stand in its own signature. What a field of a step's config
-means stands at that field; `documented` copies it into the component's description.
+package in the image, and its own signature must name its arguments. What a field of a step's config means is
+said at that field; `documented` copies it into the component's description.
 """
 
 import os

@@ -17,9 +17,9 @@ def _parser() -> argparse.ArgumentParser:
     from pipeline.backends import VERSIONS
 
     parser = argparse.ArgumentParser(prog="python -m pipeline", description="The Kubeflow pipelines.")
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="compile | run | upload | submit")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="compile | run | upload | submit")
 
-    compiling = verbs.add_parser("compile", help="write the YAML files of the pipelines")
+    compiling = commands.add_parser("compile", help="write the YAML files of the pipelines")
     compiling.add_argument("--check", action="store_true", help="fail if a committed file is stale")
     compiling.add_argument(
         "--backend",
@@ -28,26 +28,28 @@ def _parser() -> argparse.ArgumentParser:
     )
     compiling.add_argument("--out", type=Path, help="another folder to write to")
 
-    running = verbs.add_parser("run", help="run the compiled pipeline on this machine")
-    uploading = verbs.add_parser(
+    running = commands.add_parser("run", help="run the compiled pipeline on this machine")
+    uploading = commands.add_parser(
         "upload", help="make the compiled pipeline known to a cluster (KFP_ENDPOINT)"
     )
-    submitting = verbs.add_parser("submit", help="run the compiled pipeline on a cluster (KFP_ENDPOINT)")
-    for verb in (running, uploading, submitting):
-        verb.add_argument("--pipeline", choices=NAMES, default="cyclegan", help="default: cyclegan")
-        verb.add_argument("--file", type=Path, help="another compiled file")
-    for verb in (running, submitting):
-        verb.add_argument("words", nargs="*", metavar="name=value", help="parameters, such as train_epochs=1")
-        verb.add_argument("--params", type=Path, help="take values from a file such as params.yaml")
-        verb.add_argument("--list", action="store_true", help="list the parameters and their defaults")
+    submitting = commands.add_parser("submit", help="run the compiled pipeline on a cluster (KFP_ENDPOINT)")
+    for command in (running, uploading, submitting):
+        command.add_argument("--pipeline", choices=NAMES, default="cyclegan", help="default: cyclegan")
+        command.add_argument("--file", type=Path, help="another compiled file")
+    for command in (running, submitting):
+        command.add_argument(
+            "words", nargs="*", metavar="name=value", help="parameters, such as train_epochs=1"
+        )
+        command.add_argument("--params", type=Path, help="take values from a file such as params.yaml")
+        command.add_argument("--list", action="store_true", help="list the parameters and their defaults")
     running.add_argument("--image", default="", help="run each task in a container of this image")
-    for verb in (uploading, submitting):
-        verb.add_argument("--image", default="", help="image for every task instead of the compiled one")
-        verb.add_argument("--namespace", default="", help="of the runs, where several users share KFP")
-        verb.add_argument(
+    for command in (uploading, submitting):
+        command.add_argument("--image", default="", help="image for every task instead of the compiled one")
+        command.add_argument("--namespace", default="", help="of the runs, where several users share KFP")
+        command.add_argument(
             "--token", default="", help="bearer token (KFP_EXISTING_TOKEN keeps it off the screen)"
         )
-        verb.add_argument("--backend", default="", help="version of the server, where it does not tell")
+        command.add_argument("--backend", default="", help="version of the server, where it does not tell")
     submitting.add_argument("--experiment", default="cyclegan", help="KFP experiment (default: cyclegan)")
     submitting.add_argument(
         "--name", default="", help="name of the run (default: generator dataset size seed)"
@@ -162,7 +164,7 @@ def _submit(options: argparse.Namespace) -> None:
     if options.list:
         return _list(spec)
     if options.schedule and options.wait:
-        raise UsageError("--wait follows one run, and --schedule makes many: give one of them.")
+        raise UsageError("--wait follows one run, and --schedule makes many: choose one of them.")
     if options.schedule:
         with_seconds(options.schedule)
     given = {name: value for name, value in from_storage().items() if name in inputs_of(spec)}
@@ -202,19 +204,19 @@ def _submit(options: argparse.Namespace) -> None:
     return None
 
 
-VERBS = {"compile": _compile, "run": _run, "upload": _upload, "submit": _submit}
+COMMANDS = {"compile": _compile, "run": _run, "upload": _upload, "submit": _submit}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one verb; returns the exit code."""
+    """Run one command; returns the exit code."""
     options = _parser().parse_args(argv)
     try:
-        VERBS[options.verb](options)
+        COMMANDS[options.command](options)
     except CycleGANError as error:
-        print(f"pipeline {options.verb}: {error}", file=sys.stderr)
+        print(f"pipeline {options.command}: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print(f"pipeline {options.verb}: interrupted; what was submitted continues.", file=sys.stderr)
+        print(f"pipeline {options.command}: interrupted; what was submitted continues.", file=sys.stderr)
         return 130
     return 0
 

@@ -34,7 +34,7 @@ QUANTITIES = {
 def load_spec(file: Path) -> dict[str, Any]:
     """The specification in a compiled file, whose second document is for Kubernetes alone."""
     if not file.is_file():
-        raise UsageError(f"There is no compiled pipeline {file}: run `make compile`.")
+        raise UsageError(f"The compiled pipeline {file} was not found: run `make compile`.")
     return read_documents(file)[0]
 
 
@@ -116,7 +116,7 @@ def _check_options(name: str, values: dict[str, Any]) -> None:
     for field in values:
         if field in own_fields(step):
             parameter = next(p.name for p in STEPS if p.step == step and p.field == field)
-            raise UsageError(f"{name} holds '{field}', which has its own parameter: give {parameter}=…")
+            raise UsageError(f"{name} holds '{field}', which has its own parameter: use {parameter}=…")
         if field not in known:
             raise UsageError(f"{name} has no field '{field}'; there are {', '.join(sorted(known))}.")
     config_from(CONFIGS[step], values, name)

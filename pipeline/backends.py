@@ -15,7 +15,7 @@ from cyclegan.errors import UsageError
 from pipeline.documents import Documents
 
 VERSIONS = ("2.15", "2.16", "2.17")
-"""Minor versions that files are compiled for; the last one's is what lies in pipeline/."""
+"""Minor versions that files are compiled for; the files in pipeline/ are for the last one."""
 
 
 @dataclass(frozen=True)

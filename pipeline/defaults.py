@@ -29,7 +29,7 @@ CONFIGS: dict[str, type] = {
 
 @dataclass(frozen=True)
 class Defaults:
-    """The values of a parameter file: `defaults.train.epochs`, and the sections as they stand in it."""
+    """The values of a parameter file: `defaults.train.epochs`, and the sections as they were read."""
 
     fetch: FetchConfig
     preprocess: PreprocessConfig
@@ -41,7 +41,7 @@ class Defaults:
     """Data version that the project tracks where `fetch.source` is the sample, else what the file says."""
 
     def options(self, step: str, parameters: Collection[str]) -> dict[str, Any]:
-        """What section `step` says about fields that are no parameters of the pipeline."""
+        """What section `step` says about fields that are not parameters of the pipeline."""
         rest = self.sections[step].items()
         return {name: value for name, value in sorted(rest) if name not in parameters}
 
@@ -50,7 +50,7 @@ def read_defaults(params: Path = ROOT / "params.yaml", root: Path = ROOT) -> Def
     """Read a parameter file; raises UsageError where it is wrong.
 
     Where the file says no more than "the sample", the data are those that the project in `root` tracks: with
-    a DVC remote `storage` on S3 they come from there, and without one they are the sample, drawn anew.
+    a DVC remote `storage` on S3 they come from there, and without one they are the sample, drawn again.
     """
     sections = read_params(params)
     if unknown := sorted(set(sections) - set(CONFIGS)):

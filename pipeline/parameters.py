@@ -32,9 +32,9 @@ class Parameter:
     formerly: str = ""
     """Name before the groups; refused with a hint."""
     plain: type = str
-    """Of a parameter that is no field."""
+    """Of a parameter that is not a field."""
     value: Any = inspect.Parameter.empty
-    """Default of a parameter that is no field; empty: it must be given."""
+    """Default of a parameter that is not a field; empty: it must be given."""
     text: str = ""
     """Description, where the field's own is not enough."""
 

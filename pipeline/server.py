@@ -125,7 +125,7 @@ class Server:
             return str(made.recurring_run_id)
 
     def log(self, run_id: str, pod: str) -> str:
-        """What a pod of a run printed; empty where the server does not have it any more."""
+        """What a pod of a run printed; empty where the server no longer has it."""
         import requests
 
         address = f"{self._url()}/apis/v1alpha1/runs/{run_id}/nodes/{pod}/log"
@@ -169,7 +169,7 @@ class Server:
             ) from None
         if answer.is_redirect or answer.status_code in {401, 403}:
             raise CycleGANError(
-                f"{self.login.where} wants you to sign in ({answer.status_code}): give --token, or set "
+                f"{self.login.where} wants you to sign in ({answer.status_code}): use --token, or set "
                 "KFP_COOKIES to the cookies of a browser that is signed in; see docs/cluster.md."
             )
         try:

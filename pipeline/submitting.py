@@ -123,7 +123,7 @@ def warnings_about(arguments: dict[str, Any]) -> list[str]:
     if checkpoints.startswith(("s3://", "/")):
         return []
     return [
-        f"Checkpoints in {checkpoints} are lost with their pod, so a retry starts again: give "
+        f"Checkpoints in {checkpoints} are lost with their pod, so a retry starts again: use "
         "train_checkpoints=s3://bucket/checkpoints."
     ]
 

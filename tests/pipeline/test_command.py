@@ -41,8 +41,8 @@ def _arguments(run: dict[str, Any]) -> dict[str, Any]:
         (["train_options=[]"], "must be a JSON object"),
         (['train_options={"bufer_size": 1}'], "no field 'bufer_size'"),
         (['train_options={"pool_size": -1}'], "pool_size"),
-        (['train_options={"batch_size": 2}'], "give train_batch_size="),
-        (['data_options={"version": ""}'], "give data_version="),
+        (['train_options={"batch_size": 2}'], "use train_batch_size="),
+        (['data_options={"version": ""}'], "use data_version="),
         (["--file", "nowhere.yaml"], "make compile"),
         (["--params", "nowhere.yaml"], "nowhere.yaml"),
         (["--pipeline", "translate", "translate_out=maps"], "translate_images is missing: s3:// prefix"),
@@ -182,7 +182,7 @@ def test_compiling_for_another_backend_needs_a_folder(
 def test_an_installation_for_several_users(kfp_server: Any, capsys: pytest.CaptureFixture[str]) -> None:
     kfp_server.multi_user, kfp_server.token = True, "secret-token"
     assert main(["submit"]) == 1
-    assert "sign in (401): give --token" in capsys.readouterr().err
+    assert "sign in (401): use --token" in capsys.readouterr().err
     assert main(["submit", "--token", "secret-token"]) == 2
     assert "--namespace or KFP_NAMESPACE" in capsys.readouterr().err
     assert main(["submit", "--token", "secret-token", "--namespace", "ann"]) == 0

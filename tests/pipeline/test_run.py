@@ -89,7 +89,7 @@ def test_a_bad_score_is_not_registered(executions: dict[str, Execution], mlflow_
     assert decision["passed"] is False and decision["versions"] == {}
     client = MlflowClient(mlflow_server)
     experiment = client.get_experiment_by_name("shut gate")
-    # the gate is no failure, and the pipeline run can be found from its MLflow run
+    # the gate is not a failure, and the pipeline run can be found from its MLflow run
     (run,) = client.search_runs([experiment.experiment_id], "tags.`kfp_run.execution-2` != ''")
     assert run.info.status == "FINISHED"
     assert "is above the gate" in run.data.tags["verdict"]
