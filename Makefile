@@ -20,7 +20,8 @@ BUILD_FLAGS ?=
 ENGINE ?= $(shell docker info >/dev/null 2>&1 && echo docker || echo podman)
 
 .DEFAULT_GOAL := help
-.PHONY: help run repro kfp-local ui test lint docs format lock compile clean wheel image test-lowest test-containers
+.PHONY: help run repro kfp-local ui test lint docs format lock compile clean wheel image test-lowest test-containers \
+  cluster cluster-down
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -96,6 +97,12 @@ test-lowest: $(UV)  ## the tests with the oldest dependencies that pyproject.tom
 
 test-containers: $(READY) image  ## the compiled pipeline in containers of that image
 	CYCLEGAN_TEST_IMAGE=$(IMAGE) $(BIN)/python -m pytest tests/containers
+
+cluster: $(READY) image  ## a cluster on this machine by kind with KFP, MLflow and the sample's run (needs docker)
+	IMAGE=$(IMAGE) deploy/cluster/up.sh
+
+cluster-down:  ## remove that cluster
+	deploy/cluster/down.sh
 
 clean:  ## remove what the sample's runs wrote, and caches (not your datasets/, runs/ or mlflow.db)
 	rm -rf outputs runs/city local_outputs .pytest_cache .mypy_cache .ruff_cache .hypothesis site

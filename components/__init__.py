@@ -1,12 +1,32 @@
-"""One Kubeflow component a file. Each calls the step of the same name in `cyclegan` and adds nothing.
+"""Kubeflow Pipelines components: each calls a tested function of `cyclegan` and adds nothing.
 
 KFP ships only the source of the decorated function, so everything it needs is imported in its body, from the
-package in the image.
+package in the image, and its own signature must name its arguments. What a field of a step's config means is
+said at that field; `documented` copies it into the component's description.
 """
 
 import os
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from cyclegan import __version__
+from cyclegan.cluster.arguments import describe_fields
 
 IMAGE = os.environ.get("CYCLEGAN_IMAGE", f"cyclegan-pipeline:{__version__}")
 """The image that every component runs in; CYCLEGAN_IMAGE, read when a pipeline is compiled, names another."""
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def documented(config: type) -> Callable[[Function], Function]:
+    """Describe those arguments of a component that are fields of the dataclass `config`."""
+
+    def describe(function: Function) -> Function:
+        texts = describe_fields(config)
+        lines = [f"        {name}: {texts[name]}" for name in function.__annotations__ if name in texts]
+        lines.append(f"        options: Further fields of {config.__name__}, as a JSON object.")
+        head, args, rest = (function.__doc__ or "").partition("    Args:\n")
+        function.__doc__ = head + args + "\n".join(lines) + "\n" + rest
+        return function
+
+    return describe

@@ -1,50 +1,58 @@
 """Component: a model's scores and report."""
 
+from typing import NamedTuple
+
 from kfp import dsl
 
-from components import IMAGE
+from components import IMAGE, documented
+from cyclegan.evaluation.config import EvaluateConfig
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
+@documented(EvaluateConfig)
 def evaluate(
     prepared: dsl.Input[dsl.Dataset],
     model: dsl.Input[dsl.Model],
     model_digest: str,
     features: str,
     weights: str,
-    options: str,
+    options: dict,
+    accelerators: str,
+    trial: bool,
     scores: dsl.Output[dsl.Artifact],
     report: dsl.Output[dsl.HTML],
-    metrics: dsl.Output[dsl.Metrics],
-) -> float:
+    summary: dsl.Output[dsl.Markdown],
+    quality: dsl.Output[dsl.Metrics],
+) -> NamedTuple("Scored", [("score", float)]):  # type: ignore[valid-type]
     """Score both generators on the test images and write a report.
 
     Args:
         prepared: Arrays that preprocess wrote.
         model: Generators that train wrote.
         model_digest: SHA-256 of its config.json; part of the cache key, which does not see into artifacts.
-        features: Feature extractor of the distribution distances.
-        weights: File or address of Inception weights; empty takes torch-fidelity's own.
-        options: Further fields of EvaluateConfig as a JSON object.
+        accelerators: How many the pod asked for; empty or 0: none.
+        trial: Whether it is one of a sweep's, which continues without it when it fails.
         scores: Folder of scores.json, evaluation.json and report.html.
         report: The report page by itself, for the KFP UI.
-        metrics: All scores.
+        summary: How good the model is.
+        quality: Headline score, its interval, both directions and reconstruction; all others are in `scores`.
 
     Returns:
-        The headline score, lower is better.
+        score: The headline score, lower is better; -1 for a trial that failed.
     """
-    import json
     import shutil
     from pathlib import Path
 
-    from cyclegan.cli.params import config_from
+    from cyclegan.cluster.arguments import pick
+    from cyclegan.cluster.settings import begin
+    from cyclegan.cluster.tasks import evaluate_task, show
     from cyclegan.evaluation.config import EvaluateConfig
-    from cyclegan.evaluation.evaluate import evaluate as step
 
-    fields = {"features": features, "weights": weights} | json.loads(options)
-    config = config_from(EvaluateConfig, fields, "evaluate")
-    values = step(Path(prepared.path), Path(model.path), Path(scores.path), config)
-    for name, value in values.items():
-        metrics.log_metric(name, float(value))
-    shutil.copyfile(Path(scores.path) / "report.html", report.path)
-    return float(values["score"])
+    config = pick(EvaluateConfig, locals(), "evaluate")
+    begin(accelerators=accelerators, tracked=True)
+    done = evaluate_task(Path(prepared.path), Path(model.path), Path(scores.path), config, trial=trial)
+    show(done, summary, quality)
+    scores.metadata.update(done.facts)
+    if (page := Path(scores.path) / "report.html").exists():
+        shutil.copyfile(page, report.path)
+    return (done.metrics.get("score", -1.0),)

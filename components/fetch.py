@@ -1,36 +1,45 @@
 """Component: images by URI into one artifact."""
 
+from typing import NamedTuple
+
 from kfp import dsl
 
-from components import IMAGE
+from components import IMAGE, documented
+from cyclegan.data.config import FetchConfig
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
-def fetch(source: str, version: str, options: str, raw: dsl.Output[dsl.Dataset]) -> str:
+@documented(FetchConfig)
+def fetch(
+    source: str,
+    version: str,
+    options: dict,
+    raw: dsl.Output[dsl.Dataset],
+) -> NamedTuple("Fetched", [("data_version", str)]):  # type: ignore[valid-type]
     """Fetch two domains of images by URI.
 
     Args:
-        source: Where the images are: synthetic:city, a folder, an archive, https://, s3:// or a DVC remote.
-        version: DVC directory md5 that the images must have; empty takes them as they are.
-        options: Further fields of FetchConfig as a JSON object.
         raw: One uncompressed zip of trainA trainB testA testB and source.json.
 
     Returns:
-        The data version that was found, a DVC directory md5.
+        data_version: What was found, a DVC directory md5.
     """
-    import json
     import tempfile
     from pathlib import Path
 
-    from cyclegan.cli.params import config_from
+    from cyclegan.cluster.arguments import pick
+    from cyclegan.cluster.settings import begin
     from cyclegan.data.config import FetchConfig
     from cyclegan.data.fetch.archives import pack_zip
     from cyclegan.data.fetch.fetch import fetch as step
+    from cyclegan.data.fetch.published import resolve_version
 
-    fields = {"source": source, "version": version} | json.loads(options)
-    config = config_from(FetchConfig, fields, "fetch")
+    begin(tracked=True)
+    version = resolve_version(version)
+    config = pick(FetchConfig, {"source": source, "version": version, "options": options}, "fetch")
     with tempfile.TemporaryDirectory() as folder:
         found = step(Path(folder) / "raw", config)
         pack_zip(Path(folder) / "raw", Path(raw.path))
-    raw.metadata.update(uri=found.uri, version=found.version)
-    return found.version
+    raw.metadata.update(uri=found.uri, data_version=found.version, **found.counts)
+    raw.metadata["size_bytes"] = Path(raw.path).stat().st_size
+    return (found.version,)

@@ -1,41 +1,47 @@
 """Component: a scored model into the MLflow model registry."""
 
+from typing import NamedTuple
+
 from kfp import dsl
 
-from components import IMAGE
+from components import IMAGE, documented
+from cyclegan.registry.config import RegisterConfig
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
+@documented(RegisterConfig)
 def register(
     model: dsl.Input[dsl.Model],
     scores: dsl.Input[dsl.Artifact],
     name: str,
     max_score: float,
-    options: str,
+    options: dict,
     registration: dsl.Output[dsl.Artifact],
-) -> str:
-    """Register both generators, as champion or challenger.
+    summary: dsl.Output[dsl.Markdown],
+) -> NamedTuple("Registered", [("passes", bool), ("alias", str), ("reason", str)]):  # type: ignore[valid-type]
+    """Register both generators as champion or challenger, unless their score does not pass the gate.
 
     Args:
         model: Generators that train wrote.
         scores: Folder that evaluate wrote.
-        name: Registered models are called <name>-AtoB and <name>-BtoA.
-        max_score: Nothing is registered above this headline score; 0 is no gate.
-        options: Further fields of RegisterConfig as a JSON object.
         registration: The decision as JSON.
+        summary: Whether it was registered, and why.
 
     Returns:
-        The alias that the versions got: champion or challenger.
+        passes: Whether the model was registered.
+        alias: What the versions are called: champion, challenger, or nothing.
+        reason: Why, in one sentence.
     """
-    import json
     from pathlib import Path
 
-    from cyclegan.cli.params import config_from
+    from cyclegan.cluster.arguments import pick
+    from cyclegan.cluster.settings import begin
+    from cyclegan.cluster.tasks import register_task, show
     from cyclegan.registry.config import RegisterConfig
-    from cyclegan.registry.register import register as step
 
-    fields = {"name": name, "max_score": max_score} | json.loads(options)
-    config = config_from(RegisterConfig, fields, "register")
-    decision = step(Path(model.path), Path(scores.path), Path(registration.path), config)
-    registration.metadata.update(reason=decision.reason, versions=str(decision.versions))
-    return decision.alias
+    config = pick(RegisterConfig, locals(), "register")
+    begin(tracked=True)
+    done = register_task(Path(model.path), Path(scores.path), Path(registration.path), config)
+    show(done, summary)
+    registration.metadata.update(done.facts)
+    return done.facts["alias"] != "", done.facts["alias"], done.facts["reason"]

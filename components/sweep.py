@@ -1,12 +1,14 @@
 """Components of a sweep: what to try, and which try was best."""
 
+from typing import NamedTuple
+
 from kfp import dsl
 
 from components import IMAGE
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
-def plan_trials(grid: dict, options: str) -> list:
+def plan_trials(grid: dict, options: dict) -> NamedTuple("Planned", [("trials", list[dict])]):  # type: ignore[valid-type]
     """Spell out every combination of a grid, each as the options of one training.
 
     Args:
@@ -14,54 +16,51 @@ def plan_trials(grid: dict, options: str) -> list:
         options: Fields that all trainings share, as a JSON object.
 
     Returns:
-        For every combination a JSON object of TrainConfig's fields.
+        trials: For every combination an object of TrainConfig's fields.
     """
-    import itertools
-    import json
+    from cyclegan.cluster.sweep import plan
 
-    from cyclegan.cli.params import config_from
-    from cyclegan.training.config import TrainConfig
-
-    trials = []
-    for values in itertools.product(*grid.values()):
-        trial = json.loads(options) | dict(zip(grid, values, strict=True))
-        config_from(
-            TrainConfig, trial, f"Trial {trial}"
-        )  # a wrong name or value fails here, before any training
-        trials.append(json.dumps(trial))
-    print("\n".join(trials))
-    return trials
+    trials = plan(grid, options)
+    print("\n".join(map(str, trials)))
+    return (trials,)
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def pick_best(
     models: dsl.Input[list[dsl.Model]],
     scores: dsl.Input[list[dsl.Artifact]],
+    grid: dict,
     best_model: dsl.Output[dsl.Model],
     best_scores: dsl.Output[dsl.Artifact],
-    metrics: dsl.Output[dsl.Metrics],
-) -> float:
+    summary: dsl.Output[dsl.Markdown],
+    quality: dsl.Output[dsl.Metrics],
+) -> NamedTuple("Picked", [("score", float), ("best", str)]):  # type: ignore[valid-type]
     """Pick the model with the lowest kernel distance and gather all trials under one MLflow run.
 
     Args:
         models: Generators of every trial.
         scores: Folders that evaluate wrote, in the same order.
+        grid: Fields of TrainConfig that were tried.
         best_model: Copy of the best trial's generators.
         best_scores: Copy of its scores.
-        metrics: Kernel distance of every trial.
+        summary: Table of all trials.
+        quality: Score and kernel distance of the best, and how many trials failed.
 
     Returns:
-        The best trial's headline score, lower is better.
+        score: The best trial's headline score, lower is better.
+        best: Number and parameters of the best trial.
     """
     import shutil
     from pathlib import Path
 
-    from cyclegan.registry.sweep import best_trial
+    from cyclegan.cluster.settings import begin
+    from cyclegan.cluster.tasks import pick_task, show
 
-    folders = [(Path(model.path), Path(score.path)) for model, score in zip(models, scores, strict=True)]
-    best, distances, headline = best_trial(folders)
-    for number, distance in enumerate(distances):
-        metrics.log_metric(f"trial-{number}", distance)
-    shutil.copytree(folders[best][0], best_model.path)
-    shutil.copytree(folders[best][1], best_scores.path)
-    return headline
+    begin(tracked=True)
+    folders = [Path(model.path) for model in models], [Path(score.path) for score in scores]
+    best, trials, done = pick_task(*folders, list(grid))
+    show(done, summary, quality)
+    shutil.copytree(folders[0][best], best_model.path)
+    shutil.copytree(folders[1][best], best_scores.path)
+    best_model.metadata.update(models[best].metadata | done.facts)
+    return done.metrics["score"], trials[best].name

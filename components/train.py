@@ -1,11 +1,15 @@
 """Component: packed arrays into two generators."""
 
+from typing import NamedTuple
+
 from kfp import dsl
 
-from components import IMAGE
+from components import IMAGE, documented
+from cyclegan.training.config import TrainConfig
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
+@documented(TrainConfig)
 def train(
     prepared: dsl.Input[dsl.Dataset],
     prepared_digest: str,
@@ -18,46 +22,40 @@ def train(
     lambda_cycle: float,
     lambda_identity: float,
     seed: int,
-    options: str,
+    options: dict,
     checkpoints: str,
+    accelerators: str,
+    trial: bool,
     model: dsl.Output[dsl.Model],
-    metrics: dsl.Output[dsl.Metrics],
-) -> str:
+    summary: dsl.Output[dsl.Markdown],
+    losses: dsl.Output[dsl.Metrics],
+) -> NamedTuple("Trained", [("model_digest", str), ("mlflow_run", str)]):  # type: ignore[valid-type]
     """Train both generators; a retry continues from the last checkpoint.
 
     Args:
         prepared: Arrays that preprocess wrote.
         prepared_digest: SHA-256 of their manifest; part of the cache key, which does not see into artifacts.
-        generator: Architecture of both generators: vgg_unet, resnet or unet.
-        epochs: Epochs at the full learning rate.
-        decay_epochs: Epochs after them, over which the learning rate falls to 0.
-        batch_size: Images of each domain in an update.
-        crop_size: Side of random square crops in pixels; 0 takes whole images.
-        lr: Learning rate of Adam.
-        lambda_cycle: Weight of the cycle loss.
-        lambda_identity: Weight of the identity loss; 0 leaves it out.
-        seed: Decides initial weights, order of images, augmentation and buffer.
-        options: Further fields of TrainConfig as a JSON object.
         checkpoints: Folder or s3:// address; only s3:// and mounted volumes outlive a pod.
+        accelerators: How many the pod asked for; empty or 0: none.
+        trial: Whether it is one of a sweep's, which continues without it when it fails.
         model: Generators AtoB and BtoA and config.json.
-        metrics: Final losses and speed.
+        summary: What was trained on what.
+        losses: Final losses.
 
     Returns:
-        SHA-256 of the model's config.json, which names its MLflow run.
+        model_digest: SHA-256 of the model's config.json, which names its MLflow run.
+        mlflow_run: Id of that run; empty where nothing is tracked.
     """
-    import json
     from pathlib import Path
 
-    from cyclegan.cli.params import config_from
-    from cyclegan.io.files import sha256
+    from cyclegan.cluster.arguments import pick
+    from cyclegan.cluster.settings import begin
+    from cyclegan.cluster.tasks import show, train_task
     from cyclegan.training.config import TrainConfig
-    from cyclegan.training.launch import train_everywhere
 
-    fields = {"generator": generator, "epochs": epochs, "decay_epochs": decay_epochs, "lr": lr, "seed": seed}
-    fields |= {"batch_size": batch_size, "crop_size": crop_size}
-    fields |= {"lambda_cycle": lambda_cycle, "lambda_identity": lambda_identity}
-    config = config_from(TrainConfig, fields | json.loads(options), "train")
-    folders = Path(prepared.path), Path(model.path)
-    for name, value in train_everywhere(*folders, config, checkpoints=checkpoints).items():
-        metrics.log_metric(name, float(value))
-    return sha256(Path(model.path) / "config.json")
+    config = pick(TrainConfig, locals(), "train")
+    begin(accelerators=accelerators, task=model.uri, tracked=True)
+    done = train_task(Path(prepared.path), Path(model.path), config, checkpoints, trial=trial)
+    show(done, summary, losses)
+    model.metadata.update(done.facts)
+    return done.digest, done.run_id

@@ -1,28 +1,37 @@
 """Components: a registered model applied to many images, a shard a task."""
 
+from typing import NamedTuple
+
 from kfp import dsl
 
 from components import IMAGE
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
-def list_shards(shards: int) -> list:
+def list_shards(shards: int) -> NamedTuple("Listed", [("numbers", list[int])]):  # type: ignore[valid-type]
     """Number the shards, for a loop over them.
 
     Args:
         shards: Into how many parts the images are divided.
 
     Returns:
-        0 to shards - 1.
+        numbers: 0 to shards - 1.
     """
-    return list(range(shards))
+    return (list(range(shards)),)
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def translate_shard(
-    model: str, images: str, out: str, shard: int, shards: int, options: str, metrics: dsl.Output[dsl.Metrics]
+    model: str,
+    images: str,
+    out: str,
+    shard: int,
+    shards: int,
+    options: dict,
+    accelerators: str,
+    image_counts: dsl.Output[dsl.Metrics],
 ):
-    """Translate one shard of the images; what is there already is skipped, so a retry goes on.
+    """Translate one shard of the images; what is there already is skipped, so a retry resumes.
 
     Args:
         model: Address of a model: models:/cyclegan-AtoB@champion, s3:// or a folder.
@@ -31,17 +40,20 @@ def translate_shard(
         shard: Which part, counted from 0.
         shards: Into how many parts the images are divided.
         options: Further fields of TranslateConfig as a JSON object.
-        metrics: Images written, skipped and unreadable.
+        accelerators: How many the pod asked for; empty or 0: none.
+        image_counts: Images written, skipped and unreadable.
     """
     import json
+    from pathlib import Path
 
-    from cyclegan.cli.params import config_from
+    from cyclegan.cluster.arguments import pick
+    from cyclegan.cluster.settings import begin
     from cyclegan.inference.translate import TranslateConfig, translate
 
-    config = config_from(
-        TranslateConfig, {"shard": shard, "shards": shards} | json.loads(options), "translate"
-    )
+    config = pick(TranslateConfig, {"shard": shard, "shards": shards, "options": options}, "translate")
+    begin(accelerators=accelerators, tracked=model.startswith("models:"))
     done = translate(model, images, out, config)
-    metrics.log_metric("written", done.written)
-    metrics.log_metric("skipped", done.skipped)
-    metrics.log_metric("unreadable", len(done.unreadable))
+    counts = {"written": done.written, "skipped": done.skipped, "unreadable": len(done.unreadable)}
+    for name, value in counts.items():
+        image_counts.log_metric(name, value)
+    Path(image_counts.path).write_text(json.dumps(counts))

@@ -1,9 +1,8 @@
-"""`python -m pipeline compile | run | submit`."""
+"""`python -m pipeline compile | run | upload | submit`."""
 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,32 +14,59 @@ NAMES = ("cyclegan", "sweep", "translate")
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m pipeline", description="The Kubeflow pipelines.")
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="compile | run | submit")
+    from pipeline.backends import VERSIONS
 
-    compiling = verbs.add_parser("compile", help="write the YAML files of the pipelines")
+    parser = argparse.ArgumentParser(prog="python -m pipeline", description="The Kubeflow pipelines.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="compile | run | upload | submit")
+
+    compiling = commands.add_parser("compile", help="write the YAML files of the pipelines")
     compiling.add_argument("--check", action="store_true", help="fail if a committed file is stale")
-    compiling.add_argument("--static", action="store_true", help="for backends before 2.14; needs --out")
+    compiling.add_argument(
+        "--backend",
+        default=VERSIONS[-1],
+        help=f"version of Kubeflow Pipelines, from {VERSIONS[0]}; needs --out",
+    )
     compiling.add_argument("--out", type=Path, help="another folder to write to")
 
-    running = verbs.add_parser("run", help="run the compiled pipeline on this machine")
-    submitting = verbs.add_parser("submit", help="send the compiled pipeline to a cluster (KFP_ENDPOINT)")
-    for verb in (running, submitting):
-        verb.add_argument("words", nargs="*", metavar="name=value", help="parameters, such as epochs=1")
-        verb.add_argument("--pipeline", choices=NAMES, default="cyclegan", help="default: cyclegan")
-        verb.add_argument("--file", type=Path, help="another compiled file")
-        verb.add_argument("--params", type=Path, help="take values from a file such as params.yaml")
-        verb.add_argument("--list", action="store_true", help="list the parameters and their defaults")
+    running = commands.add_parser("run", help="run the compiled pipeline on this machine")
+    uploading = commands.add_parser(
+        "upload", help="make the compiled pipeline known to a cluster (KFP_ENDPOINT)"
+    )
+    submitting = commands.add_parser("submit", help="run the compiled pipeline on a cluster (KFP_ENDPOINT)")
+    for command in (running, uploading, submitting):
+        command.add_argument("--pipeline", choices=NAMES, default="cyclegan", help="default: cyclegan")
+        command.add_argument("--file", type=Path, help="another compiled file")
+    for command in (running, submitting):
+        command.add_argument(
+            "words", nargs="*", metavar="name=value", help="parameters, such as train_epochs=1"
+        )
+        command.add_argument("--params", type=Path, help="take values from a file such as params.yaml")
+        command.add_argument("--list", action="store_true", help="list the parameters and their defaults")
     running.add_argument("--image", default="", help="run each task in a container of this image")
+    for command in (uploading, submitting):
+        command.add_argument("--image", default="", help="image for every task instead of the compiled one")
+        command.add_argument("--namespace", default="", help="of the runs, where several users share KFP")
+        command.add_argument(
+            "--token", default="", help="bearer token (KFP_EXISTING_TOKEN keeps it off the screen)"
+        )
+        command.add_argument("--backend", default="", help="version of the server, where it does not tell")
     submitting.add_argument("--experiment", default="cyclegan", help="KFP experiment (default: cyclegan)")
-    submitting.add_argument("--name", help="name of the run")
-    submitting.add_argument("--image", default="", help="image for every task instead of the compiled one")
+    submitting.add_argument(
+        "--name", default="", help="name of the run (default: generator dataset size seed)"
+    )
     submitting.add_argument("--service-account", default="", help="of the pods, such as cyclegan-steps")
-    submitting.add_argument("--no-cache", action="store_true", help="run every task anew")
+    submitting.add_argument("--no-cache", action="store_true", help="answer no task from the cache")
+    submitting.add_argument(
+        "--wait", action="store_true", help="follow the run to its end; exit 1 if it fails"
+    )
+    submitting.add_argument(
+        "--schedule", metavar="CRON", default="", help="run again and again, as '0 3 * * *'"
+    )
     return parser
 
 
 def _compile(options: argparse.Namespace) -> None:
+    from pipeline.backends import FEATURES, VERSIONS, parse_version
     from pipeline.compiling import FOLDER, compile_all, stale
 
     if options.check:
@@ -48,17 +74,21 @@ def _compile(options: argparse.Namespace) -> None:
             names = ", ".join(file.name for file in files)
             raise CycleGANError(f"{names} differ from what the code compiles to: run `make compile`.")
         return
-    if options.static and not options.out:
-        raise UsageError("--static needs --out: the committed files are for present backends.")
+    backend = parse_version(options.backend)
+    if backend != VERSIONS[-1] and not options.out:
+        raise UsageError(f"--backend {backend} needs --out: the committed files are for {VERSIONS[-1]}.")
     folder = options.out or FOLDER
     folder.mkdir(parents=True, exist_ok=True)
-    for file in compile_all(folder, static=options.static):
+    for file in compile_all(folder, backend=backend):
         print(file)
+    for feature in FEATURES:
+        if VERSIONS.index(feature.since) > VERSIONS.index(backend):
+            print(f"For a backend of {backend} left out: {feature.lost}.", file=sys.stderr)
 
 
 def _arguments(options: argparse.Namespace, spec: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
-    """Arguments by rising precedence: `given`, a preset, the words of the command line."""
-    from pipeline.arguments import check_complete, parse
+    """All arguments: defaults and, by rising precedence, `given`, a preset, the words of the command line."""
+    from pipeline.arguments import complete, parse
 
     arguments = dict(given)
     if options.params:
@@ -67,24 +97,23 @@ def _arguments(options: argparse.Namespace, spec: dict[str, Any], given: dict[st
 
         arguments |= parameters(options.pipeline, read_defaults(options.params))
     named = parse(spec, options.words)
-    if "source" in named and "version" not in named:
-        named["version"] = ""  # the default is the sample's, or the tracked data's
-    arguments |= named
-    check_complete(spec, arguments)
-    return arguments
+    if "data_source" in named and "data_version" not in named:
+        named["data_version"] = ""  # the default is the sample's, or the tracked data's
+    return complete(spec, arguments | named)
 
 
 def _list(spec: dict[str, Any]) -> None:
-    for name, facts in spec["root"]["inputDefinitions"]["parameters"].items():
+    from pipeline.arguments import inputs_of
+
+    for name, facts in inputs_of(spec).items():
         print(f"{name}={facts.get('defaultValue', '')}\n    {facts.get('description', '')}")
 
 
 def _run(options: argparse.Namespace) -> None:
     from pipeline.arguments import load_spec
-    from pipeline.compiling import FOLDER
     from pipeline.local import run, summary
 
-    file = options.file or FOLDER / f"{options.pipeline}.yaml"
+    file = _file(options)
     spec = load_spec(file)
     if options.list:
         return _list(spec)
@@ -93,43 +122,102 @@ def _run(options: argparse.Namespace) -> None:
     return None
 
 
-def _submit(options: argparse.Namespace) -> None:
-    from pipeline.arguments import load_spec
+def _file(options: argparse.Namespace) -> Path:
     from pipeline.compiling import FOLDER
-    from pipeline.submitting import check_version, from_storage, submit
 
-    file = options.file or FOLDER / f"{options.pipeline}.yaml"
-    spec = load_spec(file)
+    return options.file or FOLDER / f"{options.pipeline}.yaml"
+
+
+def _upload(options: argparse.Namespace) -> None:
+    from pipeline.server import Login, Server
+    from pipeline.submitting import Sending, upload
+
+    sending = Sending(file=_file(options), image=options.image, backend=_backend(options))
+    server = Server(Login.of(namespace=options.namespace, token=options.token))
+    version, remarks = upload(server, sending)
+    for remark in remarks:
+        print(remark, file=sys.stderr)
+    print(f"pipeline {version.pipeline_id} version {version.pipeline_version_id} ({version.display_name})")
+
+
+def _backend(options: argparse.Namespace) -> str:
+    from pipeline.backends import parse_version
+
+    return parse_version(options.backend) if options.backend else ""
+
+
+def _submit(options: argparse.Namespace) -> None:
+    from pipeline.arguments import inputs_of, load_spec
+    from pipeline.server import Login, Server
+    from pipeline.submitting import (
+        Sending,
+        from_storage,
+        run_name,
+        run_url,
+        schedule,
+        submit,
+        unpinned,
+        with_seconds,
+    )
+
+    spec = load_spec(_file(options))
     if options.list:
         return _list(spec)
-    known = spec["root"]["inputDefinitions"]["parameters"]
-    given = {name: value for name, value in from_storage().items() if name in known}
+    if options.schedule and options.wait:
+        raise UsageError("--wait follows one run, and --schedule makes many: choose one of them.")
+    if options.schedule:
+        with_seconds(options.schedule)
+    given = {name: value for name, value in from_storage().items() if name in inputs_of(spec)}
     arguments = _arguments(options, spec, given)
-    if not options.no_cache:
-        check_version(arguments)
-    run_id = submit(
-        file,
-        arguments,
-        experiment=options.experiment,
-        run_name=options.name,
+    moving = unpinned(arguments)
+    sending = Sending(
+        file=_file(options),
         image=options.image,
         caching=not options.no_cache,
+        backend=_backend(options),
+        experiment=options.experiment,
+        run_name=options.name or run_name(arguments, options.pipeline),
         service_account=options.service_account,
+        fresh=("fetch",) if moving else (),
     )
-    print(f"run {run_id}")
-    if endpoint := os.environ.get("KFP_ENDPOINT"):
-        print(f"{endpoint.rstrip('/')}/#/runs/details/{run_id}")
+    server = Server(Login.of(namespace=options.namespace, token=options.token))
+    if options.schedule:
+        recurring_id, remarks = schedule(server, sending, arguments, options.schedule)
+    else:
+        run, remarks = submit(server, sending, arguments)
+    if moving and not options.no_cache:
+        remarks.append(
+            "Without a fixed data_version fetch looks at the source in every run; the rest is cached."
+        )
+    for remark in remarks:
+        print(remark, file=sys.stderr)
+    if options.schedule:
+        print(f"recurring run {recurring_id}")
+        if server.login.endpoint:
+            print(f"{server.login.endpoint}/#/recurringrun/details/{recurring_id}")
+        return None
+    print("\n".join([f"run {run.run_id}", *run_url(server, run)]), flush=True)
+    if options.wait:
+        from pipeline.watching import wait
+
+        wait(server, str(run.run_id), lambda line: print(line, flush=True))
     return None
 
 
+COMMANDS = {"compile": _compile, "run": _run, "upload": _upload, "submit": _submit}
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one verb; returns the exit code."""
+    """Run one command; returns the exit code."""
     options = _parser().parse_args(argv)
     try:
-        {"compile": _compile, "run": _run, "submit": _submit}[options.verb](options)
+        COMMANDS[options.command](options)
     except CycleGANError as error:
-        print(f"pipeline {options.verb}: {error}", file=sys.stderr)
+        print(f"pipeline {options.command}: {error}", file=sys.stderr)
         return error.exit_code
+    except KeyboardInterrupt:
+        print(f"pipeline {options.command}: interrupted; what was submitted continues.", file=sys.stderr)
+        return 130
     return 0
 
 

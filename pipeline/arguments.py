@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
+from dataclasses import fields
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from cyclegan.cli.params import config_from
 from cyclegan.errors import UsageError
-from pipeline.defaults import CONFIGS, check_options
+from pipeline.defaults import CONFIGS
+from pipeline.documents import read_documents
+from pipeline.parameters import FORMER, STEPS, own_fields
 
 KINDS = {
     "NUMBER_INTEGER": "a whole number",
@@ -20,13 +23,24 @@ KINDS = {
     "STRUCT": "a JSON object",
     "BOOLEAN": "true or false",
 }
+QUANTITIES = {
+    "node_cpu_cores": (r"\d+(\.\d+)?|\d+m", "cores, such as 4 or 0.5"),
+    "node_memory": (r"\d+(\.\d+)?([kMGTPE]|[KMGTPE]i)?", "bytes with a unit, such as 16Gi"),
+    "node_accelerators": (r"\d*", "a whole number"),
+}
+"""What the backend reads as text though it is a number: pattern, and how to say it."""
 
 
 def load_spec(file: Path) -> dict[str, Any]:
     """The specification in a compiled file, whose second document is for Kubernetes alone."""
     if not file.is_file():
-        raise UsageError(f"There is no compiled pipeline {file}: run `make compile`.")
-    return next(yaml.safe_load_all(file.read_text(encoding="utf-8")))
+        raise UsageError(f"The compiled pipeline {file} was not found: run `make compile`.")
+    return read_documents(file)[0]
+
+
+def inputs_of(spec: dict[str, Any]) -> dict[str, Any]:
+    """The pipeline's parameters by name: type, default, description."""
+    return spec["root"].get("inputDefinitions", {}).get("parameters", {})
 
 
 def parse(spec: dict[str, Any], words: Sequence[str]) -> dict[str, Any]:
@@ -35,33 +49,50 @@ def parse(spec: dict[str, Any], words: Sequence[str]) -> dict[str, Any]:
     Raises UsageError for a word without '=', a name that the pipeline has not, a value of another type, or
     step options that the step would refuse.
     """
-    known = spec["root"].get("inputDefinitions", {}).get("parameters", {})
+    known = inputs_of(spec)
     arguments: dict[str, Any] = {}
     for word in words:
         name, equals, text = word.partition("=")
         if not equals:
-            raise UsageError(f"'{word}' is no parameter: write name=value, such as epochs=1.")
+            raise UsageError(f"'{word}' is not a parameter: write name=value, such as train_epochs=1.")
         if name not in known:
-            close = get_close_matches(name, known, n=1)
-            hint = f"did you mean '{close[0]}'?" if close else f"there are {', '.join(known)}."
-            raise UsageError(f"The pipeline has no parameter '{name}'; {hint}")
+            raise UsageError(f"The pipeline has no parameter '{name}'; {_hint(name, known)}")
         arguments[name] = _value(name, text, known[name]["parameterType"])
-        step = name.removesuffix("_options")
-        if name != step and step in CONFIGS:
-            check_options(step, text)
+        if name.endswith("_options"):
+            _check_options(name, arguments[name])
+    if arguments.get("node_accelerators") == "0":
+        arguments["node_accelerators"] = ""  # the pod then says nothing about accelerators
     return arguments
 
 
-def check_complete(spec: dict[str, Any], arguments: dict[str, Any]) -> None:
-    """Raise UsageError where a parameter without a default is not given."""
-    known = spec["root"].get("inputDefinitions", {}).get("parameters", {})
-    missing = [name for name, facts in known.items() if not facts.get("isOptional") and name not in arguments]
-    if missing:
-        raise UsageError(f"{missing[0]} is missing: {known[missing[0]]['description']}")
+def complete(spec: dict[str, Any], arguments: dict[str, Any]) -> dict[str, Any]:
+    """`arguments` and the default of every other parameter: what a run's page shows, and a clone starts from.
+
+    Raises UsageError where a parameter without a default is not given.
+    """
+    values = {}
+    for name, facts in inputs_of(spec).items():
+        if name in arguments:
+            values[name] = arguments[name]
+        elif not facts.get("isOptional"):
+            raise UsageError(f"{name} is missing: {facts['description']}")
+        else:
+            values[name] = _natural(facts.get("defaultValue", _empty(facts["parameterType"])), facts)
+    return values
+
+
+def _hint(name: str, known: dict[str, Any]) -> str:
+    if FORMER.get(name) in known:
+        return f"it is called '{FORMER[name]}' now."
+    close = get_close_matches(name, known, n=1)
+    return f"did you mean '{close[0]}'?" if close else f"there are {', '.join(known)}."
 
 
 def _value(name: str, text: str, kind: str) -> Any:
     if kind == "STRING":
+        pattern, said = QUANTITIES.get(name, ("(?s).*", ""))
+        if not re.fullmatch(pattern, text):
+            raise UsageError(f"{name} must be {said}, not '{text}'.")
         return text
     try:
         if kind == "NUMBER_INTEGER":
@@ -74,3 +105,32 @@ def _value(name: str, text: str, kind: str) -> Any:
     if not isinstance(value, {"LIST": list, "STRUCT": dict, "BOOLEAN": bool}[kind]):
         raise UsageError(f"{name} must be {KINDS[kind]}, not '{text}'.")
     return value
+
+
+def _check_options(name: str, values: dict[str, Any]) -> None:
+    """Raise UsageError where a `<group>_options` parameter holds what its step would refuse."""
+    step = next((p.step for p in STEPS if p.name == name), "")
+    if not step:
+        return
+    known = {field.name for field in fields(CONFIGS[step])} - set(own_fields(step))
+    for field in values:
+        if field in own_fields(step):
+            parameter = next(p.name for p in STEPS if p.step == step and p.field == field)
+            raise UsageError(f"{name} holds '{field}', which has its own parameter: use {parameter}=…")
+        if field not in known:
+            raise UsageError(f"{name} has no field '{field}'; there are {', '.join(sorted(known))}.")
+    config_from(CONFIGS[step], values, name)
+
+
+def _empty(kind: str) -> Any:
+    return {"STRING": "", "LIST": [], "STRUCT": {}, "BOOLEAN": False}.get(kind, 0)
+
+
+def _natural(value: Any, facts: dict[str, Any]) -> Any:
+    """A default as people write it: the compiled file holds every number as a float."""
+    if isinstance(value, dict):
+        return {key: _natural(item, {}) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_natural(item, {}) for item in value]
+    whole = isinstance(value, float) and value.is_integer()
+    return int(value) if whole and facts.get("parameterType") != "NUMBER_DOUBLE" else value

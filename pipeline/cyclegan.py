@@ -1,167 +1,69 @@
-"""The pipeline: fetch → preprocess → train → evaluate → gate → register."""
+"""The pipeline: fetch → preprocess → train → evaluate → register."""
 
-from kfp import dsl
 from kfp.dsl.base_component import BaseComponent
 
 from components.evaluate import evaluate
 from components.fetch import fetch
 from components.finish import finish
-from components.gate import gate
 from components.preprocess import preprocess
 from components.register import register
 from components.train import train
 from pipeline.defaults import Defaults
-from pipeline.placement import Backend, Machine
+from pipeline.parameters import CYCLEGAN, Given, pipeline_of
+from pipeline.placement import closed_by, place, run_limits, settle
 
 
-def build(defaults: Defaults, backend: Backend) -> BaseComponent:
+def build(defaults: Defaults) -> BaseComponent:
     """The pipeline, with the values of a parameter file as its defaults."""
-    machine = Machine()
-
-    @dsl.pipeline(
+    return pipeline_of(
+        CYCLEGAN,
+        defaults,
+        _steps,
         name="cyclegan",
         display_name="CycleGAN",
         description="Unpaired image-to-image translation: fetch, preprocess, train, evaluate, register.",
-        pipeline_config=backend.pipeline_config(),
+        pipeline_config=run_limits(),
     )
-    def cyclegan(
-        source: str = defaults.fetch.source,
-        version: str = defaults.version,
-        fetch_options: str = defaults.options("fetch", ("source", "version")),
-        load_size: int = defaults.preprocess.load_size,
-        preprocess_options: str = defaults.options("preprocess", ("load_size",)),
-        generator: str = defaults.train.generator,
-        epochs: int = defaults.train.epochs,
-        decay_epochs: int = defaults.train.decay_epochs,
-        batch_size: int = defaults.train.batch_size,
-        crop_size: int = defaults.train.crop_size,
-        lr: float = defaults.train.lr,
-        lambda_cycle: float = defaults.train.lambda_cycle,
-        lambda_identity: float = defaults.train.lambda_identity,
-        seed: int = defaults.train.seed,
-        train_options: str = defaults.options("train", TRAIN),
-        checkpoints: str = "outputs/checkpoints",
-        features: str = defaults.evaluate.features,
-        weights: str = defaults.evaluate.weights,
-        evaluate_options: str = defaults.options("evaluate", ("features", "weights")),
-        max_score: float = defaults.register.max_score,
-        model_name: str = defaults.register.name,
-        register_options: str = defaults.options("register", ("name", "max_score")),
-        cpu: str = machine.cpu,
-        memory: str = machine.memory,
-        accelerator_type: str = machine.accelerator_type,
-        accelerators: int = machine.accelerators,
-        node_selector: dict = machine.node_selector,
-        tolerations: list = machine.tolerations,
-    ) -> None:
-        """Unpaired image-to-image translation: fetch, preprocess, train, evaluate, register.
-
-        Args:
-            source: Images: synthetic:city, an archive or folder by https:// or s3://, or a DVC remote.
-            version: DVC directory md5 that the images must have; empty takes them as they are.
-            fetch_options: Further fields of FetchConfig, as a JSON object.
-            load_size: Side in pixels to which images are resized.
-            preprocess_options: Further fields of PreprocessConfig, as a JSON object.
-            generator: Architecture: vgg_unet, resnet or unet.
-            epochs: Epochs at the full learning rate.
-            decay_epochs: Epochs after them, over which the learning rate falls to 0.
-            batch_size: Images of each domain in an update.
-            crop_size: Side of random square crops in pixels; 0 takes whole images.
-            lr: Learning rate of Adam.
-            lambda_cycle: Weight of the cycle loss.
-            lambda_identity: Weight of the identity loss; 0 leaves it out.
-            seed: Decides initial weights, order of images, augmentation and buffer.
-            train_options: Further fields of TrainConfig, as a JSON object.
-            checkpoints: s3:// address or mounted folder; anything else is lost when a pod is retried.
-            features: Feature extractor of the scores: auto, inception2048, random …
-            weights: Address of Inception weights; empty takes torch-fidelity's own.
-            evaluate_options: Further fields of EvaluateConfig, as a JSON object.
-            max_score: Gate: models with a higher headline score are not registered; 0 registers every model.
-            model_name: Registered models are called <model_name>-AtoB and <model_name>-BtoA.
-            register_options: Further fields of RegisterConfig, as a JSON object.
-            cpu: CPU cores requested by train and evaluate.
-            memory: Memory of train and evaluate, such as 16Gi.
-            accelerator_type: Resource name of the accelerator.
-            accelerators: Accelerators of train and evaluate; 0 computes on the CPU.
-            node_selector: Labels that the node of train and evaluate must have.
-            tolerations: Taints, besides nvidia.com/gpu, that train and evaluate put up with.
-        """
-        node = {
-            "cpu": cpu,
-            "memory": memory,
-            "accelerator_type": accelerator_type,
-            "accelerators": accelerators,
-            "node_selector": node_selector,
-            "tolerations": tolerations,
-        }
-        with backend.watched_by(finish):
-            fetched = fetch(source=source, version=version, options=fetch_options)
-            backend.settle(fetched, "Fetch images", hours=12)
-
-            prepared = preprocess(
-                raw=fetched.outputs["raw"],
-                version=fetched.outputs["Output"],
-                load_size=load_size,
-                options=preprocess_options,
-            )
-            backend.settle(prepared, "Prepare arrays", hours=12)
-
-            trained = train(
-                prepared=prepared.outputs["prepared"],
-                prepared_digest=prepared.outputs["Output"],
-                generator=generator,
-                epochs=epochs,
-                decay_epochs=decay_epochs,
-                batch_size=batch_size,
-                crop_size=crop_size,
-                lr=lr,
-                lambda_cycle=lambda_cycle,
-                lambda_identity=lambda_identity,
-                seed=seed,
-                options=train_options,
-                checkpoints=checkpoints,
-            )
-            # Spot nodes vanish now and then; each retry goes on from the last checkpoint.
-            backend.settle(trained, "Train generators", hours=6 * 24, retries=5)
-            backend.place(trained, node)
-
-            scored = evaluate(
-                prepared=prepared.outputs["prepared"],
-                model=trained.outputs["model"],
-                model_digest=trained.outputs["Output"],
-                features=features,
-                weights=weights,
-                options=evaluate_options,
-            )
-            backend.settle(scored, "Score and report", hours=12)
-            backend.place(scored, node)
-
-            passed = gate(score=scored.outputs["Output"], max_score=max_score)
-            backend.settle(passed, "Good enough?", hours=1)
-
-            with dsl.If(passed.output == True, name="good enough"):  # noqa: E712 - KFP records the comparison
-                registered = register(
-                    model=trained.outputs["model"],
-                    scores=scored.outputs["scores"],
-                    name=model_name,
-                    max_score=max_score,
-                    options=register_options,
-                )
-                backend.settle(registered, "Register as champion or challenger", hours=1)
-                registered.set_caching_options(False)  # what it changes lies outside of its outputs
-
-    return cyclegan
 
 
-TRAIN = (
-    "generator",
-    "epochs",
-    "decay_epochs",
-    "batch_size",
-    "crop_size",
-    "lr",
-    "lambda_cycle",
-    "lambda_identity",
-    "seed",
-)
-"""Fields of TrainConfig that are parameters of the pipeline; all others travel in `train_options`."""
+def _steps(given: Given) -> None:
+    node = given.node()
+    with closed_by(finish, "Train and register"):
+        fetched = fetch(**given.of("fetch"))
+        settle(fetched, "Fetch images", hours=12)
+
+        prepared = preprocess(
+            raw=fetched.outputs["raw"],
+            data_version=fetched.outputs["data_version"],
+            **given.of("preprocess"),
+        )
+        settle(prepared, "Prepare arrays", hours=12)
+
+        trained = train(
+            prepared=prepared.outputs["prepared"],
+            prepared_digest=prepared.outputs["prepared_digest"],
+            **given.of("train"),
+            checkpoints=given["train_checkpoints"],
+            accelerators=node["accelerators"],
+            trial=False,
+        )
+        # Spot nodes vanish now and then; each retry continues from the last checkpoint.
+        settle(trained, "Train generators", hours=6 * 24, retries=5)
+        place(trained, node)
+
+        scored = evaluate(
+            prepared=prepared.outputs["prepared"],
+            model=trained.outputs["model"],
+            model_digest=trained.outputs["model_digest"],
+            **given.of("evaluate"),
+            accelerators=node["accelerators"],
+            trial=False,
+        )
+        settle(scored, "Score and report", hours=12)
+        place(scored, node)
+
+        registered = register(
+            model=trained.outputs["model"], scores=scored.outputs["scores"], **given.of("register")
+        )
+        settle(registered, "Register the model", hours=1)
+        registered.set_caching_options(False)  # what it changes lies outside of its outputs

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import configparser
-import json
 from collections.abc import Collection
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,7 @@ CONFIGS: dict[str, type] = {
 
 @dataclass(frozen=True)
 class Defaults:
-    """The values of a parameter file: `defaults.train.epochs`, and what else a section says as JSON."""
+    """The values of a parameter file: `defaults.train.epochs`, and the sections as they were read."""
 
     fetch: FetchConfig
     preprocess: PreprocessConfig
@@ -41,17 +40,17 @@ class Defaults:
     version: str
     """Data version that the project tracks where `fetch.source` is the sample, else what the file says."""
 
-    def options(self, step: str, parameters: Collection[str]) -> str:
-        """What section `step` says about fields that are no parameters of the pipeline, as a JSON object."""
-        rest = {name: value for name, value in self.sections[step].items() if name not in parameters}
-        return json.dumps(rest, sort_keys=True)
+    def options(self, step: str, parameters: Collection[str]) -> dict[str, Any]:
+        """What section `step` says about fields that are not parameters of the pipeline."""
+        rest = self.sections[step].items()
+        return {name: value for name, value in sorted(rest) if name not in parameters}
 
 
 def read_defaults(params: Path = ROOT / "params.yaml", root: Path = ROOT) -> Defaults:
     """Read a parameter file; raises UsageError where it is wrong.
 
     Where the file says no more than "the sample", the data are those that the project in `root` tracks: with
-    a DVC remote `storage` on S3 they come from there, and without one they are the sample, drawn anew.
+    a DVC remote `storage` on S3 they come from there, and without one they are the sample, drawn again.
     """
     sections = read_params(params)
     if unknown := sorted(set(sections) - set(CONFIGS)):
@@ -67,20 +66,6 @@ def read_defaults(params: Path = ROOT / "params.yaml", root: Path = ROOT) -> Def
         if (url := storage(root)).startswith("s3://") and version:
             configs["fetch"] = replace(configs["fetch"], source=url)
     return Defaults(**configs, sections=sections, version=version)
-
-
-def check_options(step: str, text: str) -> None:
-    """Raise UsageError where a `<step>_options` parameter is no JSON object of that step's fields."""
-    try:
-        values = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise UsageError(f"{step}_options is not valid JSON at character {error.pos}: {text}") from None
-    if not isinstance(values, dict):
-        raise UsageError(f"{step}_options must be a JSON object, such as '{{}}'; it is {text}")
-    known = {field.name for field in fields(CONFIGS[step])}
-    if unknown := sorted(set(values) - known):
-        raise UsageError(f"{step}_options has no field '{unknown[0]}'; there are {', '.join(sorted(known))}.")
-    config_from(CONFIGS[step], values, f"{step}_options")
 
 
 def storage(root: Path = ROOT) -> str:

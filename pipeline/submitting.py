@@ -1,16 +1,44 @@
-"""Send a compiled pipeline to a cluster."""
+"""Send a compiled pipeline to a cluster: upload it, run it, or run it on a schedule."""
 
 from __future__ import annotations
 
-import json
-import os
+import hashlib
+import re
 import tempfile
+from collections.abc import Collection
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from cyclegan.errors import CycleGANError, UsageError
+from cyclegan.io.uri import data_name
+from cyclegan.tracking.base import git_commit
 from pipeline.adapting import write_adapted
+from pipeline.arguments import load_spec
+from pipeline.backends import VERSIONS, parse_version
 from pipeline.defaults import ROOT, storage, tracked_version
+from pipeline.parameters import CYCLEGAN, SWEEP, TRANSLATE, table
+from pipeline.server import Server
+
+TABLES = {"cyclegan": CYCLEGAN, "cyclegan-sweep": SWEEP, "cyclegan-translate": TRANSLATE}
+PINNED = re.compile(r"[0-9a-f]{32}(\.dir)?")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sending:
+    """How a pipeline is sent."""
+
+    file: Path
+    image: str = ""
+    caching: bool = True
+    backend: str = ""
+    """One of backends.VERSIONS; empty asks the server."""
+    experiment: str = "cyclegan"
+    run_name: str = ""
+    service_account: str = ""
+    fresh: Collection[str] = field(default_factory=tuple)
+    """Tasks that are never answered from the cache."""
 
 
 def from_storage(root: Path = ROOT) -> dict[str, str]:
@@ -19,65 +47,150 @@ def from_storage(root: Path = ROOT) -> dict[str, str]:
     if not url.startswith("s3://"):
         return {}
     version = tracked_version(root / "data.dvc")
-    data = {"source": url, "version": version} if version else {}
-    return data | {"checkpoints": f"{url}/checkpoints"}
+    data = {"data_source": url, "data_version": version} if version else {}
+    return data | {"train_checkpoints": f"{url}/checkpoints"}
 
 
-def submit(
-    file: Path,
-    arguments: dict[str, Any],
-    *,
-    experiment: str,
-    run_name: str | None = None,
-    image: str = "",
-    caching: bool = True,
-    service_account: str = "",
-) -> str:
-    """Create a run on the cluster that KFP_ENDPOINT, or else the kubectl context, names; returns its id.
+def upload(server: Server, sending: Sending) -> tuple[Any, list[str]]:
+    """Upload what is sent, unless the server has it; returns the pipeline's version there and remarks.
 
-    Raises CycleGANError where the server can't be reached or refuses.
+    The pipeline's description holds the table of its parameters, which a form does not show; a version is
+    named after the commit and the file's content.
     """
-    import kfp
-    from kfp_server_api import ApiException
-    from urllib3.exceptions import HTTPError
+    spec = load_spec(sending.file)
+    name = spec["pipelineInfo"]["name"]
+    backend, remarks = _backend(server, sending)
+    with tempfile.TemporaryDirectory() as folder:
+        sent = Path(folder) / f"{name}.yaml"
+        lost = write_adapted(
+            sending.file,
+            sent,
+            image=sending.image,
+            caching=sending.caching,
+            fresh=sending.fresh,
+            backend=backend,
+        )
+        remarks += [f"For a backend of {backend} left out: {what}." for what in lost]
+        commit = git_commit() or ""
+        digest = hashlib.sha256(sent.read_bytes()).hexdigest()[:8]
+        clean = commit.removesuffix("-dirty")[:12]
+        images = sorted({e["container"]["image"] for e in spec["deploymentSpec"]["executors"].values()})
+        # the backend keeps 63 characters of a tag
+        tags = {"commit": commit[:63], "image": (sending.image or images[0])[-63:]}
+        description = spec["pipelineInfo"].get("description", "")
+        if name in TABLES:
+            description = f"{description}\n\n{table(TABLES[name])}"
+        version = "-".join(part for part in (clean, digest) if part)
+        return server.pipeline(name, description, sent, version, tags), remarks
 
-    endpoint = os.environ.get("KFP_ENDPOINT")
+
+def submit(server: Server, sending: Sending, arguments: dict[str, Any]) -> tuple[Any, list[str]]:
+    """Create a run of the uploaded pipeline; returns it as the server does, and remarks for the user."""
+    version, remarks = upload(server, sending)
+    fields = _fields(server, sending, version, arguments)
+    return server.run(**fields), remarks + warnings_about(arguments)
+
+
+def schedule(server: Server, sending: Sending, arguments: dict[str, Any], cron: str) -> tuple[str, list[str]]:
+    """Create a recurring run of the uploaded pipeline, one at a time, none made up for; returns its id."""
+    from kfp_server_api import RecurringRunMode, V2beta1CronSchedule, V2beta1Trigger
+
+    when = V2beta1Trigger(cron_schedule=V2beta1CronSchedule(cron=with_seconds(cron)))
+    version, remarks = upload(server, sending)
+    fields = _fields(server, sending, version, arguments)
+    recurring_id = server.schedule(
+        **fields, trigger=when, mode=RecurringRunMode.ENABLE, max_concurrency=1, no_catchup=True
+    )
+    return recurring_id, remarks + warnings_about(arguments)
+
+
+def with_seconds(cron: str) -> str:
+    """A cron expression in the backend's six fields; one in the usual five runs at second 0.
+
+    Raises UsageError for anything else.
+    """
+    fields = cron.split()
+    if len(fields) == 1 and re.fullmatch(r"@(hourly|daily|weekly|monthly|yearly|every)", fields[0]):
+        return cron
+    if len(fields) not in {5, 6} or not all(re.fullmatch(r"[\w*?/,#-]+", part) for part in fields):
+        raise UsageError(f"--schedule '{cron}': expected five or six cron fields, such as '0 3 * * *'.")
+    return cron if len(fields) == 6 else f"0 {cron}"
+
+
+def warnings_about(arguments: dict[str, Any]) -> list[str]:
+    """What will disappoint somebody later."""
+    checkpoints = arguments.get("train_checkpoints", "s3://")
+    if checkpoints.startswith(("s3://", "/")):
+        return []
+    return [
+        f"Checkpoints in {checkpoints} are lost with their pod, so a retry starts again: use "
+        "train_checkpoints=s3://bucket/checkpoints."
+    ]
+
+
+def unpinned(arguments: dict[str, Any]) -> bool:
+    """Whether the images may change under the same arguments, so that the cache must not answer for them.
+
+    A dataset's name stands for known content, and `sha256` among the options pins an archive's.
+    """
+    source, version = arguments.get("data_source", ""), arguments.get("data_version", "")
+    if PINNED.fullmatch(version) or "sha256" in (arguments.get("data_options") or {}):
+        return False
+    return "/" in source or bool(version)
+
+
+def run_name(arguments: dict[str, Any], default: str) -> str:
+    """What people call a run: generator, dataset, size and seed, as MLflow's run is called."""
+    if "train_generator" not in arguments:
+        return default
+    crop = arguments["train_crop_size_px"] or arguments["preprocess_load_size_px"]
+    data = data_name(arguments["data_source"])
+    tried = arguments.get("sweep_grid")
+    last = "sweep of " + ", ".join(tried) if tried else f"seed {arguments['train_seed']}"
+    name = f"{arguments['train_generator']} {data} {crop}x{crop} {last}"
+    return name.encode("ascii", "replace").decode()
+
+
+def run_url(server: Server, run: Any) -> list[str]:
+    """Addresses of a run: KFP's page, and the MLflow run that the backend opened, where it did."""
+    lines = []
+    if server.login.endpoint:
+        lines.append(f"{server.login.endpoint}/#/runs/details/{run.run_id}")
+    with suppress(AttributeError, KeyError, TypeError):
+        entry = run.plugins_output["mlflow"].entries["run_url"]
+        lines.append(f"MLflow {getattr(entry, 'value', entry)}")
+    return lines
+
+
+def _fields(server: Server, sending: Sending, version: Any, arguments: dict[str, Any]) -> dict[str, Any]:
+    from kfp_server_api import V2beta1PipelineVersionReference, V2beta1RuntimeConfig
+
+    text = "Unpaired image-to-image translation: trainings, sweeps and translations."
+    fields: dict[str, Any] = {
+        "experiment_id": server.experiment(sending.experiment, text),
+        "display_name": sending.run_name,
+        "pipeline_version_reference": V2beta1PipelineVersionReference(
+            pipeline_id=version.pipeline_id, pipeline_version_id=version.pipeline_version_id
+        ),
+        "runtime_config": V2beta1RuntimeConfig(parameters=arguments),
+        "service_account": sending.service_account or None,
+    }
+    known = sending.backend or server.version[:1].isdigit()  # older servers refuse a field they don't know
+    if known and _backend(server, sending)[0] == VERSIONS[-1]:
+        # where the backend tracks by itself, its runs belong into the same experiment; else it ignores this
+        fields["plugins_input"] = {"mlflow": {"experiment_name": sending.experiment}}
+    return fields
+
+
+def _backend(server: Server, sending: Sending) -> tuple[str, list[str]]:
+    """The backend's version: as given, else as the server says it, else the newest, with a remark."""
+    if sending.backend:
+        return sending.backend, []
     try:
-        client = kfp.Client(
-            host=endpoint,
-            namespace=os.environ.get("KFP_NAMESPACE", "kubeflow"),
-            existing_token=os.environ.get("KFP_EXISTING_TOKEN"),
-        )
-        with tempfile.TemporaryDirectory() as folder:
-            sent = Path(folder) / file.name
-            write_adapted(file, sent, image=image, caching=caching)
-            run = client.create_run_from_pipeline_package(
-                str(sent),
-                arguments=arguments,
-                run_name=run_name or file.stem,
-                experiment_name=experiment,
-                service_account=service_account or None,
-            )
-    except ApiException as error:
-        raise CycleGANError(f"Kubeflow Pipelines refused: {error.status} {error.reason}.") from None
-    except (HTTPError, OSError, RuntimeError) as error:
-        where = endpoint or "the cluster of the current kubectl context"
-        raise CycleGANError(
-            f"Cannot reach Kubeflow Pipelines at {where} ({type(error).__name__}): "
-            "set KFP_ENDPOINT to its address."
-        ) from None
-    return str(run.run_id)
-
-
-def check_version(arguments: dict[str, Any]) -> None:
-    """Refuse a source that can change, without a version: KFP would answer from its cache all the same.
-
-    A dataset's name stands for known content, and `sha256` among the fetch options pins an archive's.
-    """
-    source = arguments.get("source", "")
-    pinned = arguments.get("version") or "sha256" in json.loads(arguments.get("fetch_options") or "{}")
-    if "/" in source and not pinned:
-        raise UsageError(
-            f"source={source} needs version=<md5>.dir, since the cache knows data by version alone; "
-            "or pass --no-cache."
-        )
+        return parse_version(server.version), []
+    except UsageError as error:
+        if re.match(r"\d", server.version):
+            raise CycleGANError(str(error)) from None
+    return VERSIONS[-1], [
+        f"The server does not tell its version; this is sent as for {VERSIONS[-1]} (--backend)."
+    ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import os
 import shutil
 import time
 from abc import ABC, abstractmethod
@@ -16,7 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import unquote, urlsplit
 
 from cyclegan.errors import CycleGANError, UsageError
@@ -296,6 +297,8 @@ def _make_client() -> S3Client:
         raise UsageError("s3:// needs boto3: pip install 'cyclegan-pipeline[s3]'.") from None
     config = Config(
         retries={"max_attempts": ATTEMPTS, "mode": "standard"},
+        # auto: the path style for an endpoint of its own; some servers know only the other, `virtual`
+        s3={"addressing_style": _addressing_style()},
         connect_timeout=10,
         read_timeout=60,
         max_pool_connections=32,
@@ -307,6 +310,15 @@ def _make_client() -> S3Client:
         return boto3.session.Session().client("s3", config=config)
     except (BotoCoreError, ValueError) as error:
         raise UsageError(f"Cannot set up S3 access: {_first_sentence(error)}.") from None
+
+
+def _addressing_style() -> Literal["auto", "virtual", "path"]:
+    asked = os.environ.get("CYCLEGAN_S3_ADDRESSING_STYLE") or "auto"
+    styles: tuple[Literal["auto", "virtual", "path"], ...] = ("auto", "virtual", "path")
+    for style in styles:
+        if asked == style:
+            return style
+    raise UsageError(f"CYCLEGAN_S3_ADDRESSING_STYLE={asked}: expected auto, path or virtual.")
 
 
 def _explain(code: str, bucket: str) -> str:

@@ -47,6 +47,8 @@ class Registration:
     champion_score: float | None
     """Score of the champion it was compared with."""
     run_id: str | None
+    new: bool = False
+    """Whether the registry got these weights now, rather than having them already."""
 
 
 def register(model: Path, scores: Path, out: Path, config: RegisterConfig) -> Registration:
@@ -63,17 +65,19 @@ def register(model: Path, scores: Path, out: Path, config: RegisterConfig) -> Re
     evidence = read_evidence(scores, weights_digest(model))
     if not enabled():
         reason = "not registered: MLflow is not installed or switched off"
-        return _conclude(config, evidence, Decision(passed=False, alias="", reason=reason), {}, None, out)
+        unseen = Decision(passed=False, alias="", reason=reason)
+        return _conclude(config, evidence, unseen, {}, None, False, out)
     run_id = loaded.config.get("mlflow_run_id")
     with open_run("register", run_id=run_id, name=config.name) as tracker, registry_errors():
         from mlflow import MlflowClient
 
         from cyclegan.registry.pairs import promote
-        from cyclegan.registry.versions import describe, note_verdict, publish
+        from cyclegan.registry.versions import describe, note_verdict, publish, version_of
 
         client = MlflowClient()
         tracker.params("register", config)
         versions: dict[str, str] = {}
+        known = version_of(client, f"{config.name}-AtoB", evidence.fingerprint)
         if passes_gate(evidence.score, config.max_score, lower_is_better=evidence.lower_is_better):
             tags = _tags(loaded, evidence)
             values = read_scores(scores)
@@ -87,7 +91,8 @@ def register(model: Path, scores: Path, out: Path, config: RegisterConfig) -> Re
         else:
             decision = decide(evidence, None, config)
         tracker.tags(_run_tags(config.name, loaded, evidence, versions, decision))
-        return _conclude(config, evidence, decision, versions, tracker.run_id, out)
+        new = decision.passed and known is None
+        return _conclude(config, evidence, decision, versions, tracker.run_id, new, out)
 
 
 def judge(scores: Path, config: RegisterConfig) -> Decision:
@@ -150,6 +155,7 @@ def _conclude(
     decision: Decision,
     versions: dict[str, str],
     run_id: str | None,
+    new: bool,
     out: Path,
 ) -> Registration:
     registration = Registration(
@@ -162,6 +168,7 @@ def _conclude(
         score=evidence.score,
         champion_score=decision.champion_score,
         run_id=run_id,
+        new=new,
     )
     write_json(out, asdict(registration))
     what = f"{config.name} version {versions['AtoB']} is {decision.alias}: " if versions else ""

@@ -41,7 +41,7 @@ def publish(
     own = {key: value for key, value in scores.items() if _concerns(key, direction)}
     tags = tags | {"scores": json.dumps(own)}
     registered = f"{name}-{direction}"
-    if version := _version_of(client, registered, tags["fingerprint"]):
+    if version := version_of(client, registered, tags["fingerprint"]):
         for key, value in tags.items():
             if version.tags.get(key) != value:
                 client.set_model_version_tag(registered, version.version, key, value)
@@ -81,7 +81,8 @@ def _concerns(metric: str, direction: Direction) -> bool:
     return not any(other in metric for other in DIRECTIONS if other != direction)
 
 
-def _version_of(client: MlflowClient, registered: str, fingerprint: str) -> ModelVersion | None:
+def version_of(client: MlflowClient, registered: str, fingerprint: str) -> ModelVersion | None:
+    """The newest version of these weights; None where there is none."""
     found = client.search_model_versions(f"name = '{registered}' and tags.fingerprint = '{fingerprint}'")
     return max(found, key=lambda version: int(version.version), default=None)
 
@@ -95,7 +96,7 @@ def _ensure_registered_model(
     data = (model.config.get("data") or {}).get("uri", "")
     text = (
         f"CycleGAN generator from domain {source} to domain {target}, first trained on "
-        f"`{redact(data)}`. Input and output: encoded pictures (PNG, JPEG, …) of any size. Use it: "
+        f"`{redact(data)}`. Input and output: encoded pictures (such as PNG or JPEG) of any size. Use it: "
         f"`cyclegan translate models:/{registered}@champion IMAGES --out OUT`."
     )
     try:
@@ -215,7 +216,7 @@ def describe(model: Model, data_version: str, verdict: str = "") -> str:
     data = redact((model.config.get("data") or {}).get("uri", ""))
     epochs, seed, size = model.config.get("epochs", "?"), model.config.get("seed", "?"), "the prepared size"
     if model.config.get("image_size"):
-        size = "{}×{} pixels".format(*model.test_size(0, 0))
+        size = "{}x{} pixels".format(*model.test_size(0, 0))
     return (
         f"`{model.config['generator']['name']}` trained for {epochs} epochs on `{data}` (version "
         f"`{data_version}`) at the scale of images of {size}, seed {seed}."

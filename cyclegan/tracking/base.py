@@ -10,6 +10,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+KFP_RUN = "kfp_run."
+"""Before the id of each pipeline run that had a part in an MLflow run, in a tag's name: several may share
+one, since Kubeflow Pipelines answers steps from its cache."""
+
 
 class Tracker:
     """What a step reports to. This one keeps nothing; `open_run` gives one that talks to MLflow if it can."""

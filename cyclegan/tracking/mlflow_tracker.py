@@ -1,4 +1,4 @@
-"""A run on an MLflow server, spoken to from a thread of its own; `cyclegan.tracking.base` opens it."""
+"""A run on an MLflow server, spoken to from a thread of its own; `cyclegan.tracking.runs` opens it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from typing import Any
 
 from cyclegan.errors import CycleGANError
 from cyclegan.io.uri import redact
-from cyclegan.tracking.base import Tracker, flatten, git_commit
+from cyclegan.tracking.base import KFP_RUN, Tracker, flatten, git_commit
 from cyclegan.tracking.database import prepare_database
 from cyclegan.tracking.server import check_server, first_line, quiet, run_url
 
@@ -174,7 +174,7 @@ class MlflowTracker(Tracker):
         if run_id:
             try:
                 if mlflow.get_run(run_id).info.lifecycle_stage == "active":
-                    again = {"kfp_run_id": kfp_run} if kfp_run else None
+                    again = {f"{KFP_RUN}{kfp_run}": step} if kfp_run else None
                     return mlflow.start_run(run_id=run_id, tags=again, log_system_metrics=system)
                 reason = "was deleted"
             except mlflow.MlflowException as error:
@@ -189,10 +189,17 @@ class MlflowTracker(Tracker):
             "mlflow.source.git.commit": commit.removesuffix("-dirty"),
             "mlflow.source.name": f"cyclegan {step}",
             "kfp_run_id": kfp_run,
+            f"{KFP_RUN}{kfp_run}": step if kfp_run else "",
+            "kfp_task": os.environ.get("CYCLEGAN_KFP_TASK", ""),
         }
         given: dict[str, Any] = {key: value for key, value in tags.items() if value}
         if os.environ.get("MLFLOW_RUN_ID"):
-            name = None  # whoever opened that run has named it
+            # whoever opened that run has named it; Kubeflow Pipelines after the task, which says little
+            if kfp_run and name:
+                given["mlflow.runName"] = name
+            name = None
+        elif earlier := _run_of_task(given.get("kfp_task", "")):
+            return mlflow.start_run(run_id=earlier, tags=given, log_system_metrics=system)
         return mlflow.start_run(run_name=name, tags=given, log_system_metrics=system)
 
     def _flush(self) -> None:
@@ -259,6 +266,18 @@ class MlflowTracker(Tracker):
         entry = DatasetInput(entity, [InputTag("mlflow.data.context", context)])
         client.log_inputs(self.run_id, [entry])
         client.set_tag(self.run_id, "data_version", str(dataset.version))
+
+
+def _run_of_task(task: str) -> str | None:
+    """The run that an earlier attempt of the same pipeline task has opened, as when its pod was deleted."""
+    import mlflow
+
+    if not task:
+        return None
+    found: Any = mlflow.search_runs(
+        filter_string=f"tags.kfp_task = '{task}'", max_results=1, output_format="list"
+    )
+    return found[0].info.run_id if found else None
 
 
 def _reachable() -> bool:

@@ -15,10 +15,11 @@ import importlib.util
 import logging
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import Any
 
-from cyclegan.tracking.base import Tracker
-from cyclegan.tracking.server import check_server
+from cyclegan.tracking.base import KFP_RUN, Tracker
+from cyclegan.tracking.server import check_server, quiet, run_url
 
 logger = logging.getLogger(__name__)
 
@@ -68,27 +69,49 @@ def name_experiment(name: str) -> None:
         os.environ["MLFLOW_EXPERIMENT_NAME"] = name
 
 
-def fail_runs(tag: str, value: str, reason: str = "") -> list[str]:
-    """Mark every run that carries tag `tag` = `value` as FAILED, with `reason` as tag `failure`.
+def close_runs(kfp_run: str) -> list[str]:
+    """Mark as FAILED what a finished run of a pipeline left RUNNING in MLflow; returns the ids.
 
-    For a process that outlives the steps, such as a pipeline's exit handler: a step that was killed without a
-    word has left its run RUNNING. Searches the experiment that the environment names. Returns the run ids.
+    A step that ends closes its run itself, so one that is still RUNNING belongs to a step that was killed.
+    Where Kubeflow Pipelines keeps a run for each task, those under this pipeline run are looked at as well.
+    For a pipeline's exit handler; its own run is left alone, and so is everything that has ended.
     """
-    if not enabled() or not value:
+    if not enabled() or not kfp_run:
         return []
     check_server()
-    import mlflow
+    quiet()
     from mlflow import MlflowClient
 
     client = MlflowClient()
-    name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or "Default"
-    known = client.get_experiment_by_name(name)
-    experiment = os.environ.get("MLFLOW_EXPERIMENT_ID") or (known.experiment_id if known else "0")
-    found = mlflow.search_runs([experiment], f"tags.`{tag}` = '{value}'", output_format="list")
-    for run in found:
-        client.set_tag(run.info.run_id, "failure", reason[:5000] or "a step failed")
-        client.set_terminated(run.info.run_id, "FAILED")
-    return [run.info.run_id for run in found]
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    own = os.environ.get("MLFLOW_RUN_ID", "")
+
+    def search(condition: str) -> list[Any]:
+        return list(client.search_runs(experiments, condition)) if experiments else []
+
+    found = search(f"tags.`{KFP_RUN}{kfp_run}` != '' and attributes.status = 'RUNNING'")
+    parents = [run.info.run_id for run in search(f"tags.`kfp.pipeline_run_id` = '{kfp_run}'")]
+    while parents:
+        parent = parents.pop()
+        nested = search(f"tags.`mlflow.parentRunId` = '{parent}'")
+        parents += [run.info.run_id for run in nested]
+        found += [run for run in nested if run.info.status == "RUNNING"]
+    left = [run_id for run_id in dict.fromkeys(run.info.run_id for run in found) if run_id != own]
+    for run_id in left:
+        client.set_tag(run_id, "failure", "its step ended without closing it: killed, or out of memory")
+        client.set_terminated(run_id, "FAILED")
+    return left
+
+
+def run_page(run_id: str | None) -> str:
+    """The address of a run's page; empty where there is none, or the server does not tell."""
+    if not run_id or not enabled():
+        return ""
+    import mlflow
+
+    with suppress(Exception):  # a link is not worth a failed step
+        return run_url(mlflow.get_run(run_id)) or ""
+    return ""
 
 
 def nest_runs(parent: str | None, children: Iterable[str]) -> None:

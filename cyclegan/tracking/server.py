@@ -20,6 +20,7 @@ def check_server(seconds: float = CONNECT_SECONDS) -> None:
     import mlflow
     import requests
 
+    quiet()
     uri = mlflow.get_tracking_uri()
     if not uri.startswith(("http://", "https://")):
         return
@@ -44,8 +45,13 @@ def quiet() -> None:
     """Silence MLflow's own chatter: a line for each run's end, a bar for each file, the start of monitors."""
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    # A server with its artifacts in S3 sends clients to addresses of that store, which only it may reach.
+    os.environ.setdefault("MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD", "false")
     for chatty in ("mlflow.system_metrics", "mlflow.store.model_registry"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    # pip may be absent, as in the image; a server closes idle connections, and the client opens new ones
+    for chatty in ("mlflow.utils.environment", "urllib3.connectionpool"):
+        logging.getLogger(chatty).setLevel(logging.ERROR)
 
 
 def first_line(error: BaseException) -> str:
@@ -64,4 +70,5 @@ def run_url(run: Any) -> str | None:
     if not uri.startswith(("http://", "https://")):
         return None
     page = f"experiments/{run.info.experiment_id}/runs/{run.info.run_id}?workflowType=machine_learning"
-    return f"{redact(uri).rstrip('/')}/#/{page}"
+    public = os.environ.get("CYCLEGAN_MLFLOW_URL") or uri  # inside a cluster, browsers need another address
+    return f"{redact(public).rstrip('/')}/#/{page}"

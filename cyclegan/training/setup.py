@@ -95,7 +95,7 @@ class Setup:
         """What people call the run."""
         generator, seed = self.config.generator, self.config.seed
         height, width = self.size
-        return f"{generator} {self.data.title} {height}×{width} seed {seed}"
+        return f"{generator} {self.data.title} {height}x{width} seed {seed}"
 
 
 def sampling_of(config: TrainConfig, data: Prepared, processes: Processes) -> Sampling:

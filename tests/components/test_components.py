@@ -17,12 +17,12 @@ from kfp import dsl
 from components.evaluate import evaluate
 from components.fetch import fetch
 from components.finish import finish
-from components.gate import gate
 from components.preprocess import preprocess
 from components.register import register
 from components.sweep import pick_best, plan_trials
 from components.train import train
 from components.translate import list_shards, translate_shard
+from cyclegan.errors import CycleGANError
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPONENTS = (
@@ -30,7 +30,6 @@ COMPONENTS = (
     preprocess,
     train,
     evaluate,
-    gate,
     register,
     finish,
     plan_trials,
@@ -59,99 +58,123 @@ def test_from_images_to_a_decision(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 
     raw, prepared = artifact(dsl.Dataset, "raw"), artifact(dsl.Dataset, "prepared")
     model, scores = artifact(dsl.Model, "model"), artifact(dsl.Artifact, "scores")
-    report, metrics = artifact(dsl.HTML, "report"), artifact(dsl.Metrics, "metrics")
+    report, summary = artifact(dsl.HTML, "report"), artifact(dsl.Markdown, "summary")
+    losses, quality = artifact(dsl.Metrics, "losses"), artifact(dsl.Metrics, "quality")
     registration = artifact(dsl.Artifact, "registration.json")
 
     source = "synthetic:city?train=4&test=3&size=32"
-    version = fetch.python_func(source=source, version="", options="{}", raw=raw)
+    (version,) = fetch.python_func(source=source, version="", options={}, raw=raw)
     assert version.endswith(".dir")
-    assert raw.metadata == {"uri": source, "version": version}
+    counts = {"trainA": 4, "trainB": 4, "testA": 3, "testB": 3}
+    size = (tmp_path / "raw").stat().st_size
+    assert raw.metadata == {"uri": source, "data_version": version, "size_bytes": size, **counts}
 
-    digest = preprocess.python_func(
-        raw=raw, version=version, load_size=32, options='{"workers": 1}', prepared=prepared, metrics=metrics
+    (digest,) = preprocess.python_func(
+        raw=raw, data_version=version, load_size=32, options={"workers": 1}, prepared=prepared
     )
-    assert metrics.metadata == {"trainA": 4, "trainB": 4, "testA": 3, "testB": 3, "rejected": 0}
+    about = {"uri": source, "data_version": version, "height": 32, "width": 32, "rejected": 0}
+    assert prepared.metadata == about | counts
     manifest = json.loads((tmp_path / "prepared" / "manifest.json").read_text())
     assert manifest["version"] == version
     assert len(digest) == 64
 
     typed: dict[str, Any] = {"generator": "resnet", "epochs": 1, "decay_epochs": 0, "batch_size": 2}
     typed |= {"crop_size": 0, "lr": 1e-4, "lambda_cycle": 10.0, "lambda_identity": 0.0, "seed": 3}
-    model_digest = train.python_func(
+    model_digest, run_id = train.python_func(
         prepared=prepared,
         prepared_digest=digest,
         **typed,
-        options='{"blocks": 1, "width": 4, "discriminator_width": 4, "sample_every": 0}',
+        # as the backend carries whole numbers
+        options={"blocks": 1.0, "width": 4.0, "discriminator_width": 4.0, "sample_every": 0.0},
         checkpoints=str(tmp_path / "checkpoints"),
+        accelerators="",
+        trial=False,
         model=model,
-        metrics=metrics,
+        summary=summary,
+        losses=losses,
     )
+    assert run_id == ""
     config = json.loads((tmp_path / "model" / "config.json").read_text())
     assert config["train"]["seed"] == 3
     assert config["train"]["width"] == 4
+    assert model.metadata["architecture"] == "resnet" and model.metadata["data_version"] == version
+    assert json.loads((tmp_path / "losses").read_text()) == losses.metadata
+    assert "Trained resnet" in (tmp_path / "summary").read_text()
 
-    score = evaluate.python_func(
+    (score,) = evaluate.python_func(
         prepared=prepared,
         model=model,
         model_digest=model_digest,
         features="random",
         weights="",
-        options='{"resamples": 0}',
+        options={"resamples": 5},
+        accelerators="0",
+        trial=False,
         scores=scores,
         report=report,
-        metrics=metrics,
+        summary=summary,
+        quality=quality,
     )
     assert score == json.loads((tmp_path / "scores" / "scores.json").read_text())["score"]
-    assert metrics.metadata["score"] == score
+    assert quality.metadata["score"] == score
+    assert quality.metadata["score_low"] <= score <= quality.metadata["score_high"]
+    assert json.loads((tmp_path / "quality").read_text()) == quality.metadata
     assert "<html" in (tmp_path / "report").read_text().lower()
 
-    alias = register.python_func(
-        model=model, scores=scores, name="x", max_score=0.0, options="{}", registration=registration
+    passes, alias, reason = register.python_func(
+        model=model,
+        scores=scores,
+        name="x",
+        max_score=0.0,
+        options={},
+        registration=registration,
+        summary=summary,
     )
-    assert alias == ""
-    assert "not registered" in json.loads((tmp_path / "registration.json").read_text())["reason"]
+    assert (passes, alias) == (False, "")
+    assert "not registered" in reason
+    assert json.loads((tmp_path / "registration.json").read_text())["reason"] == reason
 
 
-@pytest.mark.parametrize(
-    ("score", "max_score", "passes"),
-    [(1.0, 0.0, True), (1.0, 2.0, True), (2.0, 2.0, True), (3.0, 2.0, False)],
-)
-def test_the_gate_follows_the_same_rule_as_registering(score: float, max_score: float, passes: bool) -> None:
-    from cyclegan.registry.config import RegisterConfig
-    from cyclegan.registry.decision import Evidence, decide
+def test_accelerators_that_are_not_there_stop_a_step(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import torch
 
-    evidence = Evidence(score=score, metric="fid", data_version="v")
-    assert gate.python_func(score=score, max_score=max_score) is passes
-    assert decide(evidence, None, RegisterConfig(max_score=max_score)).passed is passes
-
-
-def test_a_run_left_behind_by_a_killed_step_is_marked_failed(
-    mlflow_server: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from mlflow import MlflowClient
-
-    client = MlflowClient(mlflow_server)
-    known = client.get_experiment_by_name("tests")
-    experiment = known.experiment_id if known else client.create_experiment("tests")
-    killed = client.create_run(experiment, tags={"kfp_run_id": "killed"}).info.run_id
-    other = client.create_run(experiment, tags={"kfp_run_id": "other"}).info.run_id
-    monkeypatch.setenv("KFP_RUN_ID", "killed")
-
-    def status(state: str) -> dsl.PipelineTaskFinalStatus:
-        return dsl.PipelineTaskFinalStatus(
-            state=state,
-            pipeline_job_resource_name="",
-            pipeline_task_name="steps",
-            error_code=1,
-            error_message="train ran out of memory",
+    monkeypatch.setenv("CYCLEGAN_TRACKING", "off")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    prepared = dsl.Dataset(name="prepared", uri=str(tmp_path / "prepared"))
+    model = dsl.Model(name="model", uri=str(tmp_path / "model"))
+    typed: dict[str, Any] = {"generator": "resnet", "epochs": 1, "decay_epochs": 0, "batch_size": 2}
+    typed |= {"crop_size": 0, "lr": 1e-4, "lambda_cycle": 10.0, "lambda_identity": 0.0, "seed": 3}
+    with pytest.raises(CycleGANError, match="1 accelerators were asked for and torch sees 0"):
+        train.python_func(
+            prepared=prepared,
+            prepared_digest="",
+            **typed,
+            options={},
+            checkpoints="",
+            accelerators="1",
+            trial=False,
+            model=model,
+            summary=None,
+            losses=None,
         )
 
-    finish.python_func(status("SUCCEEDED"))
-    assert client.get_run(killed).info.status == "RUNNING"
-    finish.python_func(status("FAILED"))
-    assert client.get_run(killed).info.status == "FAILED"
-    assert client.get_run(killed).data.tags["failure"] == "train ran out of memory"
-    assert client.get_run(other).info.status == "RUNNING"
+
+def test_the_version_is_read_where_it_is_published(tmp_path: Path, s3_bucket: str) -> None:
+    from cyclegan.io.storage import open_store
+
+    store = open_store(f"s3://{s3_bucket}/published")
+    raw = dsl.Dataset(name="raw", uri=str(tmp_path / "raw"))
+    arguments: dict[str, Any] = {"source": "synthetic:city?train=4&test=3&size=32", "options": {}, "raw": raw}
+    (version,) = fetch.python_func(version="", **arguments)
+    address = f"s3://{s3_bucket}/published/data.dvc"
+    store.write("data.dvc", f"outs:\n- md5: {version}\n  path: data\n".encode())
+    assert fetch.python_func(version=address, **arguments) == (version,)
+    store.write("data.dvc", b"outs:\n- md5: 0123456789abcdef0123456789abcdef.dir\n  path: data\n")
+    with pytest.raises(CycleGANError, match="has the data version"):
+        fetch.python_func(version=address, **arguments)
+    store.write("data.dvc", b"nothing")
+    with pytest.raises(CycleGANError, match="names no data version"):
+        fetch.python_func(version=address, **arguments)
 
 
 def test_another_image_is_chosen_by_the_environment() -> None:

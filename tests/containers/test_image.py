@@ -22,16 +22,16 @@ from cyclegan.errors import CycleGANError
 pytestmark = [pytest.mark.container, pytest.mark.timeout(1800)]
 ROOT = Path(__file__).resolve().parents[2]
 TINY = {
-    "source": "synthetic:city?train=16&test=4&size=32",
-    "version": "",
-    "load_size": 32,
-    "epochs": 2,
-    "decay_epochs": 0,
-    "batch_size": 2,
-    "train_options": '{"blocks": 1, "width": 8, "discriminator_width": 8, "sample_every": 0}',
-    "evaluate_options": '{"resamples": 0}',
-    "features": "random",
-    "model_name": "contained",
+    "data_source": "synthetic:city?train=16&test=4&size=32",
+    "data_version": "",
+    "preprocess_load_size_px": 32,
+    "train_epochs": 2,
+    "train_decay_epochs": 0,
+    "train_batch_size": 2,
+    "train_options": {"blocks": 1, "width": 8, "discriminator_width": 8, "sample_every": 0},
+    "evaluate_options": {"resamples": 0},
+    "evaluate_features": "random",
+    "register_name": "contained",
 }
 
 
@@ -95,7 +95,7 @@ def _run(image: str, folder: Path, checkpoints: str, **arguments: Any) -> Path:
 
     os.environ["KFP_RUN_ID"] = folder.name
     try:
-        values = TINY | {"checkpoints": checkpoints} | arguments
+        values = TINY | {"train_checkpoints": checkpoints} | arguments
         return run(ROOT / "pipeline" / "cyclegan.yaml", values, folder, image=image)
     finally:
         del os.environ["KFP_RUN_ID"]
@@ -128,9 +128,10 @@ def test_the_pipeline_in_containers_through_both_branches_of_the_gate(
     from mlflow import MlflowClient
 
     checkpoints = f"s3://{s3_bucket}/checkpoints"
-    shut = _run(image, tmp_path / "shut", checkpoints, max_score=1e-9)
-    assert not list(shut.glob("**/register/registration"))
-    opened = _run(image, tmp_path / "open", checkpoints, max_score=0.0)
+    shut = _run(image, tmp_path / "shut", checkpoints, gate_max_score=1e-9)
+    (refused,) = shut.glob("**/register/registration")
+    assert json.loads(refused.read_text())["versions"] == {}
+    opened = _run(image, tmp_path / "open", checkpoints, gate_max_score=0.0)
     (registration,) = opened.glob("**/register/registration")
     decision = json.loads(registration.read_text())
     assert decision["versions"] == {"AtoB": "1", "BtoA": "1"}
@@ -145,7 +146,7 @@ def test_a_killed_training_goes_on_from_s3_to_the_same_weights_as_on_the_host(
 ) -> None:
     from cyclegan.io.storage import open_store
 
-    choice = {"max_score": 1e-9, "epochs": 8}
+    choice = {"gate_max_score": 1e-9, "train_epochs": 8}
     killed: list[str] = []
 
     def kill() -> None:

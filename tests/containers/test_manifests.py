@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import shutil
 import subprocess
@@ -11,7 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline.placement import CONFIG_MAP, SECRETS, SETTINGS
+from pipeline.backends import VERSIONS
+from pipeline.placement import CONFIG_MAP, LABEL, SECRETS, SETTINGS
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
@@ -91,3 +94,72 @@ def test_the_overlays_fit_the_schemas_of_kubernetes(overlay: str) -> None:
     for document in _built(overlay):
         if "kserve" not in document["apiVersion"]:  # a custom resource: no schema in that package
             validate.validate(document, "1.37", strict=True)
+
+
+def test_our_network_policy_selects_our_pods_alone_and_identities_stay_reachable() -> None:
+    kinds = {(d["kind"], d["metadata"]["name"]): d for d in _built("kind")}
+    policy = kinds["NetworkPolicy", "cyclegan-steps"]
+    assert policy["spec"]["podSelector"] == {"matchLabels": {LABEL: "true"}}
+    blocks = [
+        to["ipBlock"]["cidr"]
+        for rule in policy["spec"]["egress"]
+        for to in rule.get("to", [])
+        if "ipBlock" in to
+    ]
+    assert {"169.254.169.254/32", "169.254.170.23/32"} <= set(blocks)
+
+
+@pytest.mark.parametrize("overlay", ["kind", "gpu"])
+def test_the_object_stores_network_policy_admits_our_namespace(overlay: str) -> None:
+    (namespace,) = [d for d in _built(overlay) if d["kind"] == "Namespace"]
+    assert namespace["metadata"]["labels"]["app.kubernetes.io/part-of"] == "kubeflow-profile"
+
+
+def test_nothing_names_the_store_that_kfp_no_longer_has() -> None:
+    files = [*DEPLOY.rglob("*"), *(ROOT / "docs").glob("*.md"), ROOT / "compose.yaml"]
+    named = [
+        f
+        for f in files
+        if f.is_file() and f.suffix in {".yaml", ".env", ".md"} and "minio-service" in f.read_text()
+    ]
+    assert named == []
+
+
+def test_checksum_headers_are_a_setting_of_every_s3_client() -> None:
+    wanted = {"AWS_REQUEST_CHECKSUM_CALCULATION", "AWS_RESPONSE_CHECKSUM_VALIDATION"}
+    services = _documents(ROOT / "compose.yaml")[0]["services"]
+    for name in ("mlflow", "buckets"):
+        assert {services[name]["environment"][key] for key in wanted} == {"when_required"}
+    (config,) = [d for d in _documents(DEPLOY / "mlflow/mlflow.yaml") if d["kind"] == "ConfigMap"]
+    assert {config["data"][key] for key in wanted} == {"when_required"}
+    lines = (DEPLOY / "steps/settings.env").read_text().split()
+    assert {f"{key}=when_required" for key in wanted} <= set(lines)
+
+
+def test_the_administrators_patches() -> None:
+    (patch,) = _documents(DEPLOY / "kfp/retry.yaml")
+    defaults = yaml.safe_load(patch["data"]["workflowDefaults"])["spec"]
+    assert defaults["templateDefaults"]["retryStrategy"]["retryPolicy"] == "Always"
+    plugin = json.loads((DEPLOY / "kfp/mlflow-plugin.json").read_text())["plugins"]["mlflow"]
+    settings = dict(line.split("=", 1) for line in (DEPLOY / "steps/settings.env").read_text().split())
+    assert plugin["endpoint"] == settings["MLFLOW_TRACKING_URI"]
+    assert plugin["settings"]["defaultExperimentName"] == settings["MLFLOW_EXPERIMENT_NAME"]
+
+
+def test_a_cluster_has_its_versions_in_one_place() -> None:
+    lines = (DEPLOY / "cluster/versions.env").read_text().splitlines()
+    versions = dict(line.split("=", 1) for line in lines if "=" in line)
+    assert versions["KFP_VERSION"].startswith(f"{VERSIONS[-1]}.")
+    assert f"mlflow[auth]=={versions['MLFLOW_VERSION']}" in (DEPLOY / "mlflow/Dockerfile").read_text()
+    script = (DEPLOY / "cluster/up.sh").read_text()
+    assert not [version for version in versions.values() if version in script]
+
+
+@pytest.mark.parametrize("script", sorted(DEPLOY.rglob("*.sh")), ids=lambda path: path.name)
+def test_scripts_pass_shellcheck(script: Path) -> None:
+    shellcheck = shutil.which("shellcheck")
+    if not shellcheck:
+        pytest.skip("shellcheck is not installed")
+    done = subprocess.run([shellcheck, "-x", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    assert os.access(script, os.X_OK)

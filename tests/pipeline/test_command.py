@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from google.protobuf import json_format
 
 from cyclegan import __version__
 from pipeline.__main__ import main
 from pipeline.adapting import write_adapted
-from pipeline.submitting import from_storage
+from pipeline.parameters import FORMER
+from pipeline.submitting import TABLES, from_storage
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -25,20 +27,25 @@ def _arguments(run: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["epoch=1"], "did you mean 'epochs'?"),
-        (["zzz=1"], "there are accelerator_type, accelerators"),
-        (["epochs"], "write name=value"),
-        (["epochs=many"], "epochs must be a whole number, not 'many'"),
-        (["lr=fast"], "lr must be a number"),
+        (["train_epoch=1"], "did you mean 'train_epochs'?"),
+        (["zzz=1"], "there are data_options, data_source"),
+        (["train_epochs"], "write name=value"),
+        (["train_epochs=many"], "train_epochs must be a whole number, not 'many'"),
+        (["train_lr=fast"], "train_lr must be a number"),
         (["node_selector=[]"], "node_selector must be a JSON object"),
-        (["tolerations={}"], "tolerations must be a JSON list"),
-        (["train_options={"], "train_options is not valid JSON"),
+        (["node_tolerations={}"], "node_tolerations must be a JSON list"),
+        (["node_accelerators=one"], "node_accelerators must be a whole number, not 'one'"),
+        (["node_memory=16GB"], "node_memory must be bytes with a unit, such as 16Gi, not '16GB'"),
+        (["node_cpu_cores=many"], "node_cpu_cores must be cores"),
+        (["train_options={"], "train_options must be a JSON object"),
         (["train_options=[]"], "must be a JSON object"),
         (['train_options={"bufer_size": 1}'], "no field 'bufer_size'"),
-        (['train_options={"batch_size": 0}'], "batch_size"),
+        (['train_options={"pool_size": -1}'], "pool_size"),
+        (['train_options={"batch_size": 2}'], "use train_batch_size="),
+        (['data_options={"version": ""}'], "use data_version="),
         (["--file", "nowhere.yaml"], "make compile"),
         (["--params", "nowhere.yaml"], "nowhere.yaml"),
-        (["--pipeline", "translate", "out=maps"], "images is missing: s3:// prefix"),
+        (["--pipeline", "translate", "translate_out=maps"], "translate_images is missing: s3:// prefix"),
     ],
 )
 def test_wrong_usage_is_one_sentence(
@@ -50,36 +57,143 @@ def test_wrong_usage_is_one_sentence(
     assert error.count("\n") == 1
 
 
+def test_former_names_are_refused_with_the_present_one(capsys: pytest.CaptureFixture[str]) -> None:
+    for former, present in FORMER.items():
+        pipeline = next(
+            name for name, table in TABLES.items() if present in {parameter.name for parameter in table}
+        )
+        word = ["run", "--pipeline", pipeline.removeprefix("cyclegan-"), f"{former}=1"]
+        assert main(word) == 2
+        assert f"it is called '{present}' now." in capsys.readouterr().err
+
+
 def test_parameters_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "--list"]) == 0
-    assert "epochs=" in capsys.readouterr().out
+    assert "train_epochs=" in capsys.readouterr().out
 
 
-def test_submit_sends_the_compiled_pipeline(kfp_server: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["submit", "epochs=3", "lr=1e-4", "--name", "trial", "--service-account", "cyclegan-steps"]
+def test_submit_runs_an_uploaded_version_with_every_argument(
+    kfp_server: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["submit", "train_epochs=3", "train_lr=1e-4", "node_accelerators=1", "--service-account", "steps"]
     assert main([*words, "--image", "hub/image@sha256:0"]) == 0
     (run,) = kfp_server.runs
-    assert run["service_account"] == "cyclegan-steps"
-    assert run["display_name"] == "trial"
-    assert _arguments(run) == {"epochs": 3, "lr": 1e-4}
-    spec = run["pipeline_spec"]["pipeline_spec"]
+    assert run["service_account"] == "steps"
+    assert run["display_name"] == "resnet city 64x64 seed 0"
+    assert run["plugins_input"] == {"mlflow": {"experiment_name": "cyclegan"}}
+    spec, platform = kfp_server.sent_file()
+    known = spec["root"]["inputDefinitions"]["parameters"]
+    sent = _arguments(run)
+    assert set(sent) == set(known)  # a clone of the run starts from these
+    assert (sent["train_epochs"], sent["train_lr"], sent["node_accelerators"]) == (3, 1e-4, "1")
+    assert sent["train_options"]["blocks"] == 3
+    types = {"NUMBER_INTEGER": int, "NUMBER_DOUBLE": float, "STRING": str, "STRUCT": dict, "LIST": list}
+    for name, value in sent.items():
+        if known[name]["parameterType"] != "NUMBER_DOUBLE":  # JSON writes 10.0 as 10
+            assert type(value) is types[known[name]["parameterType"]], name
     images = {e["container"]["image"] for e in spec["deploymentSpec"]["executors"].values()}
     assert images == {"hub/image@sha256:0"}
-    assert run["pipeline_spec"]["platform_spec"]["platforms"]["kubernetes"]
-    assert kfp_server.experiments[0]["display_name"] == "cyclegan"
-    assert f"{kfp_server.url}/#/runs/details/r0" in capsys.readouterr().out
+    assert platform["platforms"]["kubernetes"]["pipelineConfig"]
+    (pipeline,) = kfp_server.pipelines
+    assert "| train_epochs | integer |" in pipeline["description"]
+    (version,) = kfp_server.versions
+    assert run["pipeline_version_reference"] == {"pipeline_id": "p0", "pipeline_version_id": "v0"}
+    assert version["tags"]["image"] == "hub/image@sha256:0"
+    (experiment,) = kfp_server.experiments
+    assert experiment["display_name"] == "cyclegan" and experiment["description"]
+    out, err = capsys.readouterr()
+    assert f"{kfp_server.url}/#/runs/details/r0" in out
+    assert "lost with their pod" in err and "FutureWarning" not in err
 
 
-def test_submit_wants_a_version_beside_a_source(kfp_server: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["submit", "source=s3://bucket/data"]) == 2
-    assert "version=" in capsys.readouterr().err
-    assert kfp_server.runs == []
-    assert main(["submit", "source=s3://bucket/data", "--no-cache"]) == 0
-    steps = kfp_server.runs[0]["pipeline_spec"]["pipeline_spec"]["components"]["comp-exit-handler-1"]
-    assert not steps["dag"]["tasks"]["fetch"]["cachingOptions"].get("enableCache")
-    assert _arguments(kfp_server.runs[0]) == {"source": "s3://bucket/data", "version": ""}
-    assert main(["submit", "source=maps"]) == 0
-    assert main(["submit", "source=https://host/a.zip", f'fetch_options={{"sha256": "{"0" * 64}"}}']) == 0
+def test_the_same_content_is_uploaded_once(kfp_server: Any) -> None:
+    checkpoints = "train_checkpoints=s3://bucket/checkpoints"
+    assert main(["submit", checkpoints]) == 0
+    assert main(["submit", checkpoints, "train_seed=1"]) == 0
+    assert main(["upload"]) == 0
+    assert (len(kfp_server.pipelines), len(kfp_server.versions), len(kfp_server.experiments)) == (1, 1, 1)
+    assert main(["submit", checkpoints, "--image", "hub/other:1"]) == 0
+    assert (len(kfp_server.pipelines), len(kfp_server.versions)) == (1, 2)
+    assert main(["upload", "--pipeline", "sweep"]) == 0
+    assert [pipeline["display_name"] for pipeline in kfp_server.pipelines] == ["cyclegan", "cyclegan-sweep"]
+
+
+@pytest.mark.parametrize(
+    ("source", "moving"),
+    [
+        (["data_source=s3://bucket/data"], True),
+        (["data_source=s3://bucket/data", "data_version=https://host/data.dvc"], True),
+        (["data_source=s3://bucket/data", f"data_version={'0' * 32}.dir"], False),
+        (["data_source=https://host/a.zip", f'data_options={{"sha256": "{"0" * 64}"}}'], False),
+        (["data_source=maps"], False),
+        ([], False),
+    ],
+)
+def test_only_data_that_cannot_move_are_answered_from_the_cache(
+    source: list[str], moving: bool, kfp_server: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["submit", *source]) == 0
+    spec, _ = kfp_server.sent_file()
+    tasks = spec["components"]["comp-train-and-register"]["dag"]["tasks"]
+    cached = {name for name, task in tasks.items() if task["cachingOptions"].get("enableCache")}
+    rest = {"preprocess", "train", "evaluate"}
+    assert cached == (rest if moving else rest | {"fetch"})
+    assert ("looks at the source in every run" in capsys.readouterr().err) is moving
+
+
+def test_no_cache_means_no_task(kfp_server: Any) -> None:
+    assert main(["submit", "--no-cache"]) == 0
+    spec, _ = kfp_server.sent_file()
+    tasks = spec["components"]["comp-train-and-register"]["dag"]["tasks"]
+    assert not any(task["cachingOptions"] for task in tasks.values())
+
+
+def test_an_older_server_gets_a_file_that_it_understands(
+    kfp_server: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kfp_server.version = "2.16.1"
+    assert main(["submit"]) == 0
+    _, platform = kfp_server.sent_file()
+    assert "activeDeadlineSeconds" not in platform["platforms"]["kubernetes"]["pipelineConfig"]
+    assert "plugins_input" not in kfp_server.runs[0]
+    assert "For a backend of 2.16 left out: the time limit of a run" in capsys.readouterr().err
+    kfp_server.version = "unknown"
+    assert main(["submit"]) == 0
+    assert "does not tell its version" in capsys.readouterr().err
+    assert "plugins_input" not in kfp_server.runs[1]
+    assert main(["submit", "--backend", "2.15"]) == 0
+    assert "runAsNonRoot" in capsys.readouterr().err
+    kfp_server.version = "2.14.4"
+    assert main(["submit"]) == 1
+    assert "2.14.4 is not supported" in capsys.readouterr().err
+
+
+def test_compiling_for_another_backend_needs_a_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["compile", "--backend", "2.16"]) == 2
+    assert "--out" in capsys.readouterr().err
+    assert main(["compile", "--backend", "2.16.1", "--out", str(tmp_path)]) == 0
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) == 3
+    assert "left out: the time limit of a run" in err
+
+
+def test_an_installation_for_several_users(kfp_server: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    kfp_server.multi_user, kfp_server.token = True, "secret-token"
+    assert main(["submit"]) == 1
+    assert "sign in (401): use --token" in capsys.readouterr().err
+    assert main(["submit", "--token", "secret-token"]) == 2
+    assert "--namespace or KFP_NAMESPACE" in capsys.readouterr().err
+    assert main(["submit", "--token", "secret-token", "--namespace", "ann"]) == 0
+    assert kfp_server.experiments[0]["namespace"] == kfp_server.pipelines[0]["namespace"] == "ann"
+    assert "secret-token" not in "".join(capsys.readouterr())
+
+
+def test_a_refusal_is_told_in_the_servers_words(kfp_server: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    kfp_server.refusal = {"error": "Invalid input error: no such\nservice account", "code": 3}
+    assert main(["submit"]) == 1
+    assert "refused: Invalid input error: no such service account (400)." in capsys.readouterr().err
 
 
 def test_an_unreachable_server_is_one_sentence(
@@ -87,8 +201,73 @@ def test_an_unreachable_server_is_one_sentence(
 ) -> None:
     monkeypatch.setenv("KFP_ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    assert main(["submit", "epochs=1"]) == 1
+    assert main(["submit", "train_epochs=1"]) == 1
     assert "Cannot reach Kubeflow Pipelines at http://127.0.0.1:9" in capsys.readouterr().err
+
+
+def test_a_schedule_is_typed_and_watches_moving_data(
+    kfp_server: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["data_source=s3://bucket/dvc", "data_version=https://git.example/raw/main/data.dvc"]
+    assert main(["submit", *words, "train_epochs=2", "--schedule", "0 3 * * *"]) == 0
+    (recurring,) = kfp_server.recurring
+    assert recurring["trigger"] == {"cron_schedule": {"cron": "0 0 3 * * *"}}
+    assert recurring["runtime_config"]["parameters"]["train_epochs"] == 2
+    assert recurring["runtime_config"]["parameters"]["data_version"].endswith("data.dvc")
+    assert recurring["pipeline_version_reference"]["pipeline_version_id"] == "v0"
+    assert (recurring["max_concurrency"], recurring["no_catchup"]) == (1, True)
+    assert kfp_server.runs == []
+    assert "#/recurringrun/details/s0" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("cron", ["every day", "0 3 * *", "* * * * * * *", "0 3 * * $(x)"])
+def test_a_wrong_schedule_is_refused(cron: str, kfp_server: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["submit", "--schedule", cron]) == 2
+    assert "cron fields" in capsys.readouterr().err
+    assert kfp_server.recurring == []
+    assert main(["submit", "--schedule", "0 3 * * *", "--wait"]) == 2
+
+
+def _task(number: int, name: str, state: str, end: str = "") -> dict[str, Any]:
+    task = {"task_id": f"t{number}", "display_name": name, "state": state, "pod_name": f"pod-{name}"}
+    task |= {"start_time": "2026-01-01T00:00:00Z"} | ({"end_time": end} if end else {})
+    return task
+
+
+def test_wait_follows_the_tasks_and_ends_with_the_verdict(
+    kfp_server: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.watching.POLL_SECONDS", 0.01)
+    ended = _task(1, "train", "SUCCEEDED", "2026-01-01T00:01:05Z")
+    registered = _task(2, "register", "SUCCEEDED", "2026-01-01T00:00:20Z")
+    kfp_server.progress = [
+        {"state": "RUNNING", "run_details": {"task_details": [_task(1, "train", "RUNNING")]}},
+        {"state": "RUNNING", "run_details": {"task_details": [ended]}},
+        {"state": "SUCCEEDED", "run_details": {"task_details": [ended, registered]}},
+    ]
+    log = (
+        "# Trained\n# Registered as champion\n- score: fid 1.2 [1, 1.4]\nI0101 00:00:00 launcher.go:1] bye\n"
+    )
+    kfp_server.logs = {"pod-register": log}
+    assert main(["submit", "--wait"]) == 0
+    out = capsys.readouterr().out
+    assert "running     train" in out
+    assert "1 m 05 s  succeeded   train" in out
+    assert out.rstrip().endswith("# Registered as champion\n- score: fid 1.2 [1, 1.4]")
+
+
+def test_wait_names_the_step_that_failed_and_shows_its_log(
+    kfp_server: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.watching.POLL_SECONDS", 0.01)
+    train = _task(1, "train", "FAILED", "2026-01-01T00:01:00Z")
+    block = _task(2, "train-and-register", "FAILED", "2026-01-01T00:01:10Z")
+    kfp_server.progress = [{"state": "FAILED", "run_details": {"task_details": [block, train]}}]
+    kfp_server.logs = {"pod-train": "Loss became NaN.\n"}
+    assert main(["submit", "--wait"]) == 1
+    out, err = capsys.readouterr()
+    assert "Loss became NaN." in out
+    assert "step 'train' failed" in err
 
 
 def test_a_configured_storage_gives_source_version_and_checkpoints(tmp_path: Path) -> None:
@@ -100,13 +279,13 @@ def test_a_configured_storage_gives_source_version_and_checkpoints(tmp_path: Pat
     with (tmp_path / ".dvc" / "config").open("a") as file:
         file.write("['remote \"storage\"']\n    url = s3://bucket/dvc\n")
     assert from_storage(tmp_path) == {
-        "source": "s3://bucket/dvc",
-        "version": md5,
-        "checkpoints": "s3://bucket/dvc/checkpoints",
+        "data_source": "s3://bucket/dvc",
+        "data_version": md5,
+        "train_checkpoints": "s3://bucket/dvc/checkpoints",
     }
     secret = "['remote \"storage\"']\n    secret_access_key = planted\n    url = s3://other/dvc\n"
     (tmp_path / ".dvc" / "config.local").write_text(secret)
-    assert from_storage(tmp_path)["source"] == "s3://other/dvc"
+    assert from_storage(tmp_path)["data_source"] == "s3://other/dvc"
     assert "planted" not in json.dumps(from_storage(tmp_path))
 
 
@@ -117,16 +296,17 @@ def test_another_image_changes_nothing_else(tmp_path: Path) -> None:
     before = components.load_component_from_file(str(ROOT / "pipeline" / "cyclegan.yaml"))
     after = components.load_component_from_file(str(tmp_path / "other.yaml"))
     assert "hub/image:1" in str(after.pipeline_spec)
-    assert str(after.pipeline_spec).replace("hub/image:1", f"cyclegan-pipeline:{__version__}") == str(
-        before.pipeline_spec
-    )
+    put_back = json_format.MessageToDict(after.pipeline_spec)
+    for executor in put_back["deploymentSpec"]["executors"].values():
+        executor["container"]["image"] = f"cyclegan-pipeline:{__version__}"
+    assert put_back == json_format.MessageToDict(before.pipeline_spec)
 
 
 def test_the_kfp_command_line_takes_the_compiled_file(kfp_server: Any) -> None:
     kfp = str(Path(sys.executable).with_name("kfp"))
-    command = [kfp, "run", "create", "-e", "cyclegan", "-f", "pipeline/cyclegan.yaml", "epochs=1"]
+    command = [kfp, "run", "create", "-e", "cyclegan", "-f", "pipeline/cyclegan.yaml", "train_epochs=1"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     (run,) = kfp_server.runs
-    assert _arguments(run) == {"epochs": 1} or _arguments(run) == {"epochs": "1"}
+    assert str(_arguments(run)["train_epochs"]) == "1"
     assert run["pipeline_spec"]["pipeline_spec"]["pipelineInfo"]["name"] == "cyclegan"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,10 @@ import yaml
 
 from cyclegan import __version__
 from cyclegan.cli.params import read_params
+from cyclegan.cluster.arguments import describe_fields
 from pipeline.compiling import FOLDER, PIPELINES, compile_all, parameters, stale
-from pipeline.defaults import read_defaults, tracked_version
+from pipeline.defaults import CONFIGS, read_defaults, tracked_version
+from pipeline.parameters import FORMER, STEPS, own_fields
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -38,11 +39,12 @@ def test_defaults_are_those_of_params_yaml_and_data_dvc() -> None:
     spec, _ = documents()
     values = {k: v.get("defaultValue") for k, v in spec["root"]["inputDefinitions"]["parameters"].items()}
     sections = read_params(ROOT / "params.yaml")
-    assert values["source"] == "synthetic:city"
-    assert values["version"] == tracked_version()
-    assert values["load_size"] == sections["preprocess"]["load_size"]
+    assert values["data_source"] == "synthetic:city"
+    assert values["data_version"] == tracked_version()
+    assert values["preprocess_load_size_px"] == sections["preprocess"]["load_size"]
+    own = {p.field: p.name for p in STEPS if p.step == "train"}
     for name, value in sections["train"].items():
-        shown = values[name] if name in values else json.loads(values["train_options"])[name]
+        shown = values[own[name]] if name in own else values["train_options"][name]
         assert shown == value
 
 
@@ -50,9 +52,9 @@ def test_a_preset_fills_parameters_and_options(tmp_path: Path) -> None:
     preset = tmp_path / "preset.yaml"
     preset.write_text("train: {epochs: 7, pool_size: 0}\nregister: {max_score: 2.5}\n")
     values = parameters("cyclegan", read_defaults(preset))
-    assert values["epochs"] == 7
-    assert json.loads(values["train_options"]) == {"pool_size": 0}
-    assert values["max_score"] == 2.5
+    assert values["train_epochs"] == 7
+    assert values["train_options"] == {"pool_size": 0}
+    assert values["gate_max_score"] == 2.5
 
 
 def test_a_teams_own_version_reaches_the_defaults(tmp_path: Path) -> None:
@@ -63,13 +65,13 @@ def test_a_teams_own_version_reaches_the_defaults(tmp_path: Path) -> None:
     (tmp_path / ".dvc").mkdir()
     (tmp_path / ".dvc" / "config").write_text("['remote \"storage\"']\n    url = s3://team/images\n")
     values = parameters("cyclegan", read_defaults(params, tmp_path))
-    assert (values["source"], values["version"]) == ("s3://team/images", version)
+    assert (values["data_source"], values["data_version"]) == ("s3://team/images", version)
 
 
 @pytest.mark.parametrize("name", PIPELINES)
 def test_every_parameter_is_typed_described_and_mostly_optional(name: str) -> None:
     spec, _ = documents(name)
-    required = {"images", "out"} if name == "translate" else set()
+    required = {"translate_images", "translate_out"} if name == "translate" else set()
     for parameter, facts in spec["root"]["inputDefinitions"]["parameters"].items():
         assert facts["parameterType"], parameter
         assert len(facts["description"]) > 10, parameter
@@ -101,7 +103,7 @@ def test_what_a_task_reads_from_its_block_is_handed_to_the_block(name: str) -> N
 def test_what_each_task_asks_for() -> None:
     spec, platform = documents()
     executors = platform["deploymentSpec"]["executors"]
-    steps = spec["components"]["comp-exit-handler-1"]["dag"]["tasks"]
+    steps = spec["components"]["comp-train-and-register"]["dag"]["tasks"]
     for name in ("exec-train", "exec-evaluate"):
         resources = spec["deploymentSpec"]["executors"][name]["container"]["resources"]
         assert set(resources) >= {"accelerator", "resourceCpuRequest", "resourceMemoryLimit"}
@@ -115,7 +117,7 @@ def test_what_each_task_asks_for() -> None:
     assert steps["train"]["retryPolicy"]["maxRetryCount"] == 5
     assert steps["train"]["retryPolicy"]["backoffDuration"] == "60s"
     assert platform["pipelineConfig"]["resourceTtlOnSuccess"] > 0
-    assert all(task["taskInfo"]["name"] != key for key, task in steps.items() if "condition" not in key)
+    assert all(task["taskInfo"]["name"] != key for key, task in steps.items())
 
 
 def test_what_is_cached() -> None:
@@ -128,25 +130,79 @@ def test_what_is_cached() -> None:
     }
     assert {task for task, on in cached.items() if not on} == {"register", "finish"}
     # what a cache key sees of the data is parameters alone
-    steps = spec["components"]["comp-exit-handler-1"]["dag"]["tasks"]
+    steps = spec["components"]["comp-train-and-register"]["dag"]["tasks"]
     for task, parameter, producer in (
-        ("preprocess", "version", "fetch"),
+        ("preprocess", "data_version", "fetch"),
         ("train", "prepared_digest", "preprocess"),
         ("evaluate", "model_digest", "train"),
     ):
         source = steps[task]["inputs"]["parameters"][parameter]["taskOutputParameter"]
-        assert source == {"producerTask": producer, "outputParameterKey": "Output"}
+        assert source == {"producerTask": producer, "outputParameterKey": parameter}
 
 
-def test_the_static_form_asks_nothing_that_old_backends_lack(tmp_path: Path) -> None:
-    compile_all(tmp_path, static=True)
-    spec, platform = documents(folder=tmp_path)
-    text = (tmp_path / "cyclegan.yaml").read_text()
-    assert "pipelineConfig" not in platform
-    assert "taskFinalStatus" not in text
-    assert "nodeSelectorJson" not in text
-    assert "{{$.inputs.parameters[" not in json.dumps(spec["deploymentSpec"])
-    assert spec["deploymentSpec"]["executors"]["exec-train"]["container"]["resources"]["memoryLimit"]
+def test_a_failed_trial_is_never_answered_from_the_cache() -> None:
+    spec, _ = documents("sweep")
+    trials = spec["components"]["comp-trials"]["dag"]["tasks"]
+    assert {name: task["cachingOptions"] for name, task in trials.items()} == {"train": {}, "evaluate": {}}
+    assert all(task["inputs"]["parameters"]["trial"] for task in trials.values())
+
+
+def test_the_page_shows_two_nodes_and_five_steps_below() -> None:
+    spec, _ = documents()
+    assert set(spec["root"]["dag"]["tasks"]) == {"train-and-register", "finish"}
+    steps = spec["components"]["comp-train-and-register"]["dag"]["tasks"]
+    assert set(steps) == {"fetch", "preprocess", "train", "evaluate", "register"}
+    outputs = {
+        name: set(spec["components"][f"comp-{name}"]["outputDefinitions"].get("parameters", {}))
+        for name in steps
+    }
+    assert outputs == {
+        "fetch": {"data_version"},
+        "preprocess": {"prepared_digest"},
+        "train": {"model_digest", "mlflow_run"},
+        "evaluate": {"score"},
+        "register": {"passes", "alias", "reason"},
+    }
+    artifacts = {
+        name: set(spec["components"][f"comp-{name}"]["outputDefinitions"]["artifacts"]) for name in steps
+    }
+    assert artifacts["train"] == {"model", "summary", "losses"}
+    assert artifacts["evaluate"] == {"scores", "report", "summary", "quality"}
+    assert artifacts["register"] == {"registration", "summary"}
+
+
+def test_names_come_in_groups_and_no_former_one_is_left() -> None:
+    groups = {"data", "preprocess", "train", "evaluate", "gate", "register", "node", "sweep", "translate"}
+    for name in PIPELINES:
+        spec, _ = documents(name)
+        for parameter, facts in spec["root"]["inputDefinitions"]["parameters"].items():
+            assert parameter.split("_")[0] in groups
+            assert parameter not in FORMER
+            if parameter.endswith("_options"):
+                assert facts["parameterType"] == "STRUCT"
+
+
+def test_components_and_table_know_the_same_fields() -> None:
+    from components.evaluate import evaluate
+    from components.fetch import fetch
+    from components.preprocess import preprocess
+    from components.register import register
+    from components.train import train
+
+    steps = {
+        "fetch": fetch,
+        "preprocess": preprocess,
+        "train": train,
+        "evaluate": evaluate,
+        "register": register,
+    }
+    for step, component in steps.items():
+        inputs = component.component_spec.inputs
+        texts = describe_fields(CONFIGS[step])
+        for field in own_fields(step):
+            assert inputs[field].description == texts[field]
+        known = {field for field in texts if field in inputs}
+        assert known == set(own_fields(step)) | ({"version"} if step == "fetch" else set())
 
 
 def test_no_image_but_the_projects_and_nothing_installed_at_run_time() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -18,7 +19,8 @@ from cyclegan.errors import CycleGANError
 from cyclegan.io.uri import redact
 from cyclegan.tracking import mlflow_tracker
 from cyclegan.tracking.base import git_commit
-from cyclegan.tracking.runs import fail_runs, open_run
+from cyclegan.tracking.runs import close_runs, open_run, run_page
+from cyclegan.tracking.server import quiet
 
 VERSION = "0123456789abcdef0123456789abcdef.dir"
 DATA = SimpleNamespace(
@@ -275,16 +277,92 @@ def test_what_was_recorded_while_the_server_was_away_arrives(line, monkeypatch, 
     assert "does not answer" in caplog.text
 
 
-def test_runs_of_a_broken_execution_are_marked(client, monkeypatch):
+def test_runs_that_a_killed_step_left_open_are_closed_and_no_others(client, monkeypatch):
     monkeypatch.setenv("KFP_RUN_ID", "broken")
-    with open_run("train") as mine:
+    with open_run("train") as finished:
         pass
-    monkeypatch.setenv("KFP_RUN_ID", "sound")
+    experiment = client.get_run(finished.run_id).info.experiment_id
+    killed = client.create_run(experiment, tags={"kfp_run.broken": "train"}).info.run_id
+    elsewhere = client.create_run(experiment, tags={"kfp_run.sound": "train"}).info.run_id
+    assert close_runs("broken") == [killed]
+    assert client.get_run(killed).info.status == "FAILED"
+    assert "killed" in client.get_run(killed).data.tags["failure"]
+    assert client.get_run(finished.run_id).info.status == "FINISHED"
+    assert client.get_run(elsewhere).info.status == "RUNNING"
+    assert close_runs("") == []
+    client.set_terminated(elsewhere)
+
+
+def test_runs_that_the_backend_opened_for_tasks_are_closed_too_but_the_handlers_own(client, monkeypatch):
+    experiment = client.create_experiment("by the backend")
+    parent = client.create_run(experiment, tags={"kfp.pipeline_run_id": "terminated"}).info.run_id
+
+    def nested(above):
+        return client.create_run(experiment, tags={"mlflow.parentRunId": above}).info.run_id
+
+    train, loop, own = nested(parent), nested(parent), nested(parent)
+    trial = nested(loop)
+    monkeypatch.setenv("MLFLOW_RUN_ID", own)
+    assert set(close_runs("terminated")) == {train, loop, trial}
+    # the backend itself closes its parent and the run of the handler
+    assert {client.get_run(run).info.status for run in (parent, own)} == {"RUNNING"}
+
+
+def test_all_pipeline_runs_that_share_a_run_are_found(client, monkeypatch):
+    monkeypatch.setenv("KFP_RUN_ID", "first")
+    with open_run("train") as tracker:
+        experiment = client.get_run(tracker.run_id).info.experiment_id
+    monkeypatch.setenv("KFP_RUN_ID", "from-cache")
+    with open_run("register", run_id=tracker.run_id):
+        pass
+    assert client.get_run(tracker.run_id).data.tags["kfp_run_id"] == "first"
+    for run in ("first", "from-cache"):
+        (found,) = client.search_runs([experiment], f"tags.`kfp_run.{run}` != ''")
+        assert found.info.run_id == tracker.run_id
+
+
+def test_a_retry_of_the_same_task_continues_its_run(client, monkeypatch):
+    monkeypatch.setenv("CYCLEGAN_KFP_TASK", "s3://artifacts/run-1/train/17/model")
+    with open_run("train", name="first attempt") as first:
+        pass
+    with open_run("train", name="second attempt") as second:
+        pass
+    monkeypatch.setenv("CYCLEGAN_KFP_TASK", "s3://artifacts/run-2/train/18/model")
     with open_run("train") as other:
         pass
-    assert fail_runs("kfp_run_id", "broken", "a pod was evicted") == [mine.run_id]
-    assert client.get_run(mine.run_id).info.status == "FAILED"
-    assert client.get_run(other.run_id).info.status == "FINISHED"
+    assert second.run_id == first.run_id != other.run_id
+
+
+def test_the_backends_run_of_a_task_gets_our_name(client, monkeypatch):
+    experiment = client.create_experiment("injected")
+    opened = client.create_run(experiment, run_name="train").info.run_id
+    monkeypatch.delenv("MLFLOW_EXPERIMENT_NAME", raising=False)
+    monkeypatch.setenv("MLFLOW_RUN_ID", opened)
+    monkeypatch.setenv("KFP_RUN_ID", "kfp-9")
+    with open_run("train", name="resnet maps 256x256 seed 0") as tracker:
+        pass
+    assert tracker.run_id == opened
+    assert client.get_run(opened).info.run_name == "resnet maps 256x256 seed 0"
+
+
+def test_links_lead_where_browsers_reach_the_server(client, monkeypatch):
+    with open_run("train") as tracker:
+        pass
+    monkeypatch.setenv("CYCLEGAN_MLFLOW_URL", "https://mlflow.example.com/")
+    page = run_page(tracker.run_id)
+    assert page.startswith("https://mlflow.example.com/#/experiments/")
+    assert tracker.run_id in page
+    assert run_page("unknown") == ""
+
+
+def test_artifacts_are_read_through_the_server_unless_chosen_otherwise(monkeypatch):
+    variable = "MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD"
+    monkeypatch.delenv(variable, raising=False)
+    quiet()
+    assert os.environ[variable] == "false"
+    monkeypatch.setenv(variable, "true")
+    quiet()
+    assert os.environ[variable] == "true"
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -81,3 +82,22 @@ def test_a_bucket_in_use_is_refused_and_that_of_a_dead_process_taken_over(
     store.write("run/lock.json", b'{"holder": "a machine that died", "beat": "1"}')
     with lock.locked(store, "run"):
         assert len(store.list("run/")) == 1
+
+
+def test_a_retry_of_the_same_pipeline_task_does_not_wait_for_the_attempt_before(
+    bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kubeflow Pipelines starts the next attempt once the pod of the last one is gone."""
+    store = open_store(bucket)
+    held = b'{"holder": "a deleted pod", "task": "s3://artifacts/run-1/train/model", "beat": "1"}'
+    store.write("run/lock.json", held)
+    monkeypatch.setenv("CYCLEGAN_KFP_TASK", "s3://artifacts/run-1/train/model")
+    began = time.monotonic()
+    with lock.locked(store, "run"):
+        assert time.monotonic() - began < lock.STALE_SECONDS / 2
+    monkeypatch.setattr(lock, "STALE_SECONDS", 1.0)
+    monkeypatch.setenv("CYCLEGAN_KFP_TASK", "s3://artifacts/run-2/train/model")
+    store.write("run/lock.json", held)
+    began = time.monotonic()
+    with lock.locked(store, "run"):
+        assert time.monotonic() - began >= 1.0

@@ -62,15 +62,16 @@ def _folder_lock(store: FolderStore, folder: str) -> Iterator[None]:
 @contextmanager
 def _lease(store: Store, folder: str) -> Iterator[None]:
     key, me = f"{folder}/lock.json", f"{socket.gethostname()} process {os.getpid()} {uuid.uuid4().hex[:8]}"
+    task = os.environ.get("CYCLEGAN_KFP_TASK", "")
     _wait_for_turn(store, key)
     stop = threading.Event()
 
     def renew() -> None:
         while not stop.wait(RENEW_SECONDS):
             with suppress(CycleGANError):  # the network may come back before the lease is stale
-                store.write(key, json.dumps({"holder": me, "beat": uuid.uuid4().hex}).encode())
+                store.write(key, json.dumps({"holder": me, "task": task, "beat": uuid.uuid4().hex}).encode())
 
-    store.write(key, json.dumps({"holder": me, "beat": uuid.uuid4().hex}).encode())
+    store.write(key, json.dumps({"holder": me, "task": task, "beat": uuid.uuid4().hex}).encode())
     time.sleep(0.2)  # of two that came at the same moment, the one whose name stayed goes on
     if _content(store, key).get("holder") != me:
         raise CycleGANError(f"Another process has just begun to use the checkpoints in {store.uri}/{folder}.")
@@ -88,6 +89,10 @@ def _lease(store: Store, folder: str) -> Iterator[None]:
 def _wait_for_turn(store: Store, key: str) -> None:
     """Return once there is no lease, or one that nobody renews; clocks of other machines are not trusted."""
     seen = _content(store, key)
+    task = os.environ.get("CYCLEGAN_KFP_TASK", "")
+    if task and seen.get("task") == task:
+        logger.info("%s was an earlier attempt of this task, whose pod is gone.", seen.get("holder"))
+        return
     if not seen:
         return
     logger.info("Waiting up to %.0f s to see whether %s is alive.", STALE_SECONDS, seen.get("holder"))
