@@ -23,7 +23,7 @@ from cyclegan.model import Direction
 OPSET = 20
 
 
-def metadata(generator: nn.Module, direction: Direction, config: dict[str, Any]) -> dict[str, str]:
+def metadata(generator: nn.Module, direction: Direction, config: Mapping[str, Any]) -> dict[str, str]:
     """What is written into an exported file: direction, multiple, config, and a picture to compare with."""
     facts = {"direction": direction, "multiple": str(int(generator.multiple))}  # type: ignore[arg-type]
     drawn = to_uint8(TorchEngine(generator)(example_picture(int(generator.multiple))))  # type: ignore[arg-type]
