@@ -1,5 +1,7 @@
 # `make run` and `make test` need git, make and Python >= 3.11; everything else is set up here.
 PYTHON ?= python3
+# Port of the MLflow UI; 0 is 5000, or the next that is free
+PORT ?= 0
 UV_VERSION = 0.13.9
 VENV = .venv
 BIN = $(VENV)/bin
@@ -47,10 +49,8 @@ repro: $(READY)  ## the same through DVC: only what changed runs again
 kfp-local: $(READY)  ## the compiled Kubeflow pipeline on this machine
 	$(BIN)/python -m pipeline run
 
-ui: $(READY)  ## the MLflow UI on http://127.0.0.1:5000
-	@echo "Open http://127.0.0.1:5000/#/experiments?workflowType=machine_learning"
-	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow server --host 127.0.0.1 --port 5000 \
-	  --backend-store-uri sqlite:///mlflow.db --no-serve-artifacts --default-artifact-root ./mlruns
+ui: $(READY)  ## the MLflow UI of the runs; PORT=5001 chooses the port
+	@$(BIN)/cyclegan ui --port $(PORT)
 
 test: $(READY)  ## the tests (no GPU, no Docker, no network)
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -320,6 +321,26 @@ class Presets:
         print("Take one by `--preset NAME`; flags after it change single values.")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Ui:
+    """Show the MLflow UI of this machine's runs in the browser, until Ctrl-C."""
+
+    port: int = 0
+    """Port on this machine; 0 takes 5000, or the next that is free."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.port <= 65535:
+            raise UsageError(f"port = {self.port}: it must be between 0 and 65535.")
+
+    def run(self) -> None:
+        if find_spec("mlflow") is None:
+            raise UsageError("The UI needs MLflow: pip install 'cyclegan-pipeline[mlflow]'.")
+        logger.info("Starting the MLflow UI; this takes some seconds.")
+        from cyclegan.tracking.ui import serve
+
+        serve(self.port, lambda line: print(line, flush=True))
+
+
 COMMANDS: dict[str, type] = {
     "run": Run,
     "fetch": Fetch,
@@ -329,6 +350,7 @@ COMMANDS: dict[str, type] = {
     "evaluate": Evaluate,
     "register": Register,
     "presets": Presets,
+    "ui": Ui,
     "compare": Compare,
     "translate": Translate,
     "export": Export,

@@ -81,5 +81,5 @@ def run(
             say(f"{name:<16}{values[name]:.4f}")
     say(f"registration    {registration.reason}")
     say(f"report          {here.scores / 'report.html'}")
-    say("MLflow          make ui, then open http://127.0.0.1:5000")
+    say("MLflow          cyclegan ui")
     return seconds
