@@ -15,10 +15,13 @@ from cyclegan.io.files import atomic_dir, write_json
 from cyclegan.io.uri import redact
 from cyclegan.model import library_versions, load_model, weights_digest
 from cyclegan.registry.champion import find_champion
+from cyclegan.registry.metrics import headline
 
 logger = logging.getLogger(__name__)
 
-FILES = frozenset({"scores.json", "evaluation.json", "per_image.csv", "report.html"})
+FILES = frozenset(
+    {"scores.json", "headline.json", "evaluation.json", "per_image.csv", "report.html", "samples", "plots"}
+)
 
 
 def evaluate(prepared: Path, model: Path, out: Path, config: EvaluateConfig) -> dict[str, float]:
@@ -30,7 +33,9 @@ def evaluate(prepared: Path, model: Path, out: Path, config: EvaluateConfig) -> 
     scores.json under its name (`fid`, `frechet_random`, …) and as `score`.
     Raises UsageError or CycleGANError for folders, weights or devices that cannot be used.
     """
+    from cyclegan.evaluation.plots import write_plots
     from cyclegan.evaluation.report import write_per_image, write_report
+    from cyclegan.evaluation.samples import write_samples
     from cyclegan.runtime.device import machine, resolve_device, resolve_threads
     from cyclegan.tracking.runs import open_run
 
@@ -49,9 +54,12 @@ def evaluate(prepared: Path, model: Path, out: Path, config: EvaluateConfig) -> 
         details = describe(evaluation, run_id=tracker.run_id, model_digest=digest)
         with atomic_dir(out) as folder:
             write_json(folder / "scores.json", evaluation.scores)
+            write_json(folder / "headline.json", headline(evaluation.scores))
+            details["samples"] = write_samples(folder / "samples", evaluation)
             write_json(folder / "evaluation.json", details)
             write_per_image(folder / "per_image.csv", evaluation)
             champion = find_champion(config.champion, folder)
+            write_plots(folder / "plots", evaluation, model)
             write_report(folder / "report.html", evaluation, details, champion, model)
         tracker.metrics(evaluation.scores)
         tracker.artifact(out, "evaluation")

@@ -17,9 +17,11 @@ from cyclegan.evaluation.cache import cached_features
 from cyclegan.evaluation.config import EvaluateConfig
 from cyclegan.evaluation.distances import (
     frechet_distance,
+    frechet_influence,
     frechet_replicates,
     interval,
     kernel_distance,
+    nearest_distance,
     precision_recall,
     resample_counts,
 )
@@ -27,6 +29,7 @@ from cyclegan.evaluation.features import Extractor, load_extractor
 from cyclegan.evaluation.paired import Values
 from cyclegan.evaluation.translations import ENDS, Domain, EvalImages, Translations, load_test_sets, translate
 from cyclegan.model import DIRECTIONS, Direction, Model
+from cyclegan.registry.metrics import where
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +54,8 @@ class Evaluation:
     """Values of single images, in the order of the source domain's test set."""
     nearest: dict[Direction, nearest.Nearest] = field(default_factory=dict)
     """The training image of the target domain nearest to each translation."""
+    spacing: dict[Direction, float] = field(default_factory=dict)
+    """Median distance, in features, of a real target image to the nearest other one."""
     notes: list[str] = field(default_factory=list)
     """What a reader must know before trusting the numbers."""
     seconds: dict[str, float] = field(default_factory=dict)
@@ -58,6 +63,11 @@ class Evaluation:
     @property
     def manifest(self) -> Manifest:
         return self.data.manifest
+
+    @property
+    def names(self) -> dict[str, str]:
+        """What the user calls domain A and B."""
+        return self.data.names
 
 
 def measure(data: Prepared, model: Model, config: EvaluateConfig, device: torch.device) -> Evaluation:
@@ -111,9 +121,20 @@ def _add_distances(e: Evaluation) -> None:
                 precision, recall = precision_recall(target, fake[d])
                 scores |= {f"precision{e.extractor.suffix}_{d}": precision}
                 scores |= {f"recall{e.extractor.suffix}_{d}": recall}
+        for d in DIRECTIONS:
+            _add_single_images(e, d, fake[d], real[ENDS[d][1]])
     if e.config.resamples:
         with _timed("intervals", e.seconds):
             _add_intervals(e, real, fake)
+
+
+def _add_single_images(e: Evaluation, d: Direction, fake: torch.Tensor, real: torch.Tensor) -> None:
+    """Which translations look least like a real image, and which carry the Fréchet distance."""
+    values = e.per_image.setdefault(d, {})
+    values["nearest_real"] = nearest_distance(fake, real).numpy()
+    e.spacing[d] = float(nearest_distance(real, real, itself=True).median())
+    if len(fake) > 2:
+        values["influence"] = frechet_influence(fake, real).numpy()
 
 
 def _add_intervals(
@@ -154,7 +175,7 @@ def _add_pixels(e: Evaluation) -> None:
             mean = truth.mean(axis=(0, 1, 2), dtype=np.float64).round().astype(np.uint8)
             e.scores[f"l1_{d}_input"] = float(paired.l1(given, truth).mean())
             e.scores[f"l1_{d}_mean"] = float(paired.l1(np.broadcast_to(mean, truth.shape), truth).mean())
-        e.per_image[d] = values
+        e.per_image.setdefault(d, {}).update(values)
 
 
 def _add_mean(e: Evaluation, name: str, values: Values) -> None:
@@ -195,11 +216,30 @@ def _notes(e: Evaluation) -> list[str]:
     if trained_on and trained_on != e.manifest.version:
         notes.append(f"The model was trained on data version {trained_on}, judged on {e.manifest.version}.")
     for d in DIRECTIONS:
+        notes += _worse_than_nothing(e, d)
+    for d in DIRECTIONS:
         target = ENDS[d][1]
         ours, real = e.scores[f"nearest_train_{d}"], e.scores[f"nearest_train_{target}"]
         if ours < 0.5 * real:
             notes.append(
-                f"Translations {d} lie much nearer to training images ({ours:.3f}) than real test images do "
-                f"({real:.3f}): look whether they repeat them."
+                f"Translations {where(d, e.names)} are much closer to training images ({ours:.3f}) than real "
+                f"test images are ({real:.3f}): check whether they repeat them."
             )
     return notes
+
+
+def _worse_than_nothing(e: Evaluation, d: Direction) -> list[str]:
+    """Said aloud: a generator that does worse than one that returns its input or a constant."""
+    source, target, way = e.names[ENDS[d][0]], e.names[ENDS[d][1]], where(d, e.names)
+    found = []
+    score, untranslated = e.scores[f"{e.extractor.frechet}_{d}"], e.scores[f"{e.extractor.frechet}_input"]
+    if score >= untranslated:
+        found.append(
+            f"Worse than no translation: the translations {way} are further from real {target} images "
+            f"(Fréchet distance {score:.4g}) than the untranslated {source} images are ({untranslated:.4g})."
+        )
+    for baseline, what in (("input", "the untranslated input"), ("mean", "a constant image of the mean colour")):
+        other = e.scores.get(f"l1_{d}_{baseline}")
+        if other is not None and (ours := e.scores[f"l1_{d}"]) >= other:
+            found.append(f"{way}: {what} is at least as close to the truth (L1 {other:.4g}) as the model ({ours:.4g}).")
+    return found

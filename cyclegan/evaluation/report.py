@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import base64
 import csv
-import io
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from cyclegan.evaluation.measure import Evaluation
-from cyclegan.evaluation.translations import ENDS, reconstruct
+from cyclegan.evaluation.samples import Shown, shown, spread
+from cyclegan.evaluation.translations import ENDS
+from cyclegan.evaluation.verdict import verdict
 from cyclegan.io import charts
 from cyclegan.io.files import atomic_file
+from cyclegan.io.page import interval, number, picture, write_page
 from cyclegan.model import DIRECTIONS, Direction
 from cyclegan.registry.champion import Champion
+from cyclegan.registry.metrics import GROUPS, describe, scores, where
 
-LARGEST = 320
-"""Pixels of the longer side of a picture in the page."""
+FAILURES = 4
+"""Pictures of each kind of failure."""
 
 
 @dataclass(frozen=True)
@@ -33,92 +33,71 @@ class Row:
     value: str
     interval: str = ""
     champion: str = ""
+    tone: str = ""
+    """'good' or 'bad' where the value is certainly better or worse than the champion's."""
     hint: str = ""
 
 
 @dataclass(frozen=True)
 class Example:
-    """One test image and what became of it; pictures as data: addresses."""
+    """One test image and what became of it; pictures as data: addresses by 'input', 'translation', …."""
 
     name: str
-    group: str
     caption: str
-    given: str
-    translation: str
-    reconstruction: str
-    truth: str | None
+    pictures: dict[str, str]
 
 
-def picture(image: np.ndarray, quality: int = 85) -> str:
-    """An H×W×3 uint8 image as a data: address of a WebP of at most LARGEST pixels a side."""
-    shown = Image.fromarray(image)
-    shown.thumbnail((LARGEST, LARGEST), Image.Resampling.LANCZOS)
-    file = io.BytesIO()
-    shown.save(file, "WEBP", quality=quality)
-    return f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}"
+@dataclass(frozen=True)
+class Failures:
+    """The worst images by one measure."""
 
-
-def number(value: float) -> str:
-    """Four significant digits, at most five decimals, never an exponent: for people who compare."""
-    if value == 0:
-        return "0"
-    digits = max(0, 3 - math.floor(math.log10(abs(value))))
-    return f"{value:.{min(digits, 5)}f}"
-
-
-def pick_examples(errors: Sequence[float], most: int) -> list[tuple[str, int]]:
-    """Group and row of best, median and worst by `errors`, `most` in all; every row when they are few."""
-    order = [int(i) for i in np.argsort(errors, kind="stable")]
-    n, third = len(order), max(1, most // 3)
-    if n <= 3 * third:
-        return [
-            ("median" if 0 < i < n - 1 else "best" if i == 0 else "worst", row) for i, row in enumerate(order)
-        ]
-    middle = (n - third) // 2
-    parts = {"best": order[:third], "median": order[middle : middle + third], "worst": order[n - third :]}
-    return [(group, row) for group, rows in parts.items() for row in rows]
+    title: str
+    explanation: str
+    examples: list[Example]
 
 
 def write_report(
     path: Path, e: Evaluation, details: dict[str, Any], champion: Champion | None, model: Path
 ) -> None:
     """Render report.html into `path`."""
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("cyclegan.evaluation", "."),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    old_scores = champion.scores if champion else {}
-    old_intervals = champion.intervals if champion else {}
-    curves = charts.read_losses(model / "losses.csv")
-    page = environment.get_template("report.html.j2").render(
+    old = champion or Champion("")
+    curves = charts.read_losses(model / "losses.csv", e.names)
+    write_page(
+        path,
+        "evaluation/report.html.j2",
         title=e.data.title,
         details=details,
-        config=e.model.config,
-        score=_row("score", "Score", e, old_scores),
-        headline_bars=charts.bars(
-            [
-                (label, e.scores[name], e.intervals.get(name), old_scores.get(name), old_intervals.get(name))
-                for name, label in _headline_names(e)
-            ]
-        ),
-        verdict=champion.verdict if champion else "",
-        champion_comparable=bool(old_scores),
-        champion_column=len(old_scores) > 1,  # the registry knows the headline alone
-        directions=[_direction(e, d, old_scores) for d in DIRECTIONS],
-        examples={d: _examples(e, d) for d in DIRECTIONS},
-        nearest={d: _nearest(e, d) for d in DIRECTIONS},
-        charts=[charts.lines(title, "step", series) for title, series in curves.items()],
-        all_scores=[_row(name, name, e, old_scores) for name in e.scores],
-        parameters=_flat(e.model.config.get("train") or {}),
+        verdict=verdict(e, champion),
+        notes=_notes(details["notes"]),
+        directions=[
+            {
+                "title": where(d, e.names),
+                "source": e.names[ENDS[d][0]],
+                "target": e.names[ENDS[d][1]],
+                "examples": _examples(e, d),
+                "failures": _failures(e, d),
+                "nearest": _nearest(e, d),
+                "groups": _groups(e, d, old),
+            }
+            for d in DIRECTIONS
+        ],
+        distances=_distance_bars(e, old),
+        errors=_error_bars(e, old),
+        frechet=_frechet_label(e),
+        champion=champion,
+        champion_column=len(old.scores) > 1,  # the registry knows the headline alone
+        charts=[charts.lines(name, "update", series) for name, series in curves.items()],
+        all_scores=[_row(name, name, e, old) for name in e.scores],
+        parameters=[(name, str(value)) for name, value in (e.model.config.get("train") or {}).items()],
         facts=_facts(e, details),
     )
-    with atomic_file(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+
+
+def _notes(notes: Sequence[str]) -> list[tuple[str, list[str]]]:
+    """What is bad, then what a reader has to know."""
+    bad = [note for note in notes if note.startswith("Worse")]
+    rest = [note for note in notes if note not in bad]
+    return [(tone, part) for tone, part in (("bad", bad), ("warn", rest)) if part]
 
 
 def write_per_image(path: Path, e: Evaluation) -> None:
@@ -132,71 +111,136 @@ def write_per_image(path: Path, e: Evaluation) -> None:
                 writer.writerow([d, image, *(f"{values[name][i]:.6g}" for name in names)])
 
 
-def _headline_names(e: Evaluation) -> list[tuple[str, str]]:
-    frechet = e.extractor.frechet
-    return [("score", "both (score)"), (f"{frechet}_AtoB", "A → B"), (f"{frechet}_BtoA", "B → A")]
+def _frechet_label(e: Evaluation) -> str:
+    return "FID" if e.extractor.frechet == "fid" else f"Fréchet distance ({e.extractor.name})"
 
 
-def _row(name: str, label: str, e: Evaluation, champion: dict[str, float], hint: str = "") -> Row:
-    bounds = e.intervals.get(name)
-    return Row(
+def _distance_bars(e: Evaluation, champion: Champion) -> charts.Bars:
+    untranslated = {"untranslated": e.scores[f"{e.extractor.frechet}_input"]}
+    names = {f"{e.extractor.frechet}_{d}": where(d, e.names) for d in DIRECTIONS} | {"score": "both"}
+    return charts.bars([_level(e, champion, n, label, untranslated) for n, label in names.items()], "0 is alike")
+
+
+def _error_bars(e: Evaluation, champion: Champion) -> charts.Bars | None:
+    """L1 to the truth beside what no model at all reaches; None without test pairs."""
+    if "l1_AtoB" not in e.scores:
+        return None
+    levels = []
+    for d in DIRECTIONS:
+        baselines = {"untranslated": e.scores[f"l1_{d}_input"], "mean colour": e.scores[f"l1_{d}_mean"]}
+        levels.append(_level(e, champion, f"l1_{d}", where(d, e.names), baselines))
+    return charts.bars(levels, "0 is the truth")
+
+
+def _level(
+    e: Evaluation, champion: Champion, name: str, label: str, baselines: dict[str, float]
+) -> charts.Level:
+    return charts.Level(
         label,
-        number(e.scores[name]),
-        f"{number(bounds[0])} – {number(bounds[1])}" if bounds else "",
-        number(champion[name]) if name in champion else "",
-        hint,
+        e.scores[name],
+        e.intervals.get(name),
+        champion.scores.get(name),
+        champion.intervals.get(name),
+        baselines,
     )
 
 
-def _direction(e: Evaluation, d: Direction, champion: dict[str, float]) -> dict[str, Any]:
+def _row(name: str, label: str, e: Evaluation, champion: Champion, hint: str = "") -> Row:
+    bounds, value, old = e.intervals.get(name), e.scores[name], champion.scores.get(name)
+    tone = ""
+    metric, theirs = describe(name), champion.intervals.get(name)
+    if metric and metric.higher_is_better is not None and bounds and theirs:
+        if bounds[0] > theirs[1]:
+            tone = "good" if metric.higher_is_better else "bad"
+        elif bounds[1] < theirs[0]:
+            tone = "bad" if metric.higher_is_better else "good"
+    return Row(label, number(value), interval(bounds), "" if old is None else number(old), tone, hint)
+
+
+def _groups(e: Evaluation, d: Direction, champion: Champion) -> list[tuple[str, list[Row]]]:
+    """The scores of a direction by group: (what the group is about, its rows)."""
     source, target = ENDS[d]
-    x = e.extractor
-    frechet = "FID" if x.frechet == "fid" else f"Fréchet distance ({x.name})"
-    kernel = "KID" if x.kernel == "kid" else f"Kernel distance ({x.name})"
-    wanted = [
-        (f"{x.frechet}_{d}", frechet, f"untranslated input: {number(e.scores[f'{x.frechet}_input'])}"),
-        (f"{x.kernel}_{d}", kernel, "unbiased; 0 is alike"),
-        (f"l1_{d}", "L1 to the truth", _baselines(e, d)),
-        (f"map_accuracy_{d}", "Pixel accuracy", f"all channels within {e.config.map_threshold} of 255"),
-        (f"ssim_{d}", "SSIM", "1 is the truth"),
-        (f"psnr_{d}", "PSNR, dB", "higher is better"),
-        (f"cycle_l1_{source}", "Cycle error", f"{source} → {target} → {source}, L1"),
-        (f"identity_l1_{target}", "Identity error", f"{target} given to {source} → {target}, L1"),
-        (f"precision{x.suffix}_{d}", "Precision", "share that looks real"),
-        (f"recall{x.suffix}_{d}", "Recall", "share of the real that is covered"),
-        (
-            f"nearest_train_{d}",
-            "Nearest training image",
-            f"real test images: {number(e.scores[f'nearest_train_{target}'])}",
-        ),
-    ]
-    rows = [_row(name, label, e, champion, hint) for name, label, hint in wanted if name in e.scores]
-    return {"title": f"{source} → {target}", "rows": rows}
-
-
-def _baselines(e: Evaluation, d: Direction) -> str:
-    if f"l1_{d}_input" not in e.scores:
-        return ""
-    given, mean = number(e.scores[f"l1_{d}_input"]), number(e.scores[f"l1_{d}_mean"])
-    return f"input unchanged: {given}; mean colour: {mean}"
+    # the cycle starts in the source; the generator that makes the target is given target images
+    wanted = {d: d, f"cycle_l1_{source}": d, f"identity_l1_{target}": d}
+    hints = {
+        f"nearest_train_{d}": f"real test images: {number(e.scores[f'nearest_train_{target}'])}; a copy is near 0",
+        f"map_accuracy_{d}": f"share of pixels with all channels within {e.config.map_threshold} of 255",
+    }
+    groups: dict[str, list[Row]] = {group: [] for group in GROUPS}
+    for metric in scores(e.scores, e.names):
+        if metric.direction != d and metric.name not in wanted:
+            continue
+        if metric.name.startswith(e.extractor.frechet):
+            hint = f"untranslated input: {number(e.scores[f'{e.extractor.frechet}_input'])}; 0 is alike"
+        else:
+            hint = hints.get(metric.name, metric.hint)
+        if metric.name.startswith(("cycle", "identity")):
+            hint = f"{metric.where}, mean absolute error"
+        unit = f", {metric.unit}" if metric.unit == "dB" else ""
+        groups[metric.group].append(_row(metric.name, metric.label + unit, e, champion, hint))
+    return [(group, rows) for group, rows in groups.items() if rows]
 
 
 def _examples(e: Evaluation, d: Direction) -> list[Example]:
-    source, target = ENDS[d]
-    chosen = pick_examples(list(e.translations[d].cycle), e.config.examples)
-    rows = [row for _, row in chosen]
-    given = e.sets[source].images
-    back = reconstruct(e.model, d, given[rows], e.extractor.device)
-    examples = []
-    for (group, row), returned in zip(chosen, back, strict=True):
-        values = e.per_image[d]
-        caption = f"cycle {values['cycle_l1'][row]:.3f}"
-        if "l1" in values:
-            caption += f" · L1 {values['l1'][row]:.3f}"
-        truth = picture(e.sets[target].images[row]) if e.manifest.paired else None
-        shown = picture(given[row]), picture(e.translations[d].images[row]), picture(returned)
-        examples.append(Example(e.sets[source].names[row], group, caption, *shown, truth))
-    return examples
+    rows = spread(len(e.translations[d].images), e.config.examples)
+    return _with_captions(shown(e, d, rows), [_caption(e, d, row) for row in rows])
+
+
+def _caption(e: Evaluation, d: Direction, row: int) -> str:
+    values = e.per_image[d]
+    caption = f"cycle error {values['cycle_l1'][row]:.3f}"
+    return caption + (f" · L1 to the truth {values['l1'][row]:.3f}" if "l1" in values else "")
+
+
+def _with_captions(some: Shown, captions: Sequence[str]) -> list[Example]:
+    return [
+        Example(name, caption, {kind: picture(images[i]) for kind, images in some.pictures.items()})
+        for i, (name, caption) in enumerate(zip(some.names, captions, strict=True))
+    ]
+
+
+def _failures(e: Evaluation, d: Direction) -> list[Failures]:
+    """Where to look for faults: three measures of single images, each with the worst by it."""
+    source, target = (e.names[end] for end in ENDS[d])
+    values = e.per_image[d]
+    found = []
+
+    def add(kind: str, title: str, explanation: str, caption: str, scale: float, *, positive: bool) -> None:
+        order = [int(row) for row in np.argsort(-values[kind], kind="stable")[:FAILURES]]
+        rows = [row for row in order if not positive or values[kind][row] > 0]
+        if rows:
+            captions = [caption.format(values[kind][row] / scale) for row in rows]
+            found.append(Failures(title, explanation, _with_captions(shown(e, d, rows), captions)))
+
+    add(
+        "cycle_l1",
+        "Lost on the way back",
+        f"Largest cycle error: translated to {target} and back, these differ most from what they were, so "
+        "the translation dropped or invented something.",
+        "cycle error {:.3f}",
+        1.0,
+        positive=False,
+    )
+    add(
+        "nearest_real",
+        f"Least like any real {target} image",
+        f"Largest distance, in {e.extractor.name} features, to the nearest real test image. 1 is the "
+        f"median distance between a real {target} image and the nearest other one.",
+        "{:.2f} × the distance of real neighbours",
+        e.spacing[d] or 1.0,
+        positive=False,
+    )
+    if "influence" in values:
+        add(
+            "influence",
+            "These carry the score",
+            f"Leave-one-out influence: by how much the {_frechet_label(e)} would drop if the test set did "
+            "not have this image. Share of the whole in per cent.",
+            "{:.1f} % of the distance",
+            max(e.scores[f"{e.extractor.frechet}_{d}"], 1e-12) / 100,
+            positive=True,
+        )
+    return found
 
 
 def _nearest(e: Evaluation, d: Direction) -> list[tuple[str, str, str]]:
@@ -207,31 +251,29 @@ def _nearest(e: Evaluation, d: Direction) -> list[tuple[str, str, str]]:
     return [
         (
             f"{found.distance[i]:.3f}",
-            picture(e.translations[d].images[i]),
-            picture(np.asarray(train[found.row[i]])),
+            picture(e.translations[d].images[i], 200),
+            picture(np.asarray(train[found.row[i]]), 200),
         )
         for i in np.argsort(found.distance, kind="stable")[:4]
     ]
 
 
-def _flat(values: dict[str, Any]) -> Iterable[tuple[str, str]]:
-    return [(name, str(value)) for name, value in values.items()]
-
-
 def _facts(e: Evaluation, details: dict[str, Any]) -> list[tuple[str, str]]:
     protocol = details["protocol"]
     generator = e.model.config.get("generator") or {}
+    options = ", ".join(f"{key} {value}" for key, value in generator.items() if key != "name")
     facts = [
         ("Data", f"{details['data_uri']}"),
         ("Data version", details["data_version"]),
+        ("Domains", f"A is {e.names['A']}, B is {e.names['B']}" if set(e.names.values()) != {"A", "B"} else ""),
         ("Test images", f"{protocol['testA']} A, {protocol['testB']} B ({protocol['chosen_by']})"),
         ("Pairs", "test A and B are pairs" if e.manifest.paired else "unpaired"),
-        ("Generator", " ".join(f"{k}={v}" if k != "name" else str(v) for k, v in generator.items())),
+        ("Generator", f"{generator.get('name', '')} ({options})"),
         ("Epochs", e.model.config.get("epochs")),
         ("Git commit", details["git_commit"]),
         ("MLflow run", details["mlflow_run_id"]),
         ("Extractor", f"{e.extractor.name}, sha256 {e.extractor.sha256[:16]}…"),
-        ("Compared with", protocol["compared"]),
+        ("Compared", protocol["compared"]),
         ("Prepared", protocol["prepared"]),
         ("Image size", protocol["image_size"]),
         ("Rounding", protocol["rounding"]),

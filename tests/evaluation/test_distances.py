@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 
 from cyclegan.evaluation.distances import (
     frechet_distance,
+    frechet_influence,
     frechet_replicates,
     interval,
     kernel_distance,
+    nearest_distance,
     precision_recall,
     resample_counts,
 )
@@ -143,3 +145,28 @@ def test_precision_and_recall_tell_quality_from_variety() -> None:
     assert precision > 0.9
     assert recall < 0.6
     assert precision_recall(real, real + 100) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize(("n", "m", "width"), [(12, 9, 40), (9, 14, 40), (40, 50, 6), (5, 30, 64)])
+def test_influence_is_the_distance_less_that_without_each_image(n: int, m: int, width: int) -> None:
+    generator = torch.Generator().manual_seed(n)
+    scales = torch.linspace(3, 0.1, width)
+    x = torch.randn(n, width, generator=generator) * scales + 2
+    y = torch.randn(m, width, generator=generator) * scales
+    x[3] += 4  # an outlier carries the most
+    whole = frechet_distance(x, y)
+    brute = [whole - frechet_distance(torch.cat([x[:i], x[i + 1 :]]), y) for i in range(n)]
+    found = frechet_influence(x, y)
+    assert found.tolist() == pytest.approx(brute, abs=1e-5 * whole)
+    assert int(found.argmax()) == 3
+
+
+def test_influence_of_images_that_are_all_alike_is_nothing() -> None:
+    x = torch.ones(6, 4)
+    assert frechet_influence(x, torch.randn(8, 4)).tolist() == pytest.approx([0.0] * 6, abs=1e-9)
+
+
+def test_nearest_distance_leaves_the_image_itself_out() -> None:
+    points = torch.tensor([[0.0, 0.0], [3.0, 4.0], [3.0, 5.0]])
+    assert nearest_distance(points, points).tolist() == [0, 0, 0]
+    assert nearest_distance(points, points, itself=True).tolist() == pytest.approx([5, 1, 1])

@@ -13,14 +13,16 @@ import pytest
 import torch
 from torch import nn
 
-from cyclegan.data.prepared import Prepared
+from cyclegan.data.prepared import Prepared, write_provenance
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.evaluation.config import EvaluateConfig
 from cyclegan.evaluation.evaluate import evaluate
 from cyclegan.evaluation.measure import Evaluation, measure
 from cyclegan.evaluation.monitor import Monitor
-from cyclegan.evaluation.report import number, pick_examples
+from cyclegan.evaluation.samples import spread
+from cyclegan.evaluation.verdict import verdict
 from cyclegan.io.files import read_json, write_json
+from cyclegan.io.page import number
 from cyclegan.model import Model
 
 Make = Callable[..., Path]
@@ -67,6 +69,9 @@ def test_writes_scores_that_other_steps_can_use(
         "evaluation.json",
         "per_image.csv",
         "report.html",
+        "headline.json",
+        "samples",
+        "plots",
     }
     assert read_json(out / "scores.json") == scores
     assert all(isinstance(v, float) and math.isfinite(v) for v in scores.values())
@@ -156,8 +161,8 @@ def test_repeated_training_images_are_noticed(make_prepared: Make) -> None:
     e = judge(prepared, Constant(train[3]), Same())
     assert e.scores["nearest_train_AtoB"] == pytest.approx(0, abs=1e-4)
     assert set(e.nearest["AtoB"].row.tolist()) == {3}
-    assert any("AtoB" in note and "repeat" in note for note in e.notes)
-    assert not any("BtoA" in note and "repeat" in note for note in e.notes)
+    assert any("A → B" in note and "repeat" in note for note in e.notes)
+    assert not any("B → A" in note and "repeat" in note for note in e.notes)
 
 
 def test_mean_colour_baseline_is_what_a_constant_picture_reaches(make_prepared: Make) -> None:
@@ -303,7 +308,8 @@ def test_report_stands_alone_and_shows_what_was_found(
     assert "url(" not in text
     assert "b" not in page.tags  # file names are text, whatever they hold
     assert "testA/<b>" in page.text
-    for fact in (number(scores["score"]), Prepared.open(tmp_path / "prepared").version, "f" * 12, "worst"):
+    version = Prepared.open(tmp_path / "prepared").version
+    for fact in (number(scores["score"]), version, "f" * 40, "Where it fails"):
         assert fact in page.text
     assert page.tags.count("polyline") == 3
     assert len(text) < 600_000
@@ -337,15 +343,66 @@ def test_report_compares_with_a_champion_judged_the_same_way(
         evaluate(prepared, model, tmp_path / "scores", fast(champion=str(tmp_path / "nowhere")))
 
 
-def test_examples_are_best_median_and_worst() -> None:
-    errors = [0.9, 0.1, 0.5, 0.4, 0.6, 0.2, 0.8, 0.3, 0.7]
-    assert pick_examples(errors, 3) == [("best", 1), ("median", 2), ("worst", 0)]
-    picked = pick_examples(errors, 6)
-    assert [row for group, row in picked if group == "best"] == [1, 5]
-    assert [row for group, row in picked if group == "worst"] == [6, 0]
-    few = pick_examples([0.2, 0.1], 12)
-    assert few == [("best", 1), ("worst", 0)]
-    assert pick_examples([0.5], 12) == [("best", 0)]
+def test_examples_lie_at_even_distances() -> None:
+    assert spread(9, 3) == [0, 4, 8]
+    assert spread(2, 6) == [0, 1]
+
+
+def test_doing_nothing_or_worse_is_said_aloud(make_prepared: Make) -> None:
+    prepared = make_prepared()
+    write_provenance(prepared, "", {"A": "horse", "B": "zebra"})
+    e = judge(prepared, Same(), Constant(np.zeros((32, 32, 3), dtype=np.uint8)))
+    found = verdict(e)
+    assert found.tone == "bad"
+    assert "zebra → horse is worse than no translation" in found.text
+    assert [note for note in e.notes if note.startswith("Worse than no translation")]
+    assert any("mean colour is at least as close to the truth" in note for note in e.notes)
+    np.save(prepared / "testB.npy", np.load(prepared / "testA.npy") // 2)
+
+    class Half(Same):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return (x - 1) / 2
+
+    good = judge(prepared, Half(), Half())
+    assert "horse → zebra comes 100 % of the way" in verdict(good).text
+    assert not any("horse → zebra" in note and "untranslated" in note for note in good.notes)
+
+
+def test_the_image_that_spoils_the_score_is_found(make_prepared: Make) -> None:
+    prepared = make_prepared(paired=False)
+    images = np.load(prepared / "testB.npy")
+    images[5] = [255, 0, 0]  # what Same makes of it is like no real image of A
+    np.save(prepared / "testB.npy", images)
+    e = judge(prepared, Same(), Same())
+    values = e.per_image["BtoA"]
+    assert int(values["influence"].argmax()) == 5
+    assert int(values["nearest_real"].argmax()) == 5
+    assert e.spacing["BtoA"] < values["nearest_real"][5]
+
+
+def test_samples_and_plots_are_files_of_their_own(
+    make_prepared: Make, make_model: Make, tmp_path: Path
+) -> None:
+    from PIL import Image
+
+    model = make_model()
+    (model / "losses.csv").write_text("step,cycle_A,D_A\n1,0.5,0.2\n2,0.4,0.3\n")
+    evaluate(make_prepared(test_a=20, test_b=20), model, tmp_path / "scores", fast())
+    index = read_json(tmp_path / "scores" / "evaluation.json")["samples"]
+    assert [sample["row"] for sample in index["BtoA"]] == [0, 4, 8, 11, 15, 19]
+    for sample in index["AtoB"]:
+        assert set(sample["files"]) == {"input", "translation", "truth", "back"}
+    first = index["AtoB"][0]["files"]["input"]
+    kept = np.asarray(Image.open(tmp_path / "scores" / "samples" / first), dtype=int)
+    given = np.load(tmp_path / "prepared" / "testA.npy")[0].astype(int)
+    assert np.abs(kept - given).mean() < 6  # the same picture, but for compression
+    assert Image.open(tmp_path / "scores" / "plots" / "samples_AtoB.png").width == 1200
+    drawing = (tmp_path / "scores" / "plots" / "losses.svg").read_text()
+    assert "Cycle-consistency loss" in drawing
+    assert drawing.count("<polyline") == 2
+    few = read_json(tmp_path / "scores" / "headline.json")
+    assert list(few)[0] == "score"
+    assert len(few) < 10
 
 
 @pytest.mark.parametrize(
@@ -394,7 +451,7 @@ def test_scores_reach_the_run_and_the_registrys_champion_the_report(
     write_json(model / "config.json", read_json(model / "config.json") | {"mlflow_run_id": run_id})
     address = "models:/evaluation-test"
     scores = evaluate(prepared, model, out, fast(champion=address))  # there is none yet
-    assert "champion" not in Page((out / "report.html").read_text()).text
+    assert "Champion" not in Page((out / "report.html").read_text()).text
     found = mlflow.get_run(run_id)
     assert found.data.metrics["score"] == pytest.approx(scores["score"])
     assert found.data.params["evaluate.features"] == "random"

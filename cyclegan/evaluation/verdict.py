@@ -1,0 +1,61 @@
+"""What the scores say, in a sentence for people."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from cyclegan.evaluation.measure import Evaluation
+from cyclegan.evaluation.translations import ENDS
+from cyclegan.model import DIRECTIONS, Direction
+from cyclegan.registry.champion import Champion
+
+Tone = Literal["good", "warn", "bad"]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One sentence, and whether it is good news."""
+
+    text: str
+    tone: Tone
+    measure: str
+    """How it was measured, as a second, smaller sentence."""
+
+
+def verdict(e: Evaluation, champion: Champion | None = None) -> Verdict:
+    """Judge both directions by the part of the way from the untranslated images to real ones."""
+    found = [_direction(e, d) for d in DIRECTIONS]
+    tones = [tone for _, tone in found]
+    text = "; ".join(part for part, _ in found)
+    if champion:
+        text += f". Compared with the champion: {champion.verdict}"
+    for d in DIRECTIONS:
+        if e.scores.get(f"l1_{d}", 0.0) >= e.scores.get(f"l1_{d}_mean", float("inf")):
+            tones.append("warn")
+    if e.extractor.name == "random" or (champion and "worse" in champion.verdict):
+        tones.append("warn")  # features of a random network are too rough for good news
+    tone: Tone = "bad" if "bad" in tones else "warn" if "warn" in tones else "good"
+    name = "FID" if e.extractor.frechet == "fid" else f"the Fréchet distance of {e.extractor.name} features"
+    fewest = min(len(test.images) for test in e.sets.values())
+    return Verdict(
+        f"{text}.",
+        tone,
+        f"Measured by {name} on {fewest} test images: 0 % is as far from real images as the untranslated "
+        "input, 100 % is a distance of 0.",
+    )
+
+
+def _direction(e: Evaluation, d: Direction) -> tuple[str, Tone]:
+    source, target = (e.names[end] for end in ENDS[d])
+    name = f"{e.extractor.frechet}_{d}"
+    score, untranslated = e.scores[name], e.scores[f"{e.extractor.frechet}_input"]
+    way = f"{source} → {target}"
+    if score >= untranslated:
+        return f"{way} is worse than no translation at all", "bad"
+    share = 100 * (1 - score / untranslated)
+    covered = f"{way} comes {share:.0f} % of the way from the input to real {target} images"
+    bounds = e.intervals.get(name)
+    if bounds and bounds[1] >= untranslated:
+        return f"{covered}, which these few images cannot tell from nothing", "warn"
+    return covered, "good"
