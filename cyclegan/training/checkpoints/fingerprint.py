@@ -7,7 +7,6 @@ import json
 from collections.abc import Mapping
 from typing import Any, cast, get_args
 
-from cyclegan.data.config import PreprocessConfig
 from cyclegan.fields import deciding
 from cyclegan.training.config import TrainConfig
 from cyclegan.training.schedule import Decay, Schedule
@@ -23,6 +22,8 @@ def decisive(config: Mapping[str, Any], manifest: Mapping[str, Any], precision: 
     `config` holds the fields of TrainConfig, `manifest` those of the prepared folder's; `precision` replaces
     the configuration's `auto`. Only what differs from the defaults is hashed, and the data.
     """
+    from cyclegan.data.config import PreprocessConfig  # with it the command line's parser is loaded
+
     text = json.dumps(
         {
             "format": KEY_FORMAT,
