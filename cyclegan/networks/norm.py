@@ -13,7 +13,13 @@ Norm = Literal["instance", "layer"]
 
 
 class LayerNorm(nn.Module):
-    """Mean and deviation over channels, height and width together, one scalar scale and shift; ε = 1e-3."""
+    """(x − mean) / (deviation + ε) · scale + shift over channels, height and width together; ε = 1e-3.
+
+    As keras-contrib's InstanceNormalization with its default axis: scale and shift are one scalar each, and ε
+    is added to the deviation, where group normalisation adds it to the variance.
+    """
+
+    epsilon = 1e-3
 
     def __init__(self) -> None:
         super().__init__()
@@ -21,7 +27,10 @@ class LayerNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(()))
 
     def forward(self, x: Tensor) -> Tensor:
-        return nn.functional.group_norm(x, 1, eps=1e-3) * self.weight + self.bias
+        x = x.float() if x.dtype.itemsize < 4 else x
+        variance, mean = torch.var_mean(x, dim=(1, 2, 3), correction=0, keepdim=True)
+        deviation = variance.clamp_min(1e-12).sqrt()  # the root has no gradient at 0
+        return (x - mean) / (deviation + self.epsilon) * self.weight + self.bias
 
 
 def norm_layer(kind: Norm, channels: int, *, affine: bool) -> nn.Module:

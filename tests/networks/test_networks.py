@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from cyclegan.errors import UsageError
 from cyclegan.networks import VggUnet, build_discriminator, build_generator
+from cyclegan.networks.norm import norm_layer
 from cyclegan.networks.padding import ReflectionPad, at_any_size
 
 
@@ -142,6 +143,23 @@ def test_real_partial_weights_load(real_weights) -> None:  # type: ignore[no-unt
     convolutions = [layer for layer in generator.encoder.modules() if isinstance(layer, nn.Conv2d)]
     for layer, weight in zip(convolutions, list(state.values())[::2], strict=False):
         assert torch.equal(layer.weight, weight)
+
+
+@pytest.mark.parametrize("spread", [1.0, 1e-2, 0.0])
+def test_layer_norm_divides_by_deviation_plus_epsilon(spread: float) -> None:
+    """keras-contrib: (x − mean) / (std + 1e-3), all channels together, each image by itself."""
+    x = np.random.default_rng(0).normal(0.3, 1, (2, 4, 5, 6)) * spread
+    layer = norm_layer("layer", 4, affine=True).double()
+    with torch.no_grad():
+        layer.weight.fill_(1.5)
+        layer.bias.fill_(-0.25)
+    images = torch.from_numpy(x).requires_grad_()
+    out = layer(images)
+    expected = [(image - image.mean()) / (image.std() + 1e-3) * 1.5 - 0.25 for image in x]
+    np.testing.assert_allclose(out.detach().numpy(), np.stack(expected), atol=1e-5 if not spread else 1e-9)
+    out.square().sum().backward()
+    assert images.grad is not None and images.grad.isfinite().all()
+    assert layer(images.detach().to(torch.bfloat16)).dtype == torch.float32
 
 
 def test_unknown_names_and_options_are_refused() -> None:

@@ -49,6 +49,7 @@ def checkpoint(folder: Path) -> dict[str, torch.Tensor]:
     return load_file(sorted(folder.glob("*/*.safetensors"))[-1])
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="this torch knows no processes")
 def test_two_processes_equal_one_with_the_whole_batch(
     warm: ForkServerContext, prepared: Path, tmp_path: Path, small: Callable[..., TrainConfig]

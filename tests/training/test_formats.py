@@ -155,7 +155,7 @@ DEFAULTS = {
 def key(config: TrainConfig, preprocess: dict[str, Any] | None = None, **changes: Any) -> str:
     subset = {"count": 7, "names": []}
     settings = asdict(PreprocessConfig()) | (preprocess or {})
-    facts: dict[str, Any] = {"uri": "", "version": "0" * 32, "paired": False, "height": 286, "width": 286}
+    facts: dict[str, Any] = {"version": "0" * 32, "paired": False, "height": 286, "width": 286}
     manifest = Manifest(
         **facts | {"domains": {"trainA": subset, "trainB": subset}, "config": settings} | changes
     )
@@ -165,8 +165,8 @@ def key(config: TrainConfig, preprocess: dict[str, Any] | None = None, **changes
 def test_defaults_that_decide_a_run_stay_what_they_are() -> None:
     found = {one.name: one.default for one in dataclasses.fields(TrainConfig) if role(one) == "weights"}
     assert found == DEFAULTS
-    assert key(TrainConfig()) == "507607ebaed9"
-    assert key(TrainConfig(lr=1e-3, crop_size=0)) == "8123a6944769"
+    assert key(TrainConfig()) == "3768582e9f9d"
+    assert key(TrainConfig(lr=1e-3, crop_size=0)) == "0308cb95c45f"
 
 
 def test_a_new_field_with_its_default_keeps_every_key() -> None:
@@ -186,11 +186,12 @@ def test_the_data_is_part_of_the_key() -> None:
         key(plain, height=300),
         key(plain, domains={"trainA": {"count": 8}, "trainB": {"count": 7}}),
         key(plain, {"aspect": "crop"}),
+        key(plain, decoding="2"),
         key(plain, {"drop_test_duplicates": True}),
     ]
-    assert len({same, *others}) == 6
+    assert len({same, *others}) == 7
     assert key(plain, {"workers": 3, "max_bad_share": 0.5, "version": "0" * 32}) == same
-    assert key(plain, uri="elsewhere") == same
+    assert key(plain, rejected=[{"file": "a.png", "reason": "no image"}]) == same
 
 
 # --- checkpoints

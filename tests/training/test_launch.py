@@ -21,6 +21,7 @@ def test_without_several_gpus_this_process_trains(
     assert (tmp_path / "m" / "config.json").is_file()
 
 
+@pytest.mark.slow
 def test_several_processes_say_why_they_failed(
     prepared: Path, tmp_path: Path, small: Callable[..., TrainConfig], capfd: pytest.CaptureFixture[str]
 ) -> None:

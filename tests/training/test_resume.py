@@ -126,7 +126,10 @@ def test_a_signal_ends_after_the_update_with_a_checkpoint(
     assert saved(tmp_path / "c")[-1].name.startswith(f"{step:010d}-")
 
 
-@pytest.mark.parametrize(("precision", "compiling"), [("fp32", "off"), ("bf16", "off"), ("fp32", "on")])
+@pytest.mark.parametrize(
+    ("precision", "compiling"),
+    [("fp32", "off"), ("bf16", "off"), pytest.param("fp32", "on", marks=pytest.mark.slow)],
+)
 def test_more_epochs_go_on_where_the_schedule_was_the_same(
     precision: str,
     compiling: str,

@@ -13,7 +13,7 @@ from cyclegan.training.schedule import Decay, Schedule
 
 # Raise it when a default that decides the weights changes, or when the same parameters come to give other
 # weights: then old checkpoints are those of another run.
-KEY_FORMAT = 1
+KEY_FORMAT = 2  # since `norm: layer` adds its ε to the deviation
 
 
 def decisive(config: Mapping[str, Any], manifest: Mapping[str, Any], precision: str) -> str:
@@ -29,6 +29,7 @@ def decisive(config: Mapping[str, Any], manifest: Mapping[str, Any], precision: 
             "format": KEY_FORMAT,
             "train": {**deciding(TrainConfig, config), "precision": precision},
             "preprocess": deciding(PreprocessConfig, manifest["config"]),
+            "pixels": [manifest.get("filter"), manifest.get("decoding")],
             "version": manifest["version"],
             "size": [manifest["height"], manifest["width"]],
             "counts": {name: domain["count"] for name, domain in manifest["domains"].items()},
