@@ -28,6 +28,12 @@ class FetchConfig:
     """Instead of source: a plain folder of images for domain A …"""
     b: str = ""
     """… and one for domain B."""
+    a_folder: str = ""
+    """Which folders of the source hold domain A, as a pattern such as monet_jpg or */horse …"""
+    b_folder: str = ""
+    """… and which hold domain B."""
+    side_by_side: Literal["no", "AB", "BA"] = "no"
+    """Every image of the source is a pair, A on the left (AB) or B on the left (BA), as pix2pix has them."""
     test_share: float = 0.1
     """Share of each domain that becomes its test set where the source has none, in (0, 1)."""
     seed: int = 0
@@ -49,6 +55,12 @@ class FetchConfig:
         hide_secrets(self, "source", "datasets_url", "a", "b")
         if bool(self.a) != bool(self.b):
             raise UsageError("a and b belong together: give the folders of both domains.")
+        if bool(self.a_folder) != bool(self.b_folder):
+            raise UsageError("a_folder and b_folder belong together: give the folders of both domains.")
+        if self.side_by_side != "no" and (self.a or self.a_folder):
+            raise UsageError(
+                "side_by_side takes one source of whole pairs: leave out a, b, a_folder and b_folder."
+            )
         if not self.source and not self.a:
             raise UsageError("source is empty: give a folder, an archive, a URI or a dataset's name.")
         if not 0 < self.test_share < 1:

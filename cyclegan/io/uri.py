@@ -110,7 +110,7 @@ def data_name(uri: str) -> str:
     if " + " in uri:  # two folders
         return "-".join(map(data_name, uri.split(" + ")))
     last = re.split(r"[/:]", redact(uri).partition("?")[0].rstrip("/"))[-1]
-    return re.sub(r"\.(zip|tar|tar\.gz|tgz)$", "", last) or "images"
+    return re.sub(r"\.(zip|tar|tar\.(gz|bz2|xz)|tgz|tbz2|txz)$", "", last) or "images"
 
 
 def path_of(uri: str) -> str:

@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import pytest
 
-from cyclegan.data.layout import are_pairs, arrange, is_image, split, stem_key
+from cyclegan.data.layout import are_pairs, arrange, arrange_pairs, is_image, split, stem_key
 from cyclegan.errors import UsageError
 
 
 def places(*names: str, share: float = 0.25, seed: int = 0) -> dict[str, str]:
-    return arrange(names, test_share=share, seed=seed, where="here")
+    return arrange(names, test_share=share, seed=seed, where="here").places
 
 
 FULL = ["trainA/1.jpg", "trainB/2.jpg", "testA/3.jpg", "testB/4.jpg"]
@@ -91,7 +91,17 @@ def test_what_is_no_image_is_left_aside(caplog: pytest.LogCaptureFixture) -> Non
         (["notes.txt"], "it has 1 .txt"),
         (["trainA/1.jpg"], "no folders trainA and trainB"),
         (["trainA/1.txt", "trainB/1.jpg"], "no folders trainA and trainB"),
-        (["1.jpg", "2.jpg"], "it has 2 .jpg"),
+        (
+            ["1.jpg", "2.jpg"],
+            r"images are in \./ \(2\): if each is a pair side by side, pass --side-by-side AB",
+        ),
+        (
+            ["x/1.jpg", "y/1.jpg", "z/1.jpg"],
+            r"in x/ \(1\), y/ \(1\), z/ \(1\): tell .* --a-folder and --b-folder",
+        ),
+        (["train2017/1.jpg", "val2017/2.jpg"], r"train2017/ \(1\), val2017/ \(1\): tell"),
+        (["data/train-00000.parquet"], "holds no images; it has 1 .parquet .*Hugging Face"),
+        (["a/1.cr2", "b/1.nef"], "camera raw: develop it"),
         (["A/1.jpg", "B/1.jpg"], "at least 2"),
         (
             [f"{top}/{name}" for top in ("maps", "monet") for name in FULL],
@@ -139,3 +149,75 @@ def test_ten_images_leave_two_to_evaluate_on() -> None:
     for count, tests in ((2, 1), (9, 1), (10, 2), (40, 4)):
         train, test = split([f"{i}.png" for i in range(count)], 0.1, 0)
         assert (len(train), len(test)) == (count - tests, tests)
+
+
+def all_of(count: int, *folders: str) -> list[str]:
+    return [f"{folder}/{i}.jpg" for folder in folders for i in range(count)]
+
+
+@pytest.mark.parametrize("form", ["val/{}", "val{}", "validation{}", "Valid/{}"])
+def test_validation_becomes_test(form: str) -> None:
+    train = all_of(3, "train/A", "train/B")
+    held = all_of(2, form.format("A"), form.format("B"))
+    found = places(*train, *held)
+    assert {p: n for p, n in found.items() if p.startswith("test")} == {
+        f"test{side}/{i}.jpg": f"{form.format(side)}/{i}.jpg" for side in "AB" for i in range(2)
+    }
+    assert sum(p.startswith("train") for p in found) == 6
+
+
+def test_validation_beside_test_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    names = [*FULL, "valA/5.jpg", "valA/6.jpg", "__MACOSX/._1.jpg", "trainA/._2.jpg"]
+    assert set(places(*names).values()) == set(FULL)
+    assert "not taken: 2 images in valA/, 2 hidden files" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("names", "domains", "train_a"),
+    [
+        (all_of(4, "monet_jpg", "photo_jpg"), {"A": "monet", "B": "photo"}, 3),
+        (all_of(4, "x/train/horse", "x/train/zebra"), {"A": "horse", "B": "zebra"}, 3),
+        (
+            all_of(4, "train/horse", "train/zebra", "test/zebra", "test/horse"),
+            {"A": "horse", "B": "zebra"},
+            4,
+        ),
+        (all_of(4, "train/A", "train/B"), {"A": "A", "B": "B"}, 3),
+    ],
+)
+def test_folders_with_names_of_their_own(names: list[str], domains: dict[str, str], train_a: int) -> None:
+    found = arrange([*names, "notes.txt", "monet_tfrec/1.tfrec"], test_share=0.25, seed=0, where="here")
+    assert found.names == domains
+    assert set(found.places.values()) == set(names)
+    assert sum(place.startswith("trainA") for place in found.places) == train_a
+    for place, name in found.places.items():
+        assert domains[place.split("/")[0][-1]].lower() in name.lower()
+
+
+def test_folders_by_pattern() -> None:
+    names = all_of(4, "set/Photos/2020", "set/art/monet", "set/art/degas", "set/test/Photos")
+    found = arrange(names, test_share=0.25, seed=0, where="here", a_folder="photos", b_folder="art/m*")
+    assert found.names == {"A": "Photos", "B": "monet"}
+    assert {p: n for p, n in found.places.items() if p.startswith("testA")} == {
+        f"testA/{i}.jpg": f"set/test/Photos/{i}.jpg" for i in range(4)
+    }
+    assert {n for p, n in found.places.items() if p[-7] == "B" or "B/" in p} == set(
+        all_of(4, "set/art/monet")
+    )
+    assert sum(p.startswith("testB") for p in found.places) == 1
+    with pytest.raises(UsageError, match=r"matches 'cats'; its images are in set/Photos/2020/ \(4\)"):
+        arrange(names, test_share=0.25, seed=0, where="here", a_folder="photos", b_folder="cats")
+
+
+def test_pairs_side_by_side_are_divided() -> None:
+    names = ["f/train/1.jpg", "f/train/2.jpg", "f/val/3.jpg"]
+    assert arrange_pairs(names, test_share=0.5, seed=0, where="here") == {
+        "train/f/1.jpg": names[0],
+        "train/f/2.jpg": names[1],
+        "test/f/3.jpg": names[2],
+    }
+    held = arrange_pairs([f"{i}.jpg" for i in range(10)], test_share=0.2, seed=0, where="here")
+    assert sum(place.startswith("test/") for place in held) == 2
+    with pytest.raises(UsageError, match="at least 2"):
+        arrange_pairs(["1.jpg"], test_share=0.5, seed=0, where="here")

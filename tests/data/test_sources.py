@@ -11,14 +11,17 @@ import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
+from PIL import Image
 
-from cyclegan.data.config import FetchConfig
+from cyclegan.data.config import FetchConfig, PreprocessConfig
 from cyclegan.data.fetch.archives import pack_zip
 from cyclegan.data.fetch.fetch import Source, fetch
 from cyclegan.data.fetch.origins import OFFICIAL_NAMES
+from cyclegan.data.prepared import Prepared
+from cyclegan.data.preprocess.preprocess import preprocess
 from cyclegan.data.version import directory_md5
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.io.storage import open_store
@@ -290,3 +293,91 @@ for source in sys.argv[2:]:
     assert done.stdout.count("File too large") == 2
     check(out, source, original)
     assert {p.name for p in tmp_path.iterdir()} == {"original", "out", "large", "large.zip"}
+
+
+def test_the_domains_keep_their_names(tmp_path: Path, make_tree: MakeTree) -> None:
+    """From two folders, through the note of fetch, to what reports call the dataset."""
+    make_tree(tmp_path, {"horses": 20, "zebras": 20})
+    config = FetchConfig(a=str(tmp_path / "horses"), b=str(tmp_path / "zebras"))
+    assert fetch(tmp_path / "data", config).names == {"A": "horses", "B": "zebras"}
+    preprocess(tmp_path / "data", tmp_path / "out", PreprocessConfig(load_size=16))
+    assert Prepared.open(tmp_path / "out").title == "horses → zebras"
+
+
+@pytest.mark.parametrize("order", ["AB", "BA"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_pairs_side_by_side(tmp_path: Path, order: Literal["AB", "BA"], packed: bool) -> None:
+    raw = tmp_path / "pairs"
+    (raw / "train").mkdir(parents=True)
+    (raw / "val").mkdir()
+    both = Image.new("RGB", (40, 20), "red")
+    both.paste("blue", (20, 0, 40, 20))
+    for name in ("train/1.png", "train/2.png", "val/3.png"):
+        both.save(raw / name)
+    source = raw
+    if packed:
+        pack_zip(raw, tmp_path / "pairs.zip")
+        source = tmp_path / "pairs.zip"
+    found = fetch(tmp_path / "out", FetchConfig(source=str(source), side_by_side=order))
+    assert found.counts == {"trainA": 2, "trainB": 2, "testA": 1, "testB": 1}
+    assert found.paired
+    left, right = order
+    assert Image.open(tmp_path / "out" / f"train{left}" / "1.png").getpixel((3, 3)) == (255, 0, 0)
+    assert Image.open(tmp_path / "out" / f"test{right}" / "3.png").getpixel((3, 3)) == (0, 0, 255)
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {*COUNTS, "source.json"}
+
+
+def test_what_is_not_side_by_side(tmp_path: Path) -> None:
+    raw = tmp_path / "pairs"
+    raw.mkdir()
+    for name in ("1.png", "2.png"):
+        Image.new("RGB", (41, 20)).save(raw / name)
+    with pytest.raises(CycleGANError, match=r"'\d\.png' is 41 pixels wide, not two halves"):
+        fetch(tmp_path / "out", FetchConfig(source=str(raw), side_by_side="AB"))
+    with pytest.raises(UsageError, match="side_by_side takes one source"):
+        FetchConfig(source=str(raw), side_by_side="AB", a_folder="x", b_folder="y")
+
+
+def test_folders_chosen_in_an_archive(tmp_path: Path, make_tree: MakeTree) -> None:
+    pack_zip(make_tree(tmp_path / "raw", {"cats/young": 4, "dogs": 4, "birds": 3}), tmp_path / "x.zip")
+    with pytest.raises(UsageError, match=r"birds/ \(3\).* --a-folder and --b-folder"):
+        fetch(tmp_path / "out", FetchConfig(source=str(tmp_path / "x.zip")))
+    config = FetchConfig(source=str(tmp_path / "x.zip"), a_folder="cats/*", b_folder="dogs")
+    source = fetch(tmp_path / "out", config)
+    assert source.counts == {"trainA": 3, "trainB": 3, "testA": 1, "testB": 1}
+    assert source.names == {"A": "young", "B": "dogs"}
+
+
+def test_a_link_that_leads_to_itself_costs_nothing(tmp_path: Path, original: Path) -> None:
+    (original / "trainA" / "loop.png").symlink_to(original / "trainA" / "loop.png")
+    (original / "loop").symlink_to(original / "loop")
+    assert fetch(tmp_path / "out", FetchConfig(source=str(original))).counts == COUNTS
+
+
+@pytest.mark.parametrize(
+    ("start", "kind"),
+    [(b"7z\xbc\xaf\x27\x1c", "7z"), (b"Rar!\x1a\7", "RAR"), (b"\x28\xb5\x2f\xfd", "Zstandard")],
+)
+def test_archives_of_other_kinds(tmp_path: Path, start: bytes, kind: str) -> None:
+    (tmp_path / "x").write_bytes(start + bytes(50))
+    with pytest.raises(CycleGANError, match=f"x is a {kind} archive: unpack it and give the folder"):
+        fetch(tmp_path / "out", FetchConfig(source=str(tmp_path / "x")))
+
+
+@pytest.mark.parametrize(
+    ("offset", "value", "message"), [(8, 1, "encrypted: unpack it"), (10, 9, "compressed by Deflate64")]
+)
+def test_zips_of_other_kinds(tmp_path: Path, archive: bytes, offset: int, value: int, message: str) -> None:
+    """Bytes of the first central header: flags at 8, the method at 10."""
+    data = bytearray(archive)
+    data[data.index(b"PK\1\2") + offset] = value
+    (tmp_path / "x.zip").write_bytes(data)
+    with pytest.raises(CycleGANError, match=rf"x\.zip is {message}"):
+        fetch(tmp_path / "out", FetchConfig(source=str(tmp_path / "x.zip")))
+
+
+def test_a_self_extracting_zip(tmp_path: Path, original: Path, archive: bytes) -> None:
+    (tmp_path / "setup.exe").write_bytes(b"MZ" + bytes(300) + archive)
+    check(
+        tmp_path / "out", fetch(tmp_path / "out", FetchConfig(source=str(tmp_path / "setup.exe"))), original
+    )

@@ -77,7 +77,7 @@ def unpack(archive: Path, folder: Path, *, limits: Limits | None = None, where: 
     links = 0
     with _failing(where):
         budget = _Budget(where, archive.stat().st_size, limits or Limits())
-        with _members(archive) as members:
+        with _members(archive, where) as members:
             bar = tqdm(members, desc=f"unpack {where.rpartition('/')[2]}", unit="file", disable=None)
             for name, size, content in bar:
                 budget.member()
@@ -140,17 +140,28 @@ class _Budget:
             raise CycleGANError(f"{self.where} unpacks to over {MAX_RATIO} times its size: a bomb?")
 
 
+_FOREIGN = {
+    b"7z\xbc\xaf\x27\x1c": "7z",
+    b"Rar!": "RAR",
+    b"\x28\xb5\x2f\xfd": "Zstandard",
+    b"\x04\x22\x4d\x18": "LZ4",
+}
+_METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA}
+
 Member = tuple[str, int, "IO[bytes] | None"]
 
 
 @contextmanager
-def _members(archive: Path) -> Iterator[Iterator[Member]]:
+def _members(archive: Path, where: str) -> Iterator[Iterator[Member]]:
     """Each member but folders: name, declared size, and its content (None for links and devices)."""
     with archive.open("rb") as file:
-        start = file.read(4)
-    if start[:2] == b"PK":
+        start = file.read(8)
+    for magic, kind in _FOREIGN.items():
+        if start.startswith(magic):
+            raise CycleGANError(f"{where} is a {kind} archive: unpack it and give the folder.")
+    if start[:2] == b"PK" or (start[:2] in {b"MZ", b"\x7fE", b"#!"} and zipfile.is_zipfile(archive)):
         with zipfile.ZipFile(archive) as opened:
-            yield _zip_members(opened)
+            yield _zip_members(opened, where)
         return
     with tarfile.open(archive, "r:*", errors="surrogateescape", tarinfo=_TarInfo) as opened_tar:
         yield _tar_members(opened_tar)
@@ -192,7 +203,7 @@ _HEADERS = (
 )
 
 
-def _zip_members(opened: zipfile.ZipFile) -> Iterator[Member]:
+def _zip_members(opened: zipfile.ZipFile, where: str) -> Iterator[Member]:
     for info in opened.infolist():
         mode = info.external_attr >> 16
         if info.is_dir():
@@ -200,6 +211,13 @@ def _zip_members(opened: zipfile.ZipFile) -> Iterator[Member]:
         if mode and not (stat.S_ISREG(mode) or stat.S_IFMT(mode) == 0):
             yield info.filename, 0, None
             continue
+        if info.flag_bits & 1:
+            raise CycleGANError(f"{where} is encrypted: unpack it with its password and give the folder.")
+        if info.compress_type not in _METHODS:
+            method = {9: "Deflate64", 93: "Zstandard", 95: "XZ", 99: "AES"}.get(
+                info.compress_type, f"method {info.compress_type}"
+            )
+            raise CycleGANError(f"{where} is compressed by {method}: unpack it and give the folder.")
         with opened.open(info) as content:
             yield info.filename, info.file_size, content
 
@@ -260,7 +278,7 @@ def unpack_zip(path: Path, folder: Path) -> None:
     with _failing(str(path)):
         budget = _Budget(str(path), path.stat().st_size, Limits())
         with zipfile.ZipFile(path) as opened:
-            for name, size, content in _zip_members(opened):
+            for name, size, content in _zip_members(opened, str(path)):
                 budget.member()
                 safe = safe_name(name)
                 if safe is None or content is None:

@@ -57,6 +57,7 @@ def _fetch(folder: Path, config: FetchConfig) -> Source:
         counts={domain: len(names[domain]) for domain in SUBSETS},
         paired=are_pairs(names["testA"], names["testB"]),
         sha256=origin.sha256,
+        names=origin.names,
     )
     if config.version and source.version != config.version:
         if not origin.rearranged:

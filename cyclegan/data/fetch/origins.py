@@ -6,12 +6,13 @@ import os
 import re
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from cyclegan.data.layout import arrange, is_image, list_files
+from cyclegan.data.layout import Arrangement, arrange, arrange_pairs, is_image, list_files
+from cyclegan.data.source import Names
 from cyclegan.data.version import SOURCE_FILE
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.io.download import RetryPolicy, download
@@ -47,6 +48,8 @@ class Origin:
     """Without credentials."""
     sha256: str = ""
     """Of the archive, if it came in one."""
+    names: Names = field(default_factory=lambda: {"A": "A", "B": "B"})
+    """What the domains are called."""
     rearranged: bool = False
     """Whether a checked version was laid out in another way, so that the folder's version differs."""
 
@@ -70,7 +73,9 @@ def fill(folder: Path, config: FetchConfig) -> Origin:
         return _from_archive(folder, path, config, where=str(path))
     if source in OFFICIAL_NAMES:
         address = reveal(config.datasets_url) or os.environ.get("CYCLEGAN_DATASETS_URL") or OFFICIAL
-        return _from_afar(folder, f"{address.rstrip('/')}/{source}.zip", config)
+        origin = _from_afar(folder, f"{address.rstrip('/')}/{source}.zip", config)
+        a, _, b = source.partition("2")
+        return replace(origin, names={"A": a, "B": b}) if b else origin
     raise UsageError(_unknown(source))
 
 
@@ -120,10 +125,12 @@ def _from_two_folders(folder: Path, config: FetchConfig) -> Origin:
             raise UsageError(f"{top} holds no images ({len(below)} other files).")
         names += [f"{side}/{name}" for name in below]
     where = f"{tops['A']} + {tops['B']}"
-    for place, name in _arrange(names, config, where).items():
+    for place, name in _arrange(names, config, where).places.items():
         side, _, below_top = name.partition("/")
         _copy(tops[side] / below_top, folder / place)
-    return Origin(where)
+    titles = {side: top.resolve().name for side, top in tops.items()}
+    distinct = titles["A"] != titles["B"]
+    return Origin(where, names=titles if distinct else {"A": "A", "B": "B"})
 
 
 def _from_folder(folder: Path, path: Path, config: FetchConfig) -> Origin:
@@ -131,9 +138,13 @@ def _from_folder(folder: Path, path: Path, config: FetchConfig) -> Origin:
 
     if config.version and has_version(path, config.version):
         return _from_dvc(folder, str(path), config)
-    for place, name in _arrange(list_files(path), config, str(path)).items():
-        _copy(path / name, folder / place)
-    return Origin(str(path))
+    arrangement = _arrange(list_files(path), config, str(path))
+    if config.side_by_side != "no":
+        _cut_pairs(path, arrangement, folder, config, str(path))
+    else:
+        for place, name in arrangement.places.items():
+            _copy(path / name, folder / place)
+    return Origin(str(path), names=arrangement.names)
 
 
 def _from_afar(folder: Path, uri: str, config: FetchConfig) -> Origin:
@@ -170,11 +181,20 @@ def _from_prefix(folder: Path, uri: str, config: FetchConfig) -> Origin:
     for name in names:
         if safe_name(name) != name:
             raise CycleGANError(f"{store.uri}: the key {name!r} cannot be a file's name.")
-    places = _arrange(names, config, store.uri)
-    in_parallel(
-        lambda place: store.get(places[place], folder / place), list(places), config.workers, store.uri
-    )
-    return Origin(store.uri)
+    arrangement = _arrange(names, config, store.uri)
+    places = arrangement.places
+    if config.side_by_side == "no":
+        in_parallel(
+            lambda place: store.get(places[place], folder / place), list(places), config.workers, store.uri
+        )
+    else:
+        tree = folder / ".objects"
+        in_parallel(
+            lambda name: store.get(name, tree / name), list(places.values()), config.workers, store.uri
+        )
+        _cut_pairs(tree, arrangement, folder, config, store.uri)
+        shutil.rmtree(tree)
+    return Origin(store.uri, names=arrangement.names)
 
 
 def _from_dvc(folder: Path, remote: str, config: FetchConfig) -> Origin:
@@ -185,16 +205,22 @@ def _from_dvc(folder: Path, remote: str, config: FetchConfig) -> Origin:
         get_file(remote, config.version, archive, patience=_retry_policy(config))
         origin = _from_archive(folder, archive, config, where=f"{redact(remote)}: {config.version}")
         archive.unlink()
-        return Origin(redact(remote), origin.sha256, rearranged=True)
+        return replace(origin, uri=redact(remote), rearranged=True)
     tree = folder / ".version"
     tree.mkdir()
     names = get_version(remote, config.version, tree, workers=config.workers, patience=_retry_policy(config))
-    places = _arrange(names, config, f"{redact(remote)}: version {config.version}")
+    where = f"{redact(remote)}: version {config.version}"
+    arrangement = _arrange(names, config, where)
+    places = arrangement.places
+    if config.side_by_side != "no":
+        _cut_pairs(tree, arrangement, folder, config, where)
+        shutil.rmtree(tree)
+        return Origin(redact(remote), rearranged=True)
     rearranged = any(place != name for place, name in places.items()) or SOURCE_FILE in names
     if not rearranged:  # other files, such as notes, are part of what the version names
         places = {name: name for name in names}
     _move(tree, places, folder)
-    return Origin(redact(remote), rearranged=rearranged)
+    return Origin(redact(remote), names=arrangement.names, rearranged=rearranged)
 
 
 def _from_archive(folder: Path, archive: Path, config: FetchConfig, where: str) -> Origin:
@@ -206,12 +232,52 @@ def _from_archive(folder: Path, archive: Path, config: FetchConfig, where: str) 
     tree = folder / ".unpacked"
     tree.mkdir()
     names = unpack(archive, tree, limits=Limits(max_bytes=config.max_bytes), where=where)
-    _move(tree, _arrange(names, config, where), folder)
-    return Origin(where, digest)
+    arrangement = _arrange(names, config, where)
+    if config.side_by_side != "no":
+        _cut_pairs(tree, arrangement, folder, config, where)
+        shutil.rmtree(tree)
+    else:
+        _move(tree, arrangement.places, folder)
+    return Origin(where, digest, arrangement.names)
 
 
-def _arrange(names: Sequence[str], config: FetchConfig, where: str) -> dict[str, str]:
-    return arrange(names, test_share=config.test_share, seed=config.seed, where=where)
+def _arrange(names: Sequence[str], config: FetchConfig, where: str) -> Arrangement:
+    if config.side_by_side != "no":
+        pairs = arrange_pairs(names, test_share=config.test_share, seed=config.seed, where=where)
+        return Arrangement(pairs, {"A": "A", "B": "B"})
+    return arrange(
+        names,
+        test_share=config.test_share,
+        seed=config.seed,
+        where=where,
+        a_folder=config.a_folder,
+        b_folder=config.b_folder,
+    )
+
+
+def _cut_pairs(tree: Path, pairs: Arrangement, folder: Path, config: FetchConfig, where: str) -> None:
+    """Write both halves of each image as PNGs of one name, so that test pairs stay pairs."""
+    from cyclegan.data.decode import BadImage, open_image, to_rgb
+
+    for place, name in pairs.places.items():
+        subset, _, below = place.partition("/")
+        try:
+            image = to_rgb(open_image((tree / name).read_bytes()))
+        except (BadImage, OSError) as error:
+            raise CycleGANError(f"{where}: '{name}' cannot be cut in two: {error}.") from None
+        middle = image.width // 2
+        if image.width % 2 or not middle:
+            raise CycleGANError(
+                f"{where}: '{name}' is {image.width} pixels wide, not two halves of one width; "
+                "does every image hold A and B side by side?"
+            )
+        halves = zip(config.side_by_side, (0, middle), strict=True)
+        for side, left in halves:
+            target = (folder / f"{subset}{side}" / below).with_suffix(".png")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if target.exists():
+                raise UsageError(f"{where}: two images would both become {target.relative_to(folder)}.")
+            image.crop((left, 0, left + middle, image.height)).save(target)
 
 
 def _move(tree: Path, places: dict[str, str], folder: Path) -> None:

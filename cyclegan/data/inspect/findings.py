@@ -41,7 +41,7 @@ def judge(domains: dict[str, DomainSummary], duplicates: Sequence[Duplicate]) ->
             found.append(
                 Finding("note", f"{name}: {ratio}; aspect=squash distorts them, aspect=crop cuts them.")
             )
-        if domain.count < FEW and not name.startswith("test"):
+        if domain.count < FEW and not name.startswith(("test", "val")):
             found.append(Finding("warn", f"{name}: {domain.count} images are few to learn from."))
     return sorted(found, key=lambda finding: ("bad", "warn", "note").index(finding.level))
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-ORDER = (*SUBSETS, "A", "B")
+ORDER = (*SUBSETS, "valA", "valB", "A", "B")
 FLAT = 4.0
 
 
@@ -35,7 +35,7 @@ def inspect(folder: Path, report: Path | None, config: InspectConfig) -> Inspect
 
     if not folder.is_dir():
         raise UsageError(f"There is no folder {folder}.")
-    found = find_domains(list_files(folder), str(folder))
+    found = find_domains(list_files(folder), str(folder)).domains
     names = {domain: sorted(found[domain].values()) for domain in ORDER if domain in found}
     jobs = [Job(str(folder / name), config.max_pixels) for files in names.values() for name in files]
     results = for_each(measure, jobs, config.workers, "inspect")
