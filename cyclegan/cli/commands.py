@@ -153,6 +153,7 @@ class Evaluate(FromFile):
         preflight.check_model(model)
         preflight.check_evaluate(self.config)
         preflight.check_tracking()
+        preflight.offer_evaluation_weights(self.config)
         from cyclegan.evaluation.evaluate import evaluate
 
         evaluate(prepared, model, out, self.config)
@@ -322,6 +323,18 @@ class Presets:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Weights:
+    """Download the Inception weights that FID and KID need, once for this machine (95 MB)."""
+
+    def run(self) -> None:
+        from cyclegan.evaluation.inception_weights import cached_file, load_weights
+
+        if cached_file() is None:
+            load_weights()
+        print(cached_file())
+
+
+@dataclass(frozen=True, kw_only=True)
 class Ui:
     """Show the MLflow UI of this machine's runs in the browser, until Ctrl-C."""
 
@@ -350,6 +363,7 @@ COMMANDS: dict[str, type] = {
     "evaluate": Evaluate,
     "register": Register,
     "presets": Presets,
+    "weights": Weights,
     "ui": Ui,
     "compare": Compare,
     "translate": Translate,

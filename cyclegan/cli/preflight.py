@@ -8,6 +8,8 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import sys
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -121,6 +123,31 @@ def check_evaluate(config: EvaluateConfig) -> None:
         raise UsageError(f"champion = {champion}: there are no scores in that folder.")
 
 
+def offer_evaluation_weights(config: EvaluateConfig) -> None:
+    """Ask once, in a terminal, whether to download what FID needs; otherwise `auto` falls back silently."""
+    if config.features != "auto" or config.weights or find_spec("torch_fidelity") is None:
+        return
+    from cyclegan.evaluation.inception_weights import cached_file, load_weights
+
+    asked = Path.home() / ".cache" / "cyclegan" / "asked-for-weights"
+    if cached_file() or asked.exists() or not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return
+    print(
+        "FID needs the Inception weights, a download of 95 MB. Get them now? [Y/n] ", end="", file=sys.stderr
+    )
+    answer = sys.stdin.readline().strip().lower()
+    with suppress(OSError):
+        asked.parent.mkdir(parents=True, exist_ok=True)
+        asked.touch()
+    if answer in {"", "y", "yes"}:
+        try:
+            load_weights()
+        except CycleGANError as error:
+            logger.warning("%s", error)
+    else:
+        logger.info("Distances come from a fixed random network; `cyclegan weights` gets the weights later.")
+
+
 def get_evaluation_weights(config: EvaluateConfig) -> None:
     """Fetch the Inception weights that evaluate will ask for, while nothing has been spent yet."""
     if config.features.startswith("inception") and not config.weights:
@@ -177,12 +204,14 @@ def warn_of_champion(config: RegisterConfig, data: Prepared) -> None:
     if not enabled():
         logger.info("MLflow is not installed or switched off: nothing is tracked, and no model registered.")
         return
+    from cyclegan.registry.config import dataset_name
     from cyclegan.registry.register import champion_data
 
-    theirs = champion_data(config.name)
+    name = config.name or dataset_name(data.uri, data.names)
+    theirs = champion_data(name)
     if theirs and theirs != data.version and not config.force:
         logger.warning(
             "'%s' has a champion of other data (version %s, here %s): this model will be registered as a "
             "challenger. Choose another name, or set force, for it to become champion.",
-            *(config.name, theirs, data.version),
+            *(name, theirs, data.version),
         )

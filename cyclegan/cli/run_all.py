@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +27,34 @@ def _timed(step: str, seconds: dict[str, float]) -> Iterator[None]:
     start = time.perf_counter()
     yield
     seconds[step] = time.perf_counter() - start
+
+
+def in_words(scores: Mapping[str, float]) -> list[str]:
+    """What the scores mean to a person; paired test images tell most."""
+    lines = []
+    for direction in ("AtoB", "BtoA"):
+        error = scores.get(f"l1_{direction}")
+        mean, unchanged = (scores.get(f"l1_{direction}_{what}") for what in ("mean", "input"))
+        if error is None or mean is None or unchanged is None:
+            continue
+        lines.append(
+            f"{direction}            {_nearer(error, mean)} the true picture than the best single colour, "
+            f"{_nearer(error, unchanged)} it than the picture left as it is (L1 {error:.4f}, {mean:.4f}, "
+            f"{unchanged:.4f})"
+        )
+    if not lines and "score" in scores:
+        lines = [f"score           {scores['score']:.4f} (lower is better)"]
+    return lines
+
+
+def _nearer(error: float, baseline: float) -> str:
+    if error <= 0:
+        return "exactly equal, and so nearer to"
+    return (
+        f"{baseline / error:.1f} times closer to"
+        if error <= baseline
+        else f"{error / baseline:.1f} times farther from"
+    )
 
 
 def run(
@@ -64,6 +92,7 @@ def run(
     prepared = Prepared.open(here.prepared)
     preflight.check_test_images(prepared)
     preflight.check_disk(train_config, prepared, here.checkpoints, here.model)
+    preflight.offer_evaluation_weights(evaluate_config)
     preflight.get_evaluation_weights(evaluate_config)
     preflight.name_experiment(prepared)
     preflight.warn_of_champion(register_config, prepared)
@@ -76,9 +105,8 @@ def run(
 
     say("")
     say("  ".join(f"{step} {took:.0f} s" for step, took in seconds.items()))
-    for name in ("score", "l1_AtoB", "l1_AtoB_input", "l1_AtoB_mean"):
-        if name in values:
-            say(f"{name:<16}{values[name]:.4f}")
+    for line in in_words(values):
+        say(line)
     say(f"registration    {registration.reason}")
     say(f"report          {here.scores / 'report.html'}")
     say("MLflow          cyclegan ui")

@@ -40,6 +40,8 @@ def _from_registry(name: str, scores: Path) -> Champion | None:
     from cyclegan.registry.config import RegisterConfig
     from cyclegan.registry.register import judge
 
+    if not name:
+        raise UsageError("champion = models:/ names no model: write models:/NAME.")
     decision = judge(scores, RegisterConfig(name=name))
     if decision.champion_score is not None:
         return Champion(decision.reason, {"score": decision.champion_score})

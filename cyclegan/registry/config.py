@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from cyclegan.errors import UsageError
+from cyclegan.io.uri import data_name
+
+
+def dataset_name(uri: str, names: Mapping[str, str]) -> str:
+    """What a model trained on such data is registered as by default.
+
+    By what the domains are called, as `names` has them for "A" and "B", or else by the last part of the URI:
+    horses-zebras, maps.
+    """
+    domains = [names.get("A", "A"), names.get("B", "B")]
+    name = data_name(uri) if domains == ["A", "B"] else "-".join(domains)
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-_") or "cyclegan"
 
 
 @dataclass(frozen=True, kw_only=True)
 class RegisterConfig:
     """When a pair of generators enters the model registry, and when it becomes the champion."""
 
-    name: str = "cyclegan"
-    """The registered models are called <name>-AtoB and <name>-BtoA."""
+    name: str = ""
+    """The registered models are called <name>-AtoB and <name>-BtoA; empty: the dataset's name."""
     max_score: float = 0.0
     """Gate: a model whose score is above this is not registered; 0: every model is."""
     rule: Literal["better", "certain"] = "better"
@@ -24,7 +37,7 @@ class RegisterConfig:
     still holds."""
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_ -]*", self.name):
+        if self.name and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_ -]*", self.name):
             raise UsageError(
                 f"register: name = {self.name!r}: letters, digits, spaces, _ and - are allowed, a letter or "
                 "digit first."

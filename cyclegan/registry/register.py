@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cyclegan.errors import CycleGANError
 from cyclegan.io.files import write_json
 from cyclegan.io.uri import redact
-from cyclegan.registry.config import RegisterConfig
+from cyclegan.registry.config import RegisterConfig, dataset_name
 from cyclegan.registry.decision import (
     Decision,
     Evidence,
@@ -62,6 +62,9 @@ def register(model: Path, scores: Path, out: Path, config: RegisterConfig) -> Re
     from cyclegan.model import DIRECTIONS, load_model, weights_digest
 
     loaded = load_model(model)
+    if not config.name:
+        data = loaded.config.get("data") or {}
+        config = replace(config, name=dataset_name(data.get("uri", ""), data.get("names") or {}))
     evidence = read_evidence(scores, weights_digest(model))
     if not enabled():
         reason = "not registered: MLflow is not installed or switched off"

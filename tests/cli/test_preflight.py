@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 from collections import namedtuple
 from dataclasses import replace
@@ -94,3 +95,38 @@ def test_missing_files_are_named(tmp_path: Path) -> None:
         preflight.check_train_alone(TrainConfig(weights="absent.pth"), "c")
     with pytest.raises(UsageError, match="no scores"):
         preflight.check_evaluate(EvaluateConfig(champion=str(tmp_path)))
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_the_weights_of_fid_are_offered_once_in_a_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cyclegan.evaluation import inception_weights
+
+    loaded: list[str] = []
+    monkeypatch.setattr(inception_weights, "cached_file", lambda: None)
+    monkeypatch.setattr(inception_weights, "load_weights", lambda: loaded.append("weights"))
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    said = Terminal()
+    monkeypatch.setattr("sys.stderr", said)
+
+    def offer(answer: str, **fields: str) -> list[str]:
+        monkeypatch.setattr("sys.stdin", Terminal(answer))
+        preflight.offer_evaluation_weights(EvaluateConfig(**fields))  # type: ignore[arg-type]
+        return loaded
+
+    assert offer("y\n", features="random") == []
+    assert said.getvalue() == ""
+    assert offer("n\n") == []
+    assert "95 MB" in said.getvalue()
+    assert offer("y\n") == [], "asked once is enough"
+    shutil.rmtree(tmp_path / ".cache")
+    assert offer("\n") == ["weights"]
+    shutil.rmtree(tmp_path / ".cache")
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
+    preflight.offer_evaluation_weights(EvaluateConfig())
+    assert loaded == ["weights"], "nobody is asked where there is no terminal"

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from cyclegan.errors import UsageError
-from cyclegan.registry.config import RegisterConfig
+from cyclegan.registry.config import RegisterConfig, dataset_name
 from cyclegan.registry.decision import Evidence, decide, passes_gate, read_evidence
 
 CHAMPION = Evidence(
@@ -158,7 +158,7 @@ def test_folders_without_scores(tmp_path, files, message):
         read_evidence(tmp_path)
 
 
-@pytest.mark.parametrize("values", [{"name": ""}, {"name": "a/b"}, {"name": "a.b"}, {"max_score": -1.0}])
+@pytest.mark.parametrize("values", [{"name": "-a"}, {"name": "a/b"}, {"name": "a.b"}, {"max_score": -1.0}])
 def test_wrong_configs(values):
     with pytest.raises(UsageError, match="register: "):
         RegisterConfig(**values)
@@ -189,3 +189,13 @@ def test_a_score_that_is_not_finite_is_neither_registered_nor_in_the_way(score):
         assert decide(BETTER, broken, config).alias == "champion"
     assert not passes_gate(score, 0.0)
     assert not passes_gate(score, 5.0, lower_is_better=False)
+
+
+def test_a_model_is_called_after_its_data_by_default() -> None:
+    default = {"A": "A", "B": "B"}
+    assert dataset_name("https://example.org/maps.zip", default) == "maps"
+    assert dataset_name("my/photos + my/paintings", default) == "photos-paintings"
+    assert dataset_name("x.zip", {"A": "old horses", "B": "zebras"}) == "old-horses-zebras"
+    assert dataset_name("", default) == "images"
+    for uri in ("s3://bucket/ähm!/", "a/.hidden", "…"):
+        RegisterConfig(name=dataset_name(uri, default))  # is a name that may be registered
