@@ -7,14 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal, Required, TypedDict, cast
+from typing import Any, Literal, Required, TypedDict, cast, get_args
 
 import torch
 from torch import nn
 
 from cyclegan.errors import UsageError
 from cyclegan.io.files import atomic_dir, read_json, sha256, write_json
-from cyclegan.networks import build_generator
+from cyclegan.networks import build_generator, generator_shapes
+from cyclegan.networks.norm import Norm
+from cyclegan.networks.resnet import Upsample
 
 Direction = Literal["AtoB", "BtoA"]
 DIRECTIONS: tuple[Direction, Direction] = ("AtoB", "BtoA")
@@ -51,6 +53,7 @@ class ModelConfig(TypedDict, total=False):
     mlflow_run_id: str | None
 
 
+_WORDS = {"norm": get_args(Norm), "upsample": get_args(Upsample)}
 _KINDS: dict[str, Any] = {
     **dict.fromkeys(("format", "seed", "epochs"), int),
     **dict.fromkeys(("generator", "data", "train", "versions"), dict),
@@ -153,8 +156,7 @@ def load_generator(
     options = dict(config["generator"])
     name, file = options.pop("name"), folder / f"{direction}.safetensors"
     try:
-        with torch.device("meta"):
-            wanted = {key: list(t.shape) for key, t in build_generator(name, **options).state_dict().items()}
+        wanted = {key: list(shape) for key, shape in generator_shapes(name, **options).items()}
         with safe_open(file, "pt") as opened:
             found = {key: list(opened.get_slice(key).get_shape()) for key in opened.keys()}  # noqa: SIM118
         if found != wanted:
@@ -203,6 +205,8 @@ def _wrong(values: dict[str, Any]) -> str:
             return f"generator.{name} is neither a number nor a word"
         if isinstance(value, int) and not 1 <= value <= LARGEST:
             return f"generator.{name} = {value} must lie between 1 and {LARGEST}"
+        if name in _WORDS and value not in _WORDS[name]:
+            return f"generator.{name} = {str(value)[:40]!r} is none of {', '.join(_WORDS[name])}"
     size = values.get("image_size")
     sides = size if isinstance(size, list) else [size] * 2
     if size is not None and not (len(sides) == 2 and all(type(side) is int and side > 0 for side in sides)):

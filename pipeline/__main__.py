@@ -152,6 +152,7 @@ def _submit(options: argparse.Namespace) -> None:
     from pipeline.submitting import (
         Sending,
         from_storage,
+        refuse_secrets,
         run_name,
         run_url,
         schedule,
@@ -169,6 +170,7 @@ def _submit(options: argparse.Namespace) -> None:
         with_seconds(options.schedule)
     given = {name: value for name, value in from_storage().items() if name in inputs_of(spec)}
     arguments = _arguments(options, spec, given)
+    refuse_secrets(arguments)
     moving = unpinned(arguments)
     sending = Sending(
         file=_file(options),

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cyclegan.errors import CycleGANError, UsageError
-from cyclegan.io.uri import data_name
+from cyclegan.io.uri import data_name, redact
 from cyclegan.tracking.base import git_commit
 from pipeline.adapting import write_adapted
 from pipeline.arguments import load_spec
@@ -126,6 +126,16 @@ def warnings_about(arguments: dict[str, Any]) -> list[str]:
         f"Checkpoints in {checkpoints} are lost with their pod, so a retry starts again: use "
         "train_checkpoints=s3://bucket/checkpoints."
     ]
+
+
+def refuse_secrets(arguments: dict[str, Any]) -> None:
+    """Raise UsageError for an address with a password or token: Kubeflow stores arguments and shows them."""
+    for name, value in arguments.items():
+        if isinstance(value, str) and redact(value) != value:
+            raise UsageError(
+                f"{name}={redact(value)} was given with a password or token, which Kubeflow would store and "
+                "show; put the file where the cluster's own credentials reach it, such as s3://."
+            )
 
 
 def unpinned(arguments: dict[str, Any]) -> bool:

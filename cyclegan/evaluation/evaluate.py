@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from cyclegan.data.prepared import Prepared
-from cyclegan.errors import UsageError, enough_memory
+from cyclegan.errors import CycleGANError, UsageError, enough_memory
 from cyclegan.evaluation.config import EvaluateConfig
 from cyclegan.evaluation.measure import Evaluation, measure
 from cyclegan.io.files import atomic_dir, write_json
@@ -51,6 +52,7 @@ def evaluate(prepared: Path, model: Path, out: Path, config: EvaluateConfig) -> 
     ):
         tracker.params("evaluate", config)
         evaluation = measure(data, loaded, config, device)
+        _require_finite(evaluation)
         details = describe(evaluation, run_id=tracker.run_id, model_digest=digest)
         with atomic_dir(out) as folder:
             write_json(folder / "scores.json", evaluation.scores)
@@ -80,6 +82,16 @@ def _guard(out: Path) -> None:
     others = {name for name in found - FILES if not name.startswith(".")}  # DVC writes a .gitignore there
     if others:
         raise UsageError(f"{out} holds other files ({min(others)}): name a new folder for the scores.")
+
+
+def _require_finite(e: Evaluation) -> None:
+    """Refuse to write scores that nothing can be compared with."""
+    values = e.scores | {name: sum(bounds) for name, bounds in e.intervals.items()}
+    if broken := [name for name, value in values.items() if not math.isfinite(value)]:
+        raise CycleGANError(
+            f"{broken[0]} is not a finite number: the model's translations cannot be judged; "
+            "train it again or evaluate another checkpoint."
+        )
 
 
 def describe(e: Evaluation, run_id: str | None, model_digest: str) -> dict[str, Any]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import pickle
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -61,19 +61,26 @@ def read_state_dict(path: Path, name: str) -> dict[str, Tensor]:
 
     Raises UsageError where the file is neither.
     """
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
         if path_of(name).endswith(".safetensors"):
-            return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError):
+            state: Any = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except (MemoryError, OSError):
+        raise
+    except Exception:  # the readers raise whatever their C code or the pickle runs into
         raise UsageError(
             f"{redact(name)} is no file of weights (a state dict as .pth or .safetensors)."
         ) from None
     if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
         raise UsageError(f"{redact(name)} holds something else than a state dict of tensors.")
+    if not all(isinstance(key, str) for key in state):
+        raise UsageError(f"{redact(name)} holds something else than a state dict of tensors.")
+    for key, tensor in state.items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise UsageError(f"{redact(name)}: {key} holds values that are not finite.")
     return dict(state)
 
 

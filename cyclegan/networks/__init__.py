@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from cyclegan.errors import UsageError
 from cyclegan.networks.patchgan import AuthorDiscriminator, PatchGAN
@@ -27,6 +29,7 @@ __all__ = [
     "VggUnet",
     "build_discriminator",
     "build_generator",
+    "generator_shapes",
 ]
 
 
@@ -38,6 +41,33 @@ def build_generator(name: str, **options: Any) -> nn.Module:
     Raises UsageError for an unknown name or option.
     """
     return _build("generator", GENERATORS, name, options)
+
+
+def generator_shapes(name: str, **options: Any) -> dict[str, tuple[int, ...]]:
+    """Name and shape of every tensor that `build_generator` would make, without making any.
+
+    Raises UsageError for an unknown name or option.
+    """
+    with torch.device("meta"), _WithoutInitialisation():
+        state = build_generator(name, **options).state_dict(keep_vars=True)
+    return {key: tuple(value.shape) for key, value in state.items()}
+
+
+class _WithoutInitialisation(TorchFunctionMode):
+    """Leaves tensors as they are: on the meta device the first random number costs six seconds of imports."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        given = kwargs or {}
+        if getattr(func, "__name__", "") in _INITIALISERS:
+            return args[0] if args else given["tensor"]  # torch.nn.init passes its tensor by name
+        return func(*args, **given)
+
+
+_INITIALISERS = frozenset(
+    {"normal_", "uniform_", "fill_", "zero_", "kaiming_uniform_", "xavier_uniform_", "constant_", "zeros_"}
+)
 
 
 def build_discriminator(name: str, **options: Any) -> nn.Module:

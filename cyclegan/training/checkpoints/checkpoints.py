@@ -176,6 +176,8 @@ def _read(data: bytes, found: Checkpoint) -> tuple[dict[str, Tensor], Progress]:
         tensors = load(data)
     except SafetensorError as error:
         raise ValueError(str(error)) from None
+    if broken := next((name for name, tensor in tensors.items() if not tensor.isfinite().all()), None):
+        raise ValueError(f"{broken} is not finite.")
     progress = Progress.from_json(json.loads(metadata["progress"]))
     if progress.step != found.step:
         raise ValueError(f"its name says update {found.step}, its content {progress.step}.")
