@@ -1,5 +1,9 @@
 # `make run` and `make test` need git, make and Python >= 3.11; everything else is set up here.
 PYTHON ?= python3
+# Build of torch: empty is the one in requirements.lock (with CUDA on Linux), cpu has no CUDA libraries; TORCH_INDEX
+# takes it from an index of your own instead. It counts when .venv is made: remove .venv to choose again.
+TORCH ?=
+TORCH_FROM = $(if $(TORCH_INDEX),--index $(TORCH_INDEX),--torch-backend $(TORCH))
 # Port of the MLflow UI; 0 is 5000, or the next that is free
 PORT ?= 0
 UV_VERSION = 0.13.9
@@ -36,7 +40,16 @@ $(UV):
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 
 $(READY): requirements.lock pyproject.toml | $(UV)
+ifeq ($(TORCH)$(TORCH_INDEX),)
 	$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+else
+	@# other builds of torch carry other hashes and want other libraries, or none, of NVIDIA's
+	awk '/^[a-z0-9]/ {drop = /^(torch|torchvision|triton)==|^(nvidia|cuda)-/ && !/^nvidia-ml-py/} !drop' \
+	  requirements.lock > $(VENV)/others.lock
+	$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r $(VENV)/others.lock --no-deps
+	$(UV) pip install --quiet --python $(BIN)/python $(TORCH_FROM) \
+	  $$(sed -nE 's/^(torch|torchvision)==([^ ;]+).*/\1==\2/p' requirements.lock)
+endif
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@touch $@
 

@@ -6,6 +6,7 @@ Nothing heavy is imported until a command runs, so that `--help` and wrong usage
 from __future__ import annotations
 
 import logging
+import shlex
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,6 +16,7 @@ from tyro.conf import Positional, arg
 
 from cyclegan.cli import places, preflight
 from cyclegan.cli.next_steps import tell
+from cyclegan.cli.params import preset_file
 from cyclegan.data.config import FetchConfig, InspectConfig, PreprocessConfig
 from cyclegan.errors import UsageError
 from cyclegan.evaluation.config import EvaluateConfig
@@ -215,6 +217,33 @@ class Run(FromFile):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Init:
+    """Make a project folder of your images, with parameters chosen for them and for this machine."""
+
+    folder: Annotated[Positional[Path], arg(metavar="NAME")]
+    """Folder to make; also the name that models are registered by."""
+    a: str = ""
+    """Folder of images for domain A."""
+    b: str = ""
+    """Folder of images for domain B."""
+    source: str = ""
+    """Instead of a and b: any source that fetch takes."""
+    preset: Annotated[str, arg(metavar="NAME", help_behavior_hint="")] = ""
+    """Preset to begin from; by default the one that fits the machine."""
+
+    def run(self) -> None:
+        if not (self.source or self.a or self.b):
+            raise UsageError("Name the images: --a photos/ --b paintings/, or --source for other places.")
+        if self.preset:
+            preset_file(self.preset)
+        from cyclegan.cli.init import init
+
+        init(self.folder, FetchConfig(source=self.source or "-", a=self.a, b=self.b), self.preset)
+        logger.info("\nThe project: %s", self.folder)
+        logger.info("Next: cd %s && cyclegan run", shlex.quote(str(self.folder)))
+
+
+@dataclass(frozen=True, kw_only=True)
 class Inspect:
     """Look at a dataset before training on it: a table and a page of what is in it, and what is wrong."""
 
@@ -355,6 +384,7 @@ class Ui:
 
 
 COMMANDS: dict[str, type] = {
+    "init": Init,
     "run": Run,
     "fetch": Fetch,
     "inspect": Inspect,

@@ -99,6 +99,8 @@ def _parse(command: type, name: str, args: Sequence[str], default: Any) -> Any:
 
 def _chosen_for(run: Any) -> tuple[str | None, Path | None]:
     """Preset or parameter file of a `run` that names none: params.yaml, or what fits data and machine."""
+    from cyclegan.cli.init import has_gpu
+
     here = Path("params.yaml")
     if here.is_file():
         logger.info("Parameters from %s.", here)
@@ -106,7 +108,7 @@ def _chosen_for(run: Any) -> tuple[str | None, Path | None]:
     if run.fetch.source.startswith("synthetic:") and not (run.a or run.fetch.a):
         preset = "sample"
     else:
-        preset = "monet2photo" if Path("/proc/driver/nvidia/version").exists() else "laptop-photos"
+        preset = "monet2photo" if has_gpu() else "laptop-photos"
     logger.info("Parameters of the preset '%s'; `cyclegan presets` lists the others.", preset)
     return preset, None
 

@@ -33,6 +33,11 @@ def size_multiple(config: TrainConfig) -> int:
     return {"vgg_unet": 32, "resnet": 4, "unet": 2**config.depth}[config.generator]
 
 
+def least_side(config: TrainConfig) -> int:
+    """The smallest images whose discriminator still has more than one value to normalise, in pixels."""
+    return 17 if config.discriminator == "strided" else 3 * 2**config.discriminator_layers
+
+
 def check_sizes(config: TrainConfig, height: int, width: int) -> None:
     """Raise UsageError where images of this size don't fit crop and network."""
     if config.crop_size > min(height, width):
@@ -46,6 +51,11 @@ def check_sizes(config: TrainConfig, height: int, width: int) -> None:
         raise UsageError(
             f"{config.generator} takes images whose sides are multiples of {multiple}, not "
             f"{sides[0]}×{sides[1]}: choose crop_size, or the load_size of preprocess, to fit."
+        )
+    if min(sides) < least_side(config):
+        raise UsageError(
+            f"The discriminator needs images of at least {least_side(config)} pixels, not {min(sides)}: "
+            "raise crop_size or load_size, or choose patchgan with fewer discriminator_layers."
         )
 
 

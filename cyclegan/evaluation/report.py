@@ -118,7 +118,9 @@ def _frechet_label(e: Evaluation) -> str:
 def _distance_bars(e: Evaluation, champion: Champion) -> charts.Bars:
     untranslated = {"untranslated": e.scores[f"{e.extractor.frechet}_input"]}
     names = {f"{e.extractor.frechet}_{d}": where(d, e.names) for d in DIRECTIONS} | {"score": "both"}
-    return charts.bars([_level(e, champion, n, label, untranslated) for n, label in names.items()], "0 is alike")
+    return charts.bars(
+        [_level(e, champion, n, label, untranslated) for n, label in names.items()], "0 is alike"
+    )
 
 
 def _error_bars(e: Evaluation, champion: Champion) -> charts.Bars | None:
@@ -265,7 +267,10 @@ def _facts(e: Evaluation, details: dict[str, Any]) -> list[tuple[str, str]]:
     facts = [
         ("Data", f"{details['data_uri']}"),
         ("Data version", details["data_version"]),
-        ("Domains", f"A is {e.names['A']}, B is {e.names['B']}" if set(e.names.values()) != {"A", "B"} else ""),
+        (
+            "Domains",
+            f"A is {e.names['A']}, B is {e.names['B']}" if set(e.names.values()) != {"A", "B"} else "",
+        ),
         ("Test images", f"{protocol['testA']} A, {protocol['testB']} B ({protocol['chosen_by']})"),
         ("Pairs", "test A and B are pairs" if e.manifest.paired else "unpaired"),
         ("Generator", f"{generator.get('name', '')} ({options})"),

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from cyclegan.cli import preflight
 from cyclegan.data.layout import SUBSETS
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.evaluation.config import EvaluateConfig
 from cyclegan.io.files import write_json
-from cyclegan.networks import build_generator
+from cyclegan.networks import build_discriminator, build_generator
 from cyclegan.training.config import TrainConfig
 
 SMALL = TrainConfig(generator="resnet", blocks=1, width=4, discriminator_width=4, crop_size=0)
@@ -43,6 +44,26 @@ def test_sizes_are_checked_as_the_networks_would(generator: str) -> None:
         preflight.check_sizes(config, 2 * multiple, multiple + 2)
     with pytest.raises(UsageError, match="larger than the prepared images"):
         preflight.check_sizes(replace(config, crop_size=2 * multiple), 2 * multiple, multiple)
+
+
+@pytest.mark.parametrize("discriminator", ["strided", "patchgan"])
+@pytest.mark.parametrize("layers", [1, 2, 3])
+def test_the_least_size_is_that_of_the_discriminators(discriminator: str, layers: int) -> None:
+    config = TrainConfig(
+        generator="resnet",
+        discriminator=discriminator,  # type: ignore[arg-type]
+        discriminator_layers=layers,
+        discriminator_width=2,
+    )
+    network = build_discriminator(**config.discriminator_options()).train()
+    least = preflight.least_side(config)
+    network(torch.zeros(1, 3, least, least))
+    with pytest.raises((ValueError, RuntimeError)):
+        network(torch.zeros(1, 3, least - 1, least - 1))
+    size = 4 * (-(-least // 4))
+    preflight.check_sizes(replace(config, crop_size=0), size, size)
+    with pytest.raises(UsageError, match="discriminator needs images"):
+        preflight.check_sizes(replace(config, crop_size=4), size, size)
 
 
 def test_too_few_test_images_are_found_before_training(prepared: Path) -> None:
