@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from difflib import get_close_matches
@@ -9,12 +10,16 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from cyclegan.errors import UsageError
+from cyclegan.io.uri import printable
 
 Config = TypeVar("Config")
 
 SECTIONS = ("fetch", "preprocess", "train", "evaluate", "register")
 ABOUT = "about"
 """A section for people: what a preset is for and what it costs."""
+LARGEST_FILE = 256 << 10  # bytes
+MOST_VALUES = 10_000
+MOST_BRACKETS = 500
 PRESETS = Path(__file__).resolve().parents[1] / "presets"
 
 
@@ -34,8 +39,8 @@ def read_params(path: Path) -> dict[str, dict[str, Any]]:
     sections.pop(ABOUT, None)
     for name in sections:
         if name not in SECTIONS:
-            hint = suggestion(str(name), SECTIONS, f": the sections are {', '.join(SECTIONS)}.")
-            raise UsageError(f"{path} has a section '{name}', which no step reads{hint}")
+            hint = suggestion(_cut(name), SECTIONS, f": the sections are {', '.join(SECTIONS)}.")
+            raise UsageError(f"{path} has a section '{_cut(name)}', which no step reads{hint}")
     return sections
 
 
@@ -69,13 +74,14 @@ def config_from(cls: type[Config], values: Mapping[str, Any], where: str) -> Con
     known = [field.name for field in fields(cls)]  # type: ignore[arg-type]
     for name in values:
         if name not in known:
-            raise UsageError(f"{where} has no parameter '{name}'{suggestion(str(name), known)}")
+            raise UsageError(f"{where} has no parameter '{_cut(name)}'{suggestion(_cut(name), known)}")
     try:
         return TypeAdapter(cls).validate_python(dict(values))
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
-        raise UsageError(f"{where}: {name} = {first['input']!r}: {first['msg']}.") from None
+        shown = _cut(reprlib.repr(first["input"]))
+        raise UsageError(f"{where}: {name} = {shown}: {_cut(first['msg'])}.") from None
     except UsageError as error:
         raise UsageError(f"{where}: {error}") from None
 
@@ -95,19 +101,51 @@ def load_layers(paths: Sequence[Path], section: str, cls: type[Config]) -> Confi
     return config
 
 
+def _cut(value: object) -> str:
+    """What a message shows of a value: one line, not too long."""
+    text = value if isinstance(value, str) else str(value)
+    return printable(" ".join(text[:200].split()))[:80]
+
+
+def _expanded(value: Any, known: dict[int, int] | None = None) -> int:
+    """How many values there are once every alias is replaced by what it stands for, endless ones included."""
+    known = {} if known is None else known
+    if not isinstance(value, dict | list | set | tuple):
+        return 1
+    if id(value) in known:
+        return known[id(value)]
+    known[id(value)] = MOST_VALUES + 1  # what contains itself meets this number
+    inside = [*value.keys(), *value.values()] if isinstance(value, dict) else value
+    known[id(value)] = 1 + sum(_expanded(part, known) for part in inside)
+    return known[id(value)]
+
+
 def _read(path: Path) -> dict[str, dict[str, Any]]:
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
     try:
+        if path.stat().st_size > LARGEST_FILE:
+            raise UsageError(f"The parameter file {path} is larger than {LARGEST_FILE >> 10} kB.")
+        text = path.read_text(encoding="utf-8")
+        if text.count("[") + text.count("{") > MOST_BRACKETS:  # the parser takes seconds to give up
+            raise RecursionError
         # YAML 1.2, as DVC reads it: `2e-4` is a number and `off` is a word
-        sections = YAML(typ="safe", pure=True).load(path)
+        sections = YAML(typ="safe", pure=True).load(text)
     except OSError as error:
         raise UsageError(f"Cannot read the parameter file {path}: {error.strerror}.") from None
     except (YAMLError, UnicodeDecodeError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f" at line {mark.line + 1}" if mark else ""
         raise UsageError(f"The parameter file {path} is not valid YAML{where}.") from None
+    except RecursionError:
+        raise UsageError(f"The parameter file {path} is nested too deeply.") from None
+    except (ValueError, TypeError, KeyError, OverflowError) as error:  # 2020-13-45, !!int abc, 5000 digits
+        raise UsageError(
+            f"The parameter file {path} holds a value that cannot be read: {_cut(error)}."
+        ) from None
+    if _expanded(sections) > MOST_VALUES:
+        raise UsageError(f"The parameter file {path} becomes more than {MOST_VALUES} values by its aliases.")
     if not isinstance(sections, dict) or not all(isinstance(v, dict | None) for v in sections.values()):
         raise UsageError(f"The parameter file {path} must be a mapping of sections, one for each step.")
     return {name: section or {} for name, section in sections.items()}

@@ -15,14 +15,14 @@ import urllib.request
 from dataclasses import dataclass
 from email.message import Message
 from pathlib import Path
-from typing import IO, NoReturn
+from typing import IO, Any, NoReturn
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from tqdm import tqdm
 
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.io.storage import NotFound
-from cyclegan.io.uri import redact, reveal
+from cyclegan.io.uri import printable, redact, reveal, scrub
 
 logger = logging.getLogger(__name__)
 
@@ -116,6 +116,8 @@ class _Transfer:
             self._unreachable(error.reason)
         except (http.client.HTTPException, OSError) as error:
             self._unreachable(error)
+        except ValueError:  # a host name that cannot be encoded, or is too long
+            raise UsageError(f"{self.name} is not an http(s) address.") from None
         if self.total is not None and self.received != self.total:
             raise _Broken(f"the connection broke off after {self.received} of {self.total} bytes")
 
@@ -171,16 +173,16 @@ class _Transfer:
             raise CycleGANError(f"{self.name} has more than {self.patience.max_bytes} bytes: see max_bytes.")
 
     def _judge(self, error: urllib.error.HTTPError, file: IO[bytes], bar: tqdm) -> NoReturn:
-        code = error.code
+        code, reason = error.code, printable(" ".join(str(error.reason).split()))[:200]
         if code == 416 and self.received:
             self._restart(file, bar)
             raise _Broken("the server has no such part (416)")
         if code in TRANSIENT:
-            raise _Broken(f"the server answers {code} {error.reason}", _retry_after(error.headers))
+            raise _Broken(f"the server answers {code} {reason}", _retry_after(error.headers))
         if code in {404, 410}:
             raise NotFound(f"There is no {self.name} (the server answers {code}).")
         hint = {401: "; it wants a password", 403: "; access is denied or the link has expired"}.get(code, "")
-        raise CycleGANError(f"Cannot download {self.name}: the server answers {code} {error.reason}{hint}.")
+        raise CycleGANError(f"Cannot download {self.name}: the server answers {code} {reason}{hint}.")
 
     def _unreachable(self, reason: object) -> NoReturn:
         if isinstance(reason, ssl.SSLCertVerificationError):
@@ -188,7 +190,22 @@ class _Transfer:
         if isinstance(reason, TimeoutError):
             raise _Broken(f"no answer within {self.patience.timeout:g} s")
         text = getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
+        text = printable(scrub(" ".join(text.split())))[:200]
+        if isinstance(reason, http.client.InvalidURL):
+            raise UsageError(f"{self.name} is not an http(s) address.")
         raise _Broken(f"the connection failed ({text})")
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows redirects, but never from an encrypted connection to one that others can read or change."""
+
+    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
+        if req.type == "https" and not newurl.lower().startswith("https:"):
+            raise CycleGANError(
+                f"{redact(req.full_url)} redirects from https to {redact(newurl)}, which is not encrypted; "
+                "use that address itself if you trust it."
+            )
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 def _opener(url: str) -> tuple[urllib.request.OpenerDirector, str, dict[str, str]]:
@@ -212,7 +229,7 @@ def _opener(url: str) -> tuple[urllib.request.OpenerDirector, str, dict[str, str
         urllib.request.HTTPHandler(),
         urllib.request.HTTPSHandler(),
         urllib.request.HTTPDefaultErrorHandler(),
-        urllib.request.HTTPRedirectHandler(),
+        _Redirects(),
         urllib.request.HTTPErrorProcessor(),
     ):
         opener.add_handler(handler)

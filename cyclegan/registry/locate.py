@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from cyclegan.errors import CycleGANError, UsageError
-from cyclegan.io.uri import redact
+from cyclegan.errors import UsageError
 from cyclegan.model import DIRECTIONS, Direction
 from cyclegan.tracking.runs import enabled
-from cyclegan.tracking.server import check_server, first_line, quiet
+from cyclegan.tracking.server import check_server, mlflow_errors, quiet
 
 ADDRESS = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d+))?/?")
 
@@ -28,7 +27,7 @@ def download(uri: str, direction: Direction | None, folder: Path) -> Direction:
     quiet()
     import mlflow
 
-    try:
+    with mlflow_errors(f"Cannot get {uri} from {{}}"):
         if uri.startswith("runs:/"):
             source = _of_run(uri, direction or "AtoB")
         else:
@@ -40,9 +39,6 @@ def download(uri: str, direction: Direction | None, folder: Path) -> Direction:
         place = "artifacts" if "artifacts" in listed else "extra_files"  # older versions
         for file in ("config.json", f"{wanted}.safetensors"):
             mlflow.artifacts.download_artifacts(f"{source[1]}/{place}/{file}", dst_path=str(folder))
-    except mlflow.MlflowException as error:
-        where = redact(mlflow.get_registry_uri())
-        raise CycleGANError(f"Cannot get {uri} from {where}: {first_line(error)}.") from None
     for path in (folder / place).glob("*"):
         path.rename(folder / path.name)
     return wanted

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cyclegan.errors import CycleGANError
 from cyclegan.io.files import write_json
-from cyclegan.io.uri import redact
 from cyclegan.registry.config import RegisterConfig, dataset_name
 from cyclegan.registry.decision import (
     Decision,
@@ -23,7 +19,7 @@ from cyclegan.registry.decision import (
 )
 from cyclegan.tracking.database import prepare_database
 from cyclegan.tracking.runs import enabled, open_run
-from cyclegan.tracking.server import check_server, first_line
+from cyclegan.tracking.server import check_server, mlflow_errors
 
 if TYPE_CHECKING:
     from cyclegan.model import Model
@@ -71,7 +67,10 @@ def register(model: Path, scores: Path, out: Path, config: RegisterConfig) -> Re
         unseen = Decision(passed=False, alias="", reason=reason)
         return _conclude(config, evidence, unseen, {}, None, False, out)
     run_id = loaded.config.get("mlflow_run_id")
-    with open_run("register", run_id=run_id, name=config.name) as tracker, registry_errors():
+    with (
+        open_run("register", run_id=run_id, name=config.name) as tracker,
+        mlflow_errors("The model registry {} refused"),
+    ):
         from mlflow import MlflowClient
 
         from cyclegan.registry.pairs import promote
@@ -104,7 +103,7 @@ def judge(scores: Path, config: RegisterConfig) -> Decision:
     if not enabled():
         return decide(evidence, None, config)
     check_server()
-    with registry_errors():
+    with mlflow_errors("The model registry {} refused"):
         from mlflow import MlflowClient
 
         from cyclegan.registry.pairs import present_champion
@@ -116,7 +115,7 @@ def champion_data(name: str) -> str | None:
     """The data version of the present champion called `name`; None where there is no champion."""
     check_server()
     prepare_database()
-    with registry_errors():
+    with mlflow_errors("The model registry {} refused"):
         from mlflow import MlflowClient
 
         from cyclegan.registry.pairs import present_champion
@@ -177,14 +176,3 @@ def _conclude(
     what = f"{config.name} version {versions['AtoB']} is {decision.alias}: " if versions else ""
     logger.info("%s%s", what, decision.reason)
     return registration
-
-
-@contextmanager
-def registry_errors() -> Iterator[None]:
-    import mlflow
-
-    try:
-        yield
-    except mlflow.MlflowException as error:
-        uri = redact(mlflow.get_registry_uri())
-        raise CycleGANError(f"The model registry {uri} refused: {first_line(error)}.") from None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from cyclegan.errors import CycleGANError
@@ -60,6 +62,30 @@ def first_line(error: BaseException) -> str:
 
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return printable(scrub(lines[0], mlflow.get_tracking_uri(), mlflow.get_registry_uri())).rstrip(".")
+
+
+# whose errors reach us through MLflow when the store of artifacts fails
+_STORES = frozenset({"azure", "boto3", "botocore", "google", "requests", "urllib3"})
+
+
+@contextmanager
+def mlflow_errors(what: str) -> Iterator[None]:
+    """Within the block a failure of MLflow or of its artifact store is a CycleGANError.
+
+    It begins with `what`, a sentence with {} for the registry's address.
+    """
+    import mlflow
+
+    try:
+        yield
+    except CycleGANError:
+        raise
+    except Exception as error:
+        root = type(error).__module__.partition(".")[0]
+        if not isinstance(error, mlflow.MlflowException | OSError) and root not in _STORES:
+            raise
+        where = redact(mlflow.get_registry_uri())
+        raise CycleGANError(f"{what.replace('{}', where)}: {first_line(error)}.") from None
 
 
 def run_url(run: Any) -> str | None:

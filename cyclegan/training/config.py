@@ -5,7 +5,8 @@ A field decides the weights unless its default stands in `indifferent` or `sched
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from cyclegan.errors import UsageError
@@ -120,6 +121,10 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         hide_secrets(self, "weights")
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if isinstance(value, float):
+                _require(math.isfinite(value), item.name, value, "must be a finite number")
         positive = ("blocks", "depth", "width", "discriminator_layers", "discriminator_width", "batch_size")
         for name in (*positive, "accumulation_steps", "log_every", "checkpoint_every", "lr"):
             _require(getattr(self, name) > 0, name, getattr(self, name), "must be positive")

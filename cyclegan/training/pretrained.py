@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from http.client import HTTPException
+from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from cyclegan.errors import CycleGANError, UsageError
+from cyclegan.io.files import atomic_file, sha256
 from cyclegan.io.uri import Address
-from cyclegan.io.weights import load_state_dict
+from cyclegan.io.weights import load_state_dict, obtain, read_state_dict
 from cyclegan.networks import VggUnet
 
 logger = logging.getLogger(__name__)
@@ -38,12 +40,16 @@ def load_encoder(generators: list[VggUnet], weights: str, *, partial: bool = Fal
 
 
 def _imagenet() -> Mapping[str, Tensor]:
+    """torchvision's file, from torch's cache or by our own download, with its timeouts and limits."""
     from torchvision.models import VGG16_Weights
 
-    try:
-        return VGG16_Weights.IMAGENET1K_V1.get_state_dict(progress=False, check_hash=True)
-    except (OSError, HTTPException, RuntimeError) as error:
-        reason = getattr(error, "reason", None) or error
-        raise CycleGANError(
-            f"The ImageNet weights of VGG-16 can't be downloaded ({reason}): {ADVICE}."
-        ) from None
+    url = str(VGG16_Weights.IMAGENET1K_V1.url)
+    path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[1]
+    if not path.is_file():
+        logger.info("Downloading the ImageNet weights of VGG-16 from %s", url)
+        prefix = path.stem.rsplit("-", 1)[1]  # of the SHA-256, which the file's name carries
+        with atomic_file(path) as temporary:
+            obtain(url, temporary, advice=ADVICE)
+            if not sha256(temporary).startswith(prefix):
+                raise CycleGANError(f"The download of {url} is damaged (wrong SHA-256): {ADVICE}.")
+    return read_state_dict(path, str(path))

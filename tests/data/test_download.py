@@ -202,3 +202,38 @@ def test_a_full_disk_is_one_sentence(web: Any, tmp_path: Path) -> None:
     full.symlink_to("/dev/full")
     with pytest.raises(CycleGANError, match="No space left"):
         download(web.url + "/f.zip", full, QUICK)
+
+
+def test_a_redirect_out_of_https_is_refused_without_showing_the_token() -> None:
+    from urllib.request import Request
+
+    from cyclegan.io.download import _Redirects
+
+    asked = Request("https://host.org/x.zip?token=hunter2")
+    with pytest.raises(CycleGANError, match=r"https to http://other\.org/x\.zip") as error:
+        _Redirects().redirect_request(asked, None, 302, "Found", {}, "http://other.org/x.zip?token=hunter2")
+    assert "hunter2" not in str(error.value)
+    followed = _Redirects().redirect_request(asked, None, 302, "Found", {}, "https://other.org/x.zip")
+    assert followed is not None
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://[::1/x.zip",
+        "http://h\u00e4\u00f6.invalid/x.zip",
+        f"http://{'a' * 300}/x.zip",
+        f"http://{'a.' * 200}invalid/x.zip",
+        "http://a..b/x.zip",
+        "http://a b/x.zip",
+        "http://host\n/x.zip",
+        "http://host:99999/x.zip",
+        "http://127.0.0.1:1/x y\x01.zip?a b\n",
+        "http://\u2024/x.zip",
+    ],
+)
+def test_odd_addresses_are_one_sentence(url: str, tmp_path: Path) -> None:
+    with pytest.raises(CycleGANError) as error:
+        download(url, tmp_path / "x", RetryPolicy(retries=0, timeout=2, pause=0))
+    assert str(error.value).isprintable()
+    assert not (tmp_path / "x").exists()
