@@ -25,6 +25,7 @@ from cyclegan.inference.export import ExportConfig
 from cyclegan.inference.translate import TranslateConfig
 from cyclegan.registry.compare import CompareConfig
 from cyclegan.registry.config import RegisterConfig
+from cyclegan.serving.config import DemoConfig
 from cyclegan.training.config import TrainConfig
 
 logger = logging.getLogger(__name__)
@@ -284,6 +285,40 @@ class Translate:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Demo:
+    """Try models on a local web page: drop a picture, see its translation beside it."""
+
+    models: Annotated[Positional[tuple[str, ...]], arg(metavar="[MODEL …]")] = (str(MODEL),)
+    """Model folders, exported files or MLflow addresses; several are shown side by side."""
+    config: Annotated[DemoConfig, FLAT] = field(default_factory=DemoConfig)
+
+    def run(self) -> None:
+        from cyclegan.serving.demo import demo
+
+        demo(self.models or (str(MODEL),), self.config)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """Print or write a model's card: what it translates, its data, scores, training command and limits."""
+
+    model: Annotated[Positional[str], arg(metavar="MODEL")] = str(MODEL)
+    """Model folder, s3:// or MLflow address."""
+    scores: Path = SCORES
+    """Folder that evaluate wrote; if it does not exist the card has no scores."""
+    license: str = ""
+    """SPDX identifier of the weights' license, such as cc-by-4.0; empty: not stated."""
+    out: Path | None = None
+    """File to write, such as README.md; otherwise the card is printed."""
+
+    def run(self) -> None:
+        from cyclegan.inference.card import write_card
+
+        text = write_card(self.model, self.scores, self.license, self.out)
+        print(self.out if self.out else text)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Compare:
     """Compare MLflow runs: scores in a table, pictures side by side on a page."""
 
@@ -397,6 +432,8 @@ COMMANDS: dict[str, type] = {
     "ui": Ui,
     "compare": Compare,
     "translate": Translate,
+    "demo": Demo,
+    "card": Card,
     "export": Export,
     "import-weights": ImportWeights,
 }

@@ -1,0 +1,211 @@
+"""A local web page: drop a picture, see its translation under a slider. Nothing leaves the machine."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+import threading
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cyclegan.errors import CycleGANError, UsageError, enough_memory
+from cyclegan.inference.card import model_card
+from cyclegan.inference.pictures import Unreadable, decode
+from cyclegan.inference.translator import Translator, load
+from cyclegan.serving.config import DemoConfig
+
+if TYPE_CHECKING:
+    from cyclegan.model import Direction
+
+logger = logging.getLogger(__name__)
+
+ARROWS: dict[str, Direction] = {"A → B": "AtoB", "B → A": "BtoA"}
+EXAMPLES = 4  # of each domain
+CSS = """
+.gradio-container {max-width: min(1200px, 100vw) !important; margin: 0 auto}
+.card pre, .card code {white-space: pre-wrap !important; overflow-wrap: anywhere}
+.card table {display: block; overflow-x: auto}
+"""
+
+
+def demo(models: Sequence[str], config: DemoConfig) -> None:
+    """Serve the page for one or more models until interrupted.
+
+    Raises UsageError where the extra `demo` is missing, a model cannot be loaded or the port is taken.
+    """
+    if not find_spec("gradio"):
+        raise UsageError("The page needs more packages: pip install 'cyclegan-pipeline[demo]'.")
+    # read by gradio when it is imported: no calls home, no addresses on other machines
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    import gradio
+
+    with tempfile.TemporaryDirectory() as folder:
+        gallery = Gallery(models, config)
+        page = _page(gallery, _examples(config.prepared, Path(folder)))
+        try:
+            page.queue(default_concurrency_limit=2)
+            page.launch(
+                server_name=config.host,
+                server_port=config.port or None,
+                share=config.share,
+                inbrowser=config.open_browser,
+                theme=gradio.themes.Default(
+                    font=["ui-sans-serif", "system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]
+                ),
+                css=CSS,
+                allowed_paths=[folder],
+                max_file_size="100mb",
+                footer_links=[],
+                show_error=True,
+                ssr_mode=False,
+                quiet=True,
+                prevent_thread_lock=True,
+            )
+        except OSError as error:
+            raise UsageError(f"Cannot listen on {config.host}, port {config.port}: {error}.") from None
+        print(f"Open {page.local_url}", flush=True)
+        if page.share_url:
+            print(f"Public: {page.share_url}", flush=True)
+        try:
+            page.block_thread()
+        finally:
+            page.close(verbose=False)
+
+
+class Gallery:
+    """The models of the page; each generator is loaded when it is first asked for, the first one at once."""
+
+    def __init__(self, models: Sequence[str], config: DemoConfig) -> None:
+        self.models = list(dict.fromkeys(models))
+        self._config = config
+        self._lock = threading.Lock()
+        self._loaded: dict[tuple[str, str], Translator] = {}
+        for model in self.models:
+            self.get(model, None)
+
+    def get(self, model: str, direction: Direction | None) -> Translator:
+        """The translator of a model and direction; UsageError where the model has none."""
+        with self._lock:
+            key = (model, direction or "")
+            if key not in self._loaded:
+                c = self._config
+                opened = load(model, direction, device=c.device, precision=c.precision, engine=c.engine)
+                self._loaded[key] = self._loaded[model, opened.direction] = opened
+            return self._loaded[key]
+
+    def names(self) -> list[str]:
+        """A short, unique name of each model."""
+        short = [
+            Path(model).name if "://" not in model and ":/" not in model else model for model in self.models
+        ]
+        return short if len(set(short)) == len(short) else self.models
+
+
+def _page(gallery: Gallery, examples: list[str]) -> Any:
+    import gradio
+
+    names = gallery.names()
+    first = gallery.get(gallery.models[0], None)
+    with gradio.Blocks(title="CycleGAN", analytics_enabled=False) as page:
+        gradio.Markdown(f"# {' · '.join(names)}")
+        with gradio.Row():
+            with gradio.Column(scale=1, min_width=300):
+                picture = gradio.Image(
+                    label="Picture",
+                    sources=["upload", "clipboard", "webcam"],
+                    type="filepath",
+                    image_mode=None,
+                    height=320,
+                    elem_id="picture",
+                )
+                # The file as it was uploaded: gradio would convert it, and fail with a traceback. No subclass
+                # does this, because gradio would write a .pyi file beside this one.
+                picture.preprocess = lambda payload: payload.path if payload else None
+                arrow = gradio.Radio(
+                    list(ARROWS),
+                    value=next(key for key, value in ARROWS.items() if value == first.direction),
+                    label="Direction",
+                    elem_id="direction",
+                )
+                button = gradio.Button("Translate", variant="primary", elem_id="translate")
+                with gradio.Accordion("Size", open=False):
+                    size = gradio.Slider(
+                        0, 1024, 0, step=16, label="Shorter side in pixels (0: as it is)", elem_id="size"
+                    )
+                    tile = gradio.Slider(256, 2048, 1024, step=64, label="Largest tile", elem_id="tile")
+            with gradio.Column(scale=2, min_width=300):
+                sliders, downloads = [], []
+                with gradio.Row():
+                    for i, name in enumerate(names):
+                        with gradio.Column(min_width=280):
+                            sliders.append(
+                                gradio.ImageSlider(
+                                    label=name, type="filepath", buttons=["fullscreen"], elem_id=f"result{i}"
+                                )
+                            )
+                            downloads.append(
+                                gradio.DownloadButton(
+                                    f"Download ({name})", elem_id=f"download{i}", visible=False
+                                )
+                            )
+        if examples:
+            gradio.Examples(examples, inputs=picture, label="From the test set", cache_examples=False)
+        for model, name in zip(gallery.models, names, strict=True):
+            with gradio.Accordion(f"About {name}", open=len(names) == 1, elem_classes="card"):
+                gradio.Markdown(model_card(gallery.get(model, None).config, front_matter=False))
+
+        def run(path: str | None, direction: str, side: float, largest: float) -> list[Any]:
+            results = []
+            try:
+                for model in gallery.models:
+                    translator = gallery.get(model, ARROWS[direction])
+                    results.append(_translate(translator, path, int(side), int(largest)))
+            except CycleGANError as error:
+                raise gradio.Error(str(error), print_exception=False) from None
+            shown = [(before, after) for before, after in results]
+            return [*shown, *(gradio.DownloadButton(value=after, visible=True) for _, after in results)]
+
+        inputs, outputs = [picture, arrow, size, tile], [*sliders, *downloads]
+        button.click(run, inputs, outputs, api_name="translate")
+    return page
+
+
+def _translate(translator: Translator, path: str | None, size: int, tile: int) -> tuple[str, str]:
+    """The picture as it was read and its translation, as PNG files that gradio serves and removes."""
+    from PIL import Image
+
+    if not path:
+        raise UsageError("Drop a picture first.")
+    try:
+        image = decode(Path(path).read_bytes(), size)
+    except Unreadable as error:
+        raise UsageError(f"This picture cannot be read: {error}.") from None
+    with enough_memory("choose a smaller size or tile"):
+        translated = Image.fromarray(translator.array(np.asarray(image), tile=tile))
+    folder = Path(path).parent  # gradio's own folder for this upload
+    before, after = folder / "input.png", folder / f"{Path(path).stem}-{translator.direction}.png"
+    image.save(before)
+    translated.save(after)
+    return str(before), str(after)
+
+
+def _examples(prepared: Path, folder: Path) -> list[str]:
+    """A few test pictures of both domains as PNG files in `folder`; none where nothing was prepared."""
+    from PIL import Image
+
+    files = []
+    for domain in "AB":
+        packed = prepared / f"test{domain}.npy"
+        if packed.is_file():
+            images = np.load(packed, mmap_mode="r")
+            for i in np.linspace(0, len(images) - 1, min(EXAMPLES, len(images))).astype(int):
+                path = folder / f"test{domain}-{i}.png"
+                Image.fromarray(np.asarray(images[i])).save(path)
+                files.append(str(path))
+    return files

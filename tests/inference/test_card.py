@@ -1,0 +1,67 @@
+"""The model card says what the model's files say, and nothing secret."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import yaml
+
+from cyclegan.cli.main import main
+from cyclegan.errors import UsageError
+from cyclegan.inference.card import model_card, write_card
+
+CONFIG = {
+    "generator": {"name": "resnet", "blocks": 9},
+    "image_size": 256,
+    "epochs": 200,
+    "seed": 3,
+    "data": {"uri": "https://user:secret@example.org/maps.zip", "version": "abc"},
+    "train": {"lr": 2e-4, "amp": True, "compile": False, "betas": [0.5, 0.999], "note": "two words"},
+    "git_commit": "c0ffee",
+}
+SCORES = {"fid": 71.25, "fid_se": 1.0, "cycle_l1_A": 0.031}
+FACTS = {
+    "intervals": {"fid": [69.0, 73.5]},
+    "extractor": {"name": "inception2048"},
+    "protocol": {"testA": 1096},
+}
+
+
+def test_the_card_says_what_the_files_say():
+    text = model_card(CONFIG, SCORES, FACTS, license_id="cc-by-4.0")
+    _, front, body = text.split("---\n", 2)
+    head = yaml.safe_load(front)
+    assert (head["license"], head["pipeline_tag"], head["metrics"]) == (
+        "cc-by-4.0",
+        "image-to-image",
+        ["fid"],
+    )
+    for said in ("resnet: blocks 9", "version `abc`", "200 epochs at 256 pixels", "commit `c0ffee`"):
+        assert said in body
+    assert "| fid | 71.25 | 69 to 73.5 |" in body and "fid_se" not in body
+    assert "Protocol: features `inception2048`, testA 1096." in body
+    assert "--lr 0.0002 --amp --no-compile --betas 0.5 0.999 --note 'two words'" in body
+    assert "secret" not in text
+    assert model_card({}, front_matter=False).startswith("# CycleGAN")
+
+
+def test_the_verb_writes_it(model, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["card", "model", "--out", "README.md"]) == 0
+    assert (tmp_path / "README.md").read_text() == write_card("model", tmp_path / "none", "", None)
+    assert main(["card", "nothing"]) == 2
+    assert "There is no model in nothing" in capsys.readouterr().err
+
+
+def test_scores_of_other_data_are_refused(model, tmp_path):
+    config = json.loads((model / "config.json").read_text()) | {"data": {"version": "mine"}}
+    (model / "config.json").write_text(json.dumps(config))
+    scores = tmp_path / "scores"
+    scores.mkdir()
+    (scores / "scores.json").write_text(json.dumps(SCORES))
+    (scores / "evaluation.json").write_text(json.dumps(FACTS | {"data_version": "other"}))
+    with pytest.raises(UsageError, match="data version other, the model's is mine"):
+        write_card(str(model), scores, "", None)
+    (scores / "evaluation.json").write_text(json.dumps(FACTS | {"data_version": "mine"}))
+    assert "71.25" in write_card(str(model), scores, "", None)

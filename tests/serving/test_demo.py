@@ -1,0 +1,178 @@
+"""The page in a real browser: a picture in, its translation out, nothing asked of any other machine."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cyclegan.errors import UsageError
+from cyclegan.serving.config import DemoConfig
+
+pytest.importorskip("gradio")
+sync_api = pytest.importorskip("playwright.sync_api")
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium on the PATH")
+
+PHOTO = np.random.default_rng(0).integers(0, 256, (47, 70, 3), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> Path:
+    import torch
+
+    from cyclegan.model import DIRECTIONS, save_model
+    from cyclegan.networks import build_generator
+
+    torch.manual_seed(0)
+    options = {"name": "resnet", "blocks": 1, "width": 4}
+    folder = tmp_path_factory.mktemp("demo") / "small"
+    config = {"generator": options, "epochs": 3, "data": {"uri": "synthetic:city", "version": "abc"}}
+    save_model(folder, {d: build_generator(**options) for d in DIRECTIONS}, config)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def address(model, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    (folder / "prepared").mkdir()
+    for domain, value in (("A", 40), ("B", 200)):
+        np.save(folder / "prepared" / f"test{domain}.npy", np.full((2, 32, 32, 3), value, np.uint8))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    code = "import sys; from cyclegan.cli.main import main; sys.exit(main())"
+    command = [sys.executable, "-c", code, "demo", str(model), "--port", str(port), "--prepared", "prepared"]
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(
+            command, cwd=folder, stdout=log, stderr=log, start_new_session=True,
+            env=os.environ | {"GRADIO_TEMP_DIR": str(folder / "uploads"), "NO_PROXY": "127.0.0.1,localhost"},
+        )  # fmt: skip
+    url = f"http://127.0.0.1:{port}/"
+    try:
+        while "Open " not in (folder / "log").read_text():
+            if process.poll() is not None:
+                pytest.fail("the page ended:\n" + (folder / "log").read_text()[-3000:])
+            time.sleep(0.2)
+        yield url
+    finally:
+        os.killpg(process.pid, signal.SIGINT)
+        process.wait(timeout=30)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_api.sync_playwright() as playwright:
+        flags = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(browser, address):
+    page = browser.new_page()
+    page.set_default_timeout(60_000)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(address)
+    page.wait_for_selector("#translate")
+    yield page
+    hosts = {urlsplit(url).hostname for url in asked if url.startswith(("http", "ws"))}
+    page.close()
+    assert hosts == {"127.0.0.1"}
+
+
+def upload(page, name: str, data: bytes) -> None:
+    file = {"name": name, "mimeType": "image/png", "buffer": data}
+    page.set_input_files("#picture input[type=file]", file)
+    page.wait_for_selector("#picture img")
+
+
+def png(array: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(array).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def result(page, direction: str) -> np.ndarray:
+    """What the download button gives, once the slider shows a translation of this direction."""
+    page.wait_for_selector(f"#result0 img[src*='{direction}']")
+    with page.expect_download() as download:
+        page.click("#download0")
+    assert direction in download.value.suggested_filename
+    return np.asarray(Image.open(download.value.path()))
+
+
+def test_a_picture_is_translated_in_both_directions_as_translate_does(page, model):
+    from cyclegan.inference.translator import load
+
+    upload(page, "photo.png", png(PHOTO))
+    for label, direction in (("A → B", "AtoB"), ("B → A", "BtoA")):
+        page.get_by_label(label).check()
+        page.click("#translate")
+        assert np.array_equal(result(page, direction), load(model, direction)(PHOTO))
+    text = page.inner_text("body")
+    assert "synthetic:city" in text and "Limits" in text
+
+
+def test_a_phone_shows_all_of_it_in_its_width(browser, address):
+    page = browser.new_page(viewport={"width": 390, "height": 844})
+    page.goto(address)
+    page.wait_for_selector("#translate")
+    page.wait_for_selector(".card table", state="attached")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.close()
+
+
+def test_an_example_of_the_test_set(page, model):
+    from cyclegan.inference.translator import load
+
+    page.locator("button:has(img), .gallery-item, td:has(img)").first.click()
+    page.wait_for_selector("#picture img")
+    page.click("#translate")
+    expected = load(model, "AtoB")(np.full((32, 32, 3), 40, np.uint8))
+    assert np.array_equal(result(page, "AtoB"), expected)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [(b"no picture at all", "This picture cannot be read: not an image"), (None, "Drop a picture first")],
+)
+def test_what_cannot_be_read_is_a_sentence(page, data, words):
+    if data:
+        upload(page, "broken.png", data)
+    page.click("#translate")
+    page.wait_for_selector(f"text={words}")
+
+
+def test_two_users_at_once(browser, address, model):
+    from cyclegan.inference.translator import load
+
+    pages = [browser.new_page(), browser.new_page()]
+    pictures = [PHOTO, PHOTO[:, ::-1].copy()]
+    for page, picture in zip(pages, pictures, strict=True):
+        page.set_default_timeout(60_000)
+        page.goto(address)
+        upload(page, "same-name.png", png(picture))
+    for page in pages:
+        page.click("#translate")
+    for page, picture in zip(pages, pictures, strict=True):
+        assert np.array_equal(result(page, "AtoB"), load(model, "AtoB")(picture))
+        page.close()
+
+
+def test_wrong_port():
+    with pytest.raises(UsageError, match="port = 70000"):
+        DemoConfig(port=70000)
