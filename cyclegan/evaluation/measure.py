@@ -238,8 +238,13 @@ def _worse_than_nothing(e: Evaluation, d: Direction) -> list[str]:
             f"Worse than no translation: the translations {way} are further from real {target} images "
             f"(Fréchet distance {score:.4g}) than the untranslated {source} images are ({untranslated:.4g})."
         )
-    for baseline, what in (("input", "the untranslated input"), ("mean", "a constant image of the mean colour")):
+    for baseline, what in (
+        ("input", "the untranslated input"),
+        ("mean", "a constant image of the mean colour"),
+    ):
         other = e.scores.get(f"l1_{d}_{baseline}")
         if other is not None and (ours := e.scores[f"l1_{d}"]) >= other:
-            found.append(f"{way}: {what} is at least as close to the truth (L1 {other:.4g}) as the model ({ours:.4g}).")
+            found.append(
+                f"{way}: {what} is at least as close to the truth (L1 {other:.4g}) as the model ({ours:.4g})."
+            )
     return found

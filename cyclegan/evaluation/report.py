@@ -118,7 +118,9 @@ def _frechet_label(e: Evaluation) -> str:
 def _distance_bars(e: Evaluation, champion: Champion) -> charts.Bars:
     untranslated = {"untranslated": e.scores[f"{e.extractor.frechet}_input"]}
     names = {f"{e.extractor.frechet}_{d}": where(d, e.names) for d in DIRECTIONS} | {"score": "both"}
-    return charts.bars([_level(e, champion, n, label, untranslated) for n, label in names.items()], "0 is alike")
+    return charts.bars(
+        [_level(e, champion, n, label, untranslated) for n, label in names.items()], "0 is alike"
+    )
 
 
 def _error_bars(e: Evaluation, champion: Champion) -> charts.Bars | None:
@@ -162,8 +164,9 @@ def _groups(e: Evaluation, d: Direction, champion: Champion) -> list[tuple[str, 
     source, target = ENDS[d]
     # the cycle starts in the source; the generator that makes the target is given target images
     wanted = {d: d, f"cycle_l1_{source}": d, f"identity_l1_{target}": d}
+    real = e.scores[f"nearest_train_{target}"]
     hints = {
-        f"nearest_train_{d}": f"real test images: {number(e.scores[f'nearest_train_{target}'])}; a copy is near 0",
+        f"nearest_train_{d}": f"real test images: {number(real)}; a copy is near 0",
         f"map_accuracy_{d}": f"share of pixels with all channels within {e.config.map_threshold} of 255",
     }
     groups: dict[str, list[Row]] = {group: [] for group in GROUPS}
@@ -201,7 +204,7 @@ def _with_captions(some: Shown, captions: Sequence[str]) -> list[Example]:
 
 def _failures(e: Evaluation, d: Direction) -> list[Failures]:
     """Where to look for faults: three measures of single images, each with the worst by it."""
-    source, target = (e.names[end] for end in ENDS[d])
+    target = e.names[ENDS[d][1]]
     values = e.per_image[d]
     found = []
 
@@ -265,7 +268,10 @@ def _facts(e: Evaluation, details: dict[str, Any]) -> list[tuple[str, str]]:
     facts = [
         ("Data", f"{details['data_uri']}"),
         ("Data version", details["data_version"]),
-        ("Domains", f"A is {e.names['A']}, B is {e.names['B']}" if set(e.names.values()) != {"A", "B"} else ""),
+        (
+            "Domains",
+            f"A is {e.names['A']}, B is {e.names['B']}" if set(e.names.values()) != {"A", "B"} else "",
+        ),
         ("Test images", f"{protocol['testA']} A, {protocol['testB']} B ({protocol['chosen_by']})"),
         ("Pairs", "test A and B are pairs" if e.manifest.paired else "unpaired"),
         ("Generator", f"{generator.get('name', '')} ({options})"),

@@ -79,7 +79,9 @@ def bars(levels: Sequence[Level], axis: str) -> Bars:
     rows = []
     for level in levels:
         worse = any(level.value >= value for value in level.baselines.values())
-        marks = [Mark("baseline", f"{name} {value:.4g}", place(value)) for name, value in level.baselines.items()]
+        marks = [
+            Mark("baseline", f"{name} {value:.4g}", place(value)) for name, value in level.baselines.items()
+        ]
         if level.champion is not None:
             marks.append(mark("theirs", "champion", level.champion, level.champion_bounds))
         marks.append(mark("worse" if worse else "ours", "this model", level.value, level.bounds))
@@ -189,7 +191,8 @@ def as_svg(charts: Sequence[Chart], columns: int = 2) -> str:
     rows = -(-len(charts) // columns)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{columns * width}" height="{rows * height}" '
-        f'viewBox="0 0 {columns * width} {rows * height}" font-family="sans-serif" font-size="13" fill="#59626c">',
+        f'viewBox="0 0 {columns * width} {rows * height}" font-family="sans-serif" font-size="13" '
+        'fill="#59626c">',
         '<rect width="100%" height="100%" fill="#fff"/>',
     ]
     for i, chart in enumerate(charts):
@@ -203,6 +206,7 @@ def as_svg(charts: Sequence[Chart], columns: int = 2) -> str:
         for j, (name, points) in enumerate(chart.curves):
             colour = COLOURS[j % len(COLOURS)]
             parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.6"/>')
-            parts.append(f'<text x="{j % 3 * 200}" y="{241 + j // 3 * 16}" fill="{colour}">{escape(name)}</text>')
+            x, y = j % 3 * 200, 241 + j // 3 * 16
+            parts.append(f'<text x="{x}" y="{y}" fill="{colour}">{escape(name)}</text>')
         parts.append("</g>")
     return "\n".join([*parts, "</svg>", ""])

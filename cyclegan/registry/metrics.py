@@ -54,7 +54,13 @@ _FAMILIES: dict[str, tuple[str, str, str, bool | None, Group]] = {
     "psnr": ("PSNR", "peak signal-to-noise ratio", "dB", True, GROUPS[1]),
     "lpips": ("LPIPS", "perceptual distance; 0 is the truth", "", False, GROUPS[1]),
     "cycle_l1": ("Cycle error", "there and back again, L1", "share", False, "Consistency"),
-    "identity_l1": ("Identity error", "an image of the target domain given in, L1", "share", False, GROUPS[2]),
+    "identity_l1": (
+        "Identity error",
+        "an image of the target domain given in, L1",
+        "share",
+        False,
+        GROUPS[2],
+    ),
     "nearest_train": ("Distance to training images", "a copy is near 0", "share", None, "Memorisation"),
 }
 _PATTERN = re.compile(
@@ -88,12 +94,12 @@ def describe(name: str, names: Mapping[str, str] = NO_NAMES) -> Metric | None:
         label, hint, kind, higher = f"{label} of the {what}", "", "baseline", None
     elif family == "nearest_train" and len(direction) == 1:
         label, kind = "Distance of real test images to training images", "baseline"
-    order = list(_FAMILIES).index(key)
-    return Metric(name, label, hint, unit, direction, where(direction, names, key), higher, group, kind, order)
+    order, way = list(_FAMILIES).index(key), where(direction, names, key)
+    return Metric(name, label, hint, unit, direction, way, higher, group, kind, order)
 
 
 def where(direction: str, names: Mapping[str, str] = NO_NAMES, family: str = "") -> str:
-    """'horse → zebra' for AtoB, 'horse → zebra → horse' for the cycle error of A; empty for both directions."""
+    """'horse → zebra' for AtoB, 'horse → zebra → horse' for the cycle error of A; empty for both."""
     a, b = names["A"], names["B"]
     if direction in ("AtoB", "BtoA"):
         return ARROW.join((a, b) if direction == "AtoB" else (b, a))
@@ -115,5 +121,7 @@ def headline(values: Mapping[str, float]) -> dict[str, float]:
     """The few of all scores that a list of runs shows: `score`, each direction's Fréchet and kernel distance
     and, with test pairs, its L1."""
     chosen = ("score", "frechet", "kernel", "l1")
-    found = [m for m in scores(values) if list(_FAMILIES)[m.order] in chosen and (m.direction or m.order == 0)]
+    found = [
+        m for m in scores(values) if list(_FAMILIES)[m.order] in chosen and (m.direction or m.order == 0)
+    ]
     return {metric.name: values[metric.name] for metric in found}

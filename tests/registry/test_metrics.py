@@ -37,7 +37,8 @@ def test_what_is_no_score(name):
 
 def test_order_and_headline():
     values = dict.fromkeys(
-        ["psnr_AtoB", "cycle_l1_A", "fid_BtoA", "lr", "fid", "fid_AtoB", "fid_input", "score", "kid_AtoB"], 1.0
+        ["psnr_AtoB", "cycle_l1_A", "fid_BtoA", "lr", "fid", "fid_AtoB", "fid_input", "score", "kid_AtoB"],
+        1.0,
     )
     names = [metric.name for metric in scores(values)]
     assert names == ["score", "fid", "fid_AtoB", "fid_BtoA", "kid_AtoB", "psnr_AtoB", "cycle_l1_A"]

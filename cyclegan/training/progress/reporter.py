@@ -23,7 +23,7 @@ from cyclegan.training.progress.diagnostics import (
     inversions,
 )
 from cyclegan.training.progress.pace import Pace, duration
-from cyclegan.training.progress.samples import grid, translate_and_back
+from cyclegan.training.progress.samples import labelled, translate_and_back
 from cyclegan.training.update import TERMS
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ class Reporter:
         a, b = self.samples
         for direction, there, back, images in (("AtoB", AtoB, BtoA, a), ("BtoA", BtoA, AtoB, b)):
             translated, reconstructed = translate_and_back(there, back, images)
-            self.tracker.image(f"samples_{direction}", grid(images, translated, reconstructed), epoch)
+            self.tracker.image(f"samples_{direction}", labelled(images, translated, reconstructed), epoch)
             alike, varied = correlation(images, translated), diversity(translated, images)
             self.tracker.metrics({f"input_correlation_{direction}": alike}, epoch)
             self._warn(inversions(direction, alike, varied))
