@@ -34,6 +34,7 @@ def evaluate(prepared: Path, model: Path, out: Path, config: EvaluateConfig) -> 
     scores.json under its name (`fid`, `frechet_random`, …) and as `score`.
     Raises UsageError or CycleGANError for folders, weights or devices that cannot be used.
     """
+    from cyclegan.evaluation import summary
     from cyclegan.evaluation.plots import write_plots
     from cyclegan.evaluation.report import write_per_image, write_report
     from cyclegan.evaluation.samples import write_samples
@@ -63,7 +64,9 @@ def evaluate(prepared: Path, model: Path, out: Path, config: EvaluateConfig) -> 
             champion = find_champion(config.champion, folder)
             write_plots(folder / "plots", evaluation, model)
             write_report(folder / "report.html", evaluation, details, champion, model)
-        tracker.metrics(evaluation.scores)
+        tracker.metrics(headline(evaluation.scores))
+        tracker.table("scores_table.json", summary.table(evaluation))
+        tracker.describe(summary.markdown(evaluation, champion), summary.picture(evaluation))
         tracker.artifact(out, "evaluation")
         tracker.tags(
             {"evaluate.extractor": f"{evaluation.extractor.name} {evaluation.extractor.sha256[:16]}"}
@@ -110,6 +113,7 @@ def describe(e: Evaluation, run_id: str | None, model_digest: str) -> dict[str, 
         },
         "model_digest": model_digest,  # so that these scores can't register another model
         "data_version": e.manifest.version,
+        "names": e.names,
         "data_uri": redact(e.data.uri),
         "scale": height / e.manifest.height,  # 1: test images are as large as what training crops from
         # what decides the headline, and nothing else: scores compare where this is the same

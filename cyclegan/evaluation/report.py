@@ -164,8 +164,9 @@ def _groups(e: Evaluation, d: Direction, champion: Champion) -> list[tuple[str, 
     source, target = ENDS[d]
     # the cycle starts in the source; the generator that makes the target is given target images
     wanted = {d: d, f"cycle_l1_{source}": d, f"identity_l1_{target}": d}
+    real = e.scores[f"nearest_train_{target}"]
     hints = {
-        f"nearest_train_{d}": f"real test images: {number(e.scores[f'nearest_train_{target}'])}; a copy is near 0",
+        f"nearest_train_{d}": f"real test images: {number(real)}; a copy is near 0",
         f"map_accuracy_{d}": f"share of pixels with all channels within {e.config.map_threshold} of 255",
     }
     groups: dict[str, list[Row]] = {group: [] for group in GROUPS}
@@ -203,7 +204,7 @@ def _with_captions(some: Shown, captions: Sequence[str]) -> list[Example]:
 
 def _failures(e: Evaluation, d: Direction) -> list[Failures]:
     """Where to look for faults: three measures of single images, each with the worst by it."""
-    source, target = (e.names[end] for end in ENDS[d])
+    target = e.names[ENDS[d][1]]
     values = e.per_image[d]
     found = []
 

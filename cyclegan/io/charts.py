@@ -191,7 +191,8 @@ def as_svg(charts: Sequence[Chart], columns: int = 2) -> str:
     rows = -(-len(charts) // columns)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{columns * width}" height="{rows * height}" '
-        f'viewBox="0 0 {columns * width} {rows * height}" font-family="sans-serif" font-size="13" fill="#59626c">',
+        f'viewBox="0 0 {columns * width} {rows * height}" font-family="sans-serif" font-size="13" '
+        'fill="#59626c">',
         '<rect width="100%" height="100%" fill="#fff"/>',
     ]
     for i, chart in enumerate(charts):
@@ -205,8 +206,7 @@ def as_svg(charts: Sequence[Chart], columns: int = 2) -> str:
         for j, (name, points) in enumerate(chart.curves):
             colour = COLOURS[j % len(COLOURS)]
             parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.6"/>')
-            parts.append(
-                f'<text x="{j % 3 * 200}" y="{241 + j // 3 * 16}" fill="{colour}">{escape(name)}</text>'
-            )
+            x, y = j % 3 * 200, 241 + j // 3 * 16
+            parts.append(f'<text x="{x}" y="{y}" fill="{colour}">{escape(name)}</text>')
         parts.append("</g>")
     return "\n".join([*parts, "</svg>", ""])

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 import logging
 import re
-from collections.abc import Iterable, Sequence
+import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from cyclegan.errors import CycleGANError, UsageError
-from cyclegan.io.files import atomic_file
+from cyclegan.io.page import interval, number, picture, write_page
 from cyclegan.io.uri import redact
+from cyclegan.registry.metrics import NO_NAMES, Metric, scores, where
 from cyclegan.tracking.runs import enabled
 from cyclegan.tracking.server import check_server, first_line, quiet, run_url
 
@@ -22,11 +22,6 @@ logger = logging.getLogger(__name__)
 
 PICTURE = re.compile(
     r"images/(?P<key>.+)[+%]step[+%](?P<step>\d+)[+%]timestamp[+%](?P<time>\d+)[+%][^+%]*png"
-)
-HIGHER_IS_BETTER = ("psnr", "ssim", "accuracy", "precision", "recall", "density", "coverage")
-LOWER_IS_BETTER = ("score", "fid", "kid", "frechet", "kernel", "l1", "lpips")
-NOT_SCORES = re.compile(
-    r"(system|loss|score)/|_(se|input|mean)$|^(lr|input_correlation_.*|device_memory_gb)$"
 )
 
 
@@ -59,6 +54,10 @@ class Compared:
     params: dict[str, str]
     pictures: dict[str, tuple[int, bytes]] = field(repr=False)
     """The newest picture of each key: its epoch and its PNG file."""
+    samples: dict[str, dict[str, dict[str, bytes]]] = field(repr=False, default_factory=dict)
+    """Of an evaluated run, by direction and name of the test image: files by 'input', 'translation', …"""
+    names: dict[str, str] = field(default_factory=lambda: dict(NO_NAMES))
+    """What domain A and B are called."""
 
 
 def compare(runs: Sequence[str], out: Path, config: CompareConfig) -> str:
@@ -82,8 +81,7 @@ def compare(runs: Sequence[str], out: Path, config: CompareConfig) -> str:
     except mlflow.MlflowException as error:
         where = redact(mlflow.get_tracking_uri())
         raise CycleGANError(f"Cannot read the runs from {where}: {first_line(error)}.") from None
-    with atomic_file(out) as temporary:
-        temporary.write_text(_page(compared), encoding="utf-8")
+    _write_page(out, compared)
     logger.info("The page with the pictures: %s", out)
     return table(compared)
 
@@ -92,13 +90,13 @@ def table(runs: Sequence[Compared]) -> str:
     """Scores by run as text; the best of a row has a star, where the runs' data and measure allow it."""
     names = [f"{run.name} ({run.run_id[:6]})" for run in runs]
     rows = [["", *names]]
-    for score in score_names(runs):
-        best = best_of(score, runs)
+    for metric in metrics_of(runs):
+        best = best_of(metric, runs)
         cells = []
         for i, run in enumerate(runs):
-            value = run.scores.get(score)
+            value = run.scores.get(metric.name)
             cells.append("-" if value is None else f"{value:.4g}{' *' if i in best else '  '}")
-        rows.append([score, *cells])
+        rows.append([" ".join(part for part in (metric.label, metric.where) if part), *cells])
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = []
     for row in rows:
@@ -109,24 +107,41 @@ def table(runs: Sequence[Compared]) -> str:
     return "\n".join(lines)
 
 
-def score_names(runs: Iterable[Compared]) -> list[str]:
+def metrics_of(runs: Sequence[Compared]) -> list[Metric]:
     """The scores that any of the runs has, the headline first."""
-    names = {name for run in runs for name in run.scores if not NOT_SCORES.search(name)}
-    return sorted(names, key=lambda name: (name != "score", name))
+    names = {run.names["A"] + run.names["B"] for run in runs}
+    found = scores(
+        {name for run in runs for name in run.scores}, runs[0].names if len(names) == 1 else NO_NAMES
+    )
+    return [
+        metric for metric in found if metric.direction or metric.name == "score"
+    ]  # its other name says no more
 
 
-def best_of(score: str, runs: Sequence[Compared]) -> set[int]:
-    """Which runs have the best value; none where it is not known which is better, or all are alike."""
-    if not_alike(runs):
+def best_of(metric: Metric, runs: Sequence[Compared]) -> set[int]:
+    """Which runs have the best value; none where neither direction is better, or all are alike."""
+    if not_alike(runs) or metric.higher_is_better is None:
         return set()
-    higher = any(word in score for word in HIGHER_IS_BETTER)
-    if not higher and not any(word in score for word in LOWER_IS_BETTER):
-        return set()
-    values = [(run.scores[score], i) for i, run in enumerate(runs) if score in run.scores]
+    values = [(run.scores[metric.name], i) for i, run in enumerate(runs) if metric.name in run.scores]
     if len({value for value, _ in values}) < 2:
         return set()
-    best = (max if higher else min)(value for value, _ in values)
+    best = (max if metric.higher_is_better else min)(value for value, _ in values)
     return {i for value, i in values if value == best}
+
+
+def certain(metric: Metric, runs: Sequence[Compared]) -> dict[int, str]:
+    """Which runs are certainly better ('good') or worse ('bad') than the first: intervals do not overlap."""
+    if not_alike(runs) or metric.higher_is_better is None or metric.name not in runs[0].intervals:
+        return {}
+    low, high = runs[0].intervals[metric.name]
+    found = {}
+    for i, run in enumerate(runs[1:], start=1):
+        ends = run.intervals.get(metric.name)
+        if ends and ends[0] > high:
+            found[i] = "good" if metric.higher_is_better else "bad"
+        elif ends and ends[1] < low:
+            found[i] = "bad" if metric.higher_is_better else "good"
+    return found
 
 
 def not_alike(runs: Sequence[Compared]) -> str:
@@ -183,27 +198,61 @@ def _read(run: Any) -> Compared:
         "registered": tags.get("registered", ""),
         "verdict": tags.get("verdict", ""),
     }
+    kept = {key: value for key, value in run.data.metrics.items() if not key.startswith("system/")}
+    evaluated = _evaluated(run_id)
+    samples = _samples(run_id, evaluated.get("samples") or {})
     return Compared(
         run_id=run_id,
         name=run.info.run_name or run_id[:8],
         url=run_url(run),
         data_version=tags.get("data_version", ""),
         facts={key: value for key, value in facts.items() if value},
-        scores={key: value for key, value in run.data.metrics.items() if not key.startswith("system/")},
-        intervals=_intervals(run_id),
+        scores=kept | evaluated.get("scores", {}),
+        intervals={
+            name: (float(ends[0]), float(ends[1]))
+            for name, ends in (evaluated.get("intervals") or {}).items()
+        },
         params={key: value for key, value in run.data.params.items() if not key.startswith("register.")},
-        pictures=_pictures(run_id),
+        pictures={} if samples else _pictures(run_id),
+        samples=samples,
+        names=dict(NO_NAMES) | (evaluated.get("names") or {}),
     )
 
 
-def _intervals(run_id: str) -> dict[str, tuple[float, float]]:
+def _evaluated(run_id: str) -> dict[str, Any]:
+    """What `evaluate` left in the run: evaluation.json with all scores as 'scores'."""
     import mlflow
 
     names = {file.path for file in mlflow.MlflowClient().list_artifacts(run_id, "evaluation")}
-    if "evaluation/evaluation.json" not in names:
+    facts: dict[str, Any] = {}
+    if "evaluation/evaluation.json" in names:
+        facts = json.loads(mlflow.artifacts.load_text(f"runs:/{run_id}/evaluation/evaluation.json"))
+    if "evaluation/scores.json" in names:
+        facts["scores"] = json.loads(mlflow.artifacts.load_text(f"runs:/{run_id}/evaluation/scores.json"))
+    return facts
+
+
+def _samples(run_id: str, index: dict[str, Any]) -> dict[str, dict[str, dict[str, bytes]]]:
+    import mlflow
+
+    if not index:
         return {}
-    facts = json.loads(mlflow.artifacts.load_text(f"runs:/{run_id}/evaluation/evaluation.json"))
-    return {name: (float(ends[0]), float(ends[1])) for name, ends in (facts.get("intervals") or {}).items()}
+    with tempfile.TemporaryDirectory() as folder:
+        local = Path(
+            mlflow.artifacts.download_artifacts(
+                run_id=run_id, artifact_path="evaluation/samples", dst_path=folder
+            )
+        )
+        # only the last part of a file's name counts: the index is an artifact that anybody may have written
+        return {
+            direction: {
+                sample["name"]: {
+                    kind: (local / Path(file).name).read_bytes() for kind, file in sample["files"].items()
+                }
+                for sample in entries
+            }
+            for direction, entries in index.items()
+        }
 
 
 def _pictures(run_id: str) -> dict[str, tuple[int, bytes]]:
@@ -222,44 +271,58 @@ def _pictures(run_id: str) -> dict[str, tuple[int, bytes]]:
     return pictures
 
 
-def _page(runs: Sequence[Compared]) -> str:
-    from jinja2 import Environment, PackageLoader
-
-    environment = Environment(loader=PackageLoader("cyclegan", "registry"), autoescape=True, trim_blocks=True)
+def _write_page(path: Path, runs: Sequence[Compared]) -> None:
     names = sorted({name for run in runs for name in run.params})
     changed = [name for name in names if len({run.params.get(name) for run in runs}) > 1]
-    rows = []
-    for score in score_names(runs):
-        best = best_of(score, runs)
+    groups: dict[str, list[tuple[Metric, list[tuple[str, str, str, bool]]]]] = {}
+    for metric in metrics_of(runs):
+        best, tones = best_of(metric, runs), certain(metric, runs)
         cells = [
-            (_number(run.scores.get(score)), _interval(run.intervals.get(score)), i in best)
+            (
+                "" if (value := run.scores.get(metric.name)) is None else number(value),
+                interval(run.intervals.get(metric.name)),
+                tones.get(i, ""),
+                i in best,
+            )
             for i, run in enumerate(runs)
         ]
-        rows.append((score, cells))
-    return environment.get_template("compare.html.j2").render(
+        groups.setdefault(metric.group, []).append((metric, cells))
+    write_page(
+        path,
+        "registry/compare.html.j2",
         runs=runs,
         warning=not_alike(runs),
-        rows=rows,
+        groups=groups,
+        galleries=_galleries(runs),
         facts=list(dict.fromkeys(name for run in runs for name in run.facts)),
         changed=changed,
         same={name: runs[0].params[name] for name in names if name not in changed},
         keys=sorted({key for run in runs for key in run.pictures}),
-        embed=_embed,
+        key_title=lambda key: where(key.removeprefix("samples_")) or key,
+        picture=lambda png: picture(png, 1200, 88),
     )
 
 
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.4g}"
-
-
-def _interval(ends: tuple[float, float] | None) -> str:
-    return "" if ends is None else f"{ends[0]:.4g} to {ends[1]:.4g}"
-
-
-def _embed(png: bytes) -> str:
-    """A picture as a data address; WebP, since PNG would make pages of tens of megabytes."""
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.open(io.BytesIO(png)).convert("RGB").save(buffer, "WEBP", quality=90)
-    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
+def _galleries(runs: Sequence[Compared]) -> list[dict[str, Any]]:
+    """For each direction the test images that most runs show: input and truth once, a translation a run."""
+    found = []
+    for direction in ("AtoB", "BtoA"):
+        names = dict.fromkeys(name for run in runs for name in run.samples.get(direction, {}))
+        rows: list[dict[str, Any]] = []
+        for name in names:
+            own = [run.samples.get(direction, {}).get(name) for run in runs]
+            first = next(files for files in own if files)
+            rows.append(
+                {
+                    "name": name,
+                    "input": picture(first["input"], 400),
+                    "truth": picture(first["truth"], 400) if "truth" in first else None,
+                    "translations": [picture(files["translation"], 400) if files else None for files in own],
+                    "shared": sum(files is not None for files in own),
+                }
+            )
+        rows.sort(key=lambda row: row["shared"], reverse=True)  # stable: images of all runs first
+        if rows:
+            title = where(direction, next(run for run in runs if run.samples.get(direction)).names)
+            found.append({"title": title, "rows": rows[:6]})
+    return found

@@ -94,14 +94,12 @@ def describe(name: str, names: Mapping[str, str] = NO_NAMES) -> Metric | None:
         label, hint, kind, higher = f"{label} of the {what}", "", "baseline", None
     elif family == "nearest_train" and len(direction) == 1:
         label, kind = "Distance of real test images to training images", "baseline"
-    order = list(_FAMILIES).index(key)
-    return Metric(
-        name, label, hint, unit, direction, where(direction, names, key), higher, group, kind, order
-    )
+    order, way = list(_FAMILIES).index(key), where(direction, names, key)
+    return Metric(name, label, hint, unit, direction, way, higher, group, kind, order)
 
 
 def where(direction: str, names: Mapping[str, str] = NO_NAMES, family: str = "") -> str:
-    """'horse → zebra' for AtoB, 'horse → zebra → horse' for the cycle error of A; empty for both directions."""
+    """'horse → zebra' for AtoB, 'horse → zebra → horse' for the cycle error of A; empty for both."""
     a, b = names["A"], names["B"]
     if direction in ("AtoB", "BtoA"):
         return ARROW.join((a, b) if direction == "AtoB" else (b, a))

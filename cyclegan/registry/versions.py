@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from cyclegan.io.uri import redact
 from cyclegan.model import DIRECTIONS, Direction, Model
+from cyclegan.registry.metrics import headline
 from cyclegan.tracking.base import flatten
 
 if TYPE_CHECKING:
@@ -137,7 +138,8 @@ def _log_model(
     client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
     now = time.time_ns() // 1_000_000
     metrics = [
-        Metric(key, value, now, 0, model_id=logged.model_id, run_id=run_id) for key, value in scores.items()
+        Metric(key, value, now, 0, model_id=logged.model_id, run_id=run_id)
+        for key, value in headline(scores).items()  # the run's page draws a chart for each
     ]
     client.log_batch(run_id, metrics=metrics)
     return str(logged.model_id)

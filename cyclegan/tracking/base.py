@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,21 @@ from typing import Any
 KFP_RUN = "kfp_run."
 """Before the id of each pipeline run that had a part in an MLflow run, in a tag's name: several may share
 one, since Kubeflow Pipelines answers steps from its cache."""
+COMPARED = frozenset(
+    {
+        "train.batch_size",
+        "train.crop_size",
+        "train.epochs",
+        "train.generator",
+        "train.lambda_cycle",
+        "train.lambda_identity",
+        "train.lr",
+        "train.precision",
+        "train.seed",
+        "evaluate.features",
+    }
+)
+"""Parameters that people compare runs by, shown even where they have their default values."""
 
 
 class Tracker:
@@ -26,6 +41,8 @@ class Tracker:
 
         A parameter that the run already has with the same value is left alone. One with another value keeps
         its first value, since MLflow's parameters are written once; the change becomes tag `changed.<name>`.
+        Of a dataclass only fields that differ from their defaults, or are in COMPARED, become parameters; all
+        of them are in the artifact config/<step>.json.
         """
 
     def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
@@ -40,8 +57,28 @@ class Tracker:
     def dataset(self, data: Any, context: str = "training") -> None:
         """Record data (Prepared: title, uri, version, domains, height, width, paired) as the run's input."""
 
+    def table(self, file: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Record rows with the same keys as a table artifact; an earlier table of that name is replaced."""
+
+    def describe(self, text: str, picture: Any = None) -> None:
+        """Set the run's description, in Markdown; `picture`, uint8 H×W×3, stands above it."""
+
     def tags(self, values: Mapping[str, str]) -> None:
         """Set tags; an earlier value is replaced."""
+
+
+def worth_showing(step: str, values: Any) -> dict[str, str]:
+    """What differs from a dataclass's defaults or is in COMPARED, as `flatten`; all of a mapping."""
+    flat = flatten(values, step)
+    if not dataclasses.is_dataclass(values):
+        return flat
+    defaults: dict[str, str] = {}
+    for entry in dataclasses.fields(values):
+        if entry.default is not dataclasses.MISSING:
+            defaults |= flatten(entry.default, f"{step}.{entry.name}")
+        elif entry.default_factory is not dataclasses.MISSING:
+            defaults |= flatten(entry.default_factory(), f"{step}.{entry.name}")
+    return {key: text for key, text in flat.items() if key in COMPARED or defaults.get(key) != text}
 
 
 def git_commit() -> str | None:

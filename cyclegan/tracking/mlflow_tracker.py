@@ -8,16 +8,17 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from cyclegan.errors import CycleGANError
 from cyclegan.io.uri import redact
-from cyclegan.tracking.base import KFP_RUN, Tracker, flatten, git_commit
+from cyclegan.tracking.base import KFP_RUN, Tracker, flatten, git_commit, worth_showing
 from cyclegan.tracking.database import prepare_database
 from cyclegan.tracking.server import check_server, first_line, quiet, run_url
 
@@ -27,6 +28,7 @@ FLUSH_SECONDS = 1.0  # metrics wait at most this long for company
 ATTEMPTS = 3  # for a request that a reachable server refused
 GIVE_UP_SECONDS = 20.0  # at the end of a run: how long the server may stay away before we stop waiting
 ASK_SECONDS = 5.0  # between two questions whether it is still there
+OVERVIEW = "overview.png"  # the picture of a run's description
 AWAY_SECONDS = 5.0  # between two attempts while it is away
 
 
@@ -58,8 +60,14 @@ class MlflowTracker(Tracker):
     # Called by the step -------------------------------------------------------------------------------------
 
     def params(self, step: str, values: Any) -> None:
+        import mlflow
+
         flat = flatten(values, step)
-        self._send(lambda: self._log_params(flat))
+        shown = worth_showing(step, values)
+        self._send(lambda: self._log_params(shown, flat))
+        if shown.keys() != flat.keys():
+            whole = {key.removeprefix(f"{step}."): text for key, text in flat.items()}
+            self._send(lambda: mlflow.log_dict(whole, f"config/{step}.json"))
 
     def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
         from mlflow.entities import Metric
@@ -85,6 +93,28 @@ class MlflowTracker(Tracker):
 
     def dataset(self, data: Any, context: str = "training") -> None:
         self._send(lambda: self._log_dataset(data, context))
+
+    def table(self, file: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        import mlflow
+
+        columns = list(rows[0]) if rows else []
+        values = {"columns": columns, "data": [[row[column] for column in columns] for row in rows]}
+        # mlflow.log_table would append to the table of a former evaluation; this is the form that it writes.
+        self._send(lambda: mlflow.log_dict(values, file))
+        self.tags({"mlflow.loggedArtifacts": json.dumps([{"path": file, "type": "table"}])})
+
+    def describe(self, text: str, picture: Any = None) -> None:
+        import mlflow
+
+        if picture is not None:
+            copy = picture.copy()
+            self._send(lambda: mlflow.log_image(copy, OVERVIEW))
+            text = f"![Input, translation and back again]({self._link(OVERVIEW)})\n\n{text}"
+        self.tags({"mlflow.note.content": text})
+
+    def _link(self, path: str) -> str:
+        """The address of an artifact within the pages of the server, wherever they are."""
+        return f"get-artifact?path={quote(path)}&run_uuid={self.run_id}"
 
     def tags(self, values: Mapping[str, str]) -> None:
         import mlflow
@@ -229,7 +259,7 @@ class MlflowTracker(Tracker):
                     logger.warning("The MLflow server does not answer; the step goes on and tries again.")
                 time.sleep(AWAY_SECONDS if away else 1.0)
 
-    def _log_params(self, flat: dict[str, str]) -> None:
+    def _log_params(self, shown: dict[str, str], flat: dict[str, str]) -> None:
         import mlflow
 
         changed = {key: value for key, value in flat.items() if self._known.get(key, value) != value}
@@ -238,7 +268,7 @@ class MlflowTracker(Tracker):
         if changed:
             tags = {f"changed.{key}": f"{self._known[key]} -> {value}" for key, value in changed.items()}
             mlflow.set_tags(tags)
-        if new := {key: value for key, value in flat.items() if key not in self._known}:
+        if new := {key: value for key, value in shown.items() if key not in self._known}:
             mlflow.log_params(new)
             self._known.update(new)
 
@@ -266,6 +296,7 @@ class MlflowTracker(Tracker):
         entry = DatasetInput(entity, [InputTag("mlflow.data.context", context)])
         client.log_inputs(self.run_id, [entry])
         client.set_tag(self.run_id, "data_version", str(dataset.version))
+        client.set_tag(self.run_id, "data", dataset.title)
 
 
 def _run_of_task(task: str) -> str | None:

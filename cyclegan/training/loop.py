@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,12 +18,15 @@ from cyclegan.runtime.distributed import any_process, averaged
 from cyclegan.runtime.signals import StopRequest
 from cyclegan.tracking.base import Tracker
 from cyclegan.training.checkpoints.checkpoints import Checkpoints
+from cyclegan.training.progress.page import progress_page, write_progress
 from cyclegan.training.progress.reporter import Reporter, losses_csv
 from cyclegan.training.setup import Setup, describe
 from cyclegan.training.state import State
 
 if TYPE_CHECKING:
     from cyclegan.evaluation.monitor import Monitor
+
+logger = logging.getLogger(__name__)
 
 # Several processes must agree on when to stop or save, and that costs a message: once in so many updates.
 AGREE_EVERY = 10
@@ -67,6 +71,8 @@ class Trainer:
         finally:
             self.report.close()  # before anybody writes where the bar stands
         self.export(finished=True)
+        if self.setup.processes.is_main:
+            self.show_progress(finished=True)
 
     def train_epoch(self, epoch: int) -> None:
         """The updates of an epoch, counted from 0, or what is left of them."""
@@ -136,6 +142,8 @@ class Trainer:
             self.save()
             if not (last or stopped):
                 self.export()
+        if self.setup.processes.is_main and not (last or stopped):
+            self.show_progress()
 
     def translations(self, done: int) -> None:
         """Show what the generators make of the sample images after so many epochs."""
@@ -171,6 +179,23 @@ class Trainer:
             )
             curves = losses_csv(state.progress.curves)
             save_model(self.model, {"AtoB": AtoB, "BtoA": BtoA}, config, texts={"losses.csv": curves})
+
+    def show_progress(self, *, finished: bool = False) -> None:
+        """Write the page that people watch the run on; a disk without room for it stops nothing."""
+        state, data = self.state, self.setup.data
+        end = f"Finished after {state.step // self.setup.steps} epochs"
+        try:
+            write_progress(
+                progress_page(self.model),
+                title=data.title or "Training",
+                status=end if finished else self.report.status(state.step),
+                finished=finished,
+                curves=losses_csv(state.progress.curves),
+                pictures=self.report.pictures,
+                names=data.names,
+            )
+        except OSError as error:
+            logger.warning("Could not write %s: %s.", progress_page(self.model), error.strerror)
 
     def results(self) -> dict[str, float]:
         """What `train` returns."""

@@ -126,7 +126,7 @@ def test_the_page_is_whole_and_needs_nothing_else(tmp_path: Path, make_tree: Mak
     tags.feed(html)
     assert tags.open == []
     assert len(tags.links) == 2 + 3 + 3 + 3 + 2  # a pair of duplicates, and samples of each domain
-    assert all(link.startswith("data:image/jpeg;base64,") for link in tags.links)
+    assert all(link.startswith("data:image/webp;base64,") for link in tags.links)
     assert "<script>" not in html
     assert "bad &amp; ugly.png" in html
     assert "the file is empty" in html

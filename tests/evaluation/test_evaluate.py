@@ -401,7 +401,7 @@ def test_samples_and_plots_are_files_of_their_own(
     assert "Cycle-consistency loss" in drawing
     assert drawing.count("<polyline") == 2
     few = read_json(tmp_path / "scores" / "headline.json")
-    assert list(few)[0] == "score"
+    assert next(iter(few)) == "score"
     assert len(few) < 10
 
 

@@ -78,7 +78,8 @@ def test_an_experiment_runs_what_depends_on_its_parameter_and_shows_scores_and_c
     assert (before["train.epochs"], longer["train.epochs"]) == ("1", "2")
     assert float(longer["l1_AtoB"]) != float(before["l1_AtoB"])
 
-    scores = json.loads(run(project, "dvc", "metrics", "diff", "--json"))["outputs/scores/scores.json"]
+    scores = json.loads(run(project, "dvc", "metrics", "diff", "--json"))["outputs/scores/headline.json"]
+    assert len(scores) < 10
     assert scores["score"]["old"] != scores["score"]["new"]
 
     page = re.search(r"file://(\S+)", run(project, "dvc", "plots", "diff", "HEAD", "longer"))
@@ -86,6 +87,8 @@ def test_an_experiment_runs_what_depends_on_its_parameter_and_shows_scores_and_c
     html = Path(page[1]).read_text()
     for curve in ("cycle_A", "identity_B", "adversarial_AtoB", "D_A"):
         assert curve in html
+    for picture in ("samples_AtoB.png", "samples_BtoA.png", "losses.svg"):  # of either revision, side by side
+        assert html.count(picture) >= 2
     # two revisions' curves on one axis: updates 1 to 5 and 1 to 10
     points = re.findall(r'"step": "?(\d+)"?', html)
     assert max(map(int, points)) == 10

@@ -19,7 +19,7 @@ from cyclegan.tracking.runs import open_run
 def make_run(mlflow_server, tmp_path):
     def make(name, lr, score, version="a" * 32 + ".dir", psnr=20.0):
         manifest = SimpleNamespace(
-            uri="synthetic:city", version=version, paired=True, height=8, width=8, domains={}
+            title="city", uri="synthetic:city", version=version, paired=True, height=8, width=8, domains={}
         )
         facts = tmp_path / "evaluation.json"
         facts.write_text(json.dumps({"intervals": {"score": [score - 1, score + 1]}}))
@@ -42,15 +42,15 @@ def test_scores_and_pictures_side_by_side(make_run, tmp_path):
     text = compare([bad, good], tmp_path / "page.html", CompareConfig())
     lines = text.splitlines()
     assert f"<bad> run ({bad[:6]})" in lines[0] and f"good run ({good[:6]})" in lines[0]
-    assert re.fullmatch(r"score +4\.5 +3\.25 \*", lines[1])
-    assert re.fullmatch(r"psnr_AtoB +21 \* +20", lines[2])
+    assert re.fullmatch(r"Score +4\.5 +3\.25 \*", lines[1])
+    assert re.fullmatch(r"PSNR A → B +21 \* +20", lines[2])
     assert len(lines) == 3
 
     page = (tmp_path / "page.html").read_text()
     assert page.count("data:image/webp;base64,") == 2
     assert "after epoch 10" in page and "after epoch 2<" not in page
     assert "&lt;bad&gt; run" in page and "<bad>" not in page
-    assert "2.25 to 4.25" in page
+    assert "2.250 – 4.250" in page
     assert "train.lr" in page.split("What differs")[1].split("parameters are the same")[0]
     assert not re.search(r"(src|href)=\"(?!data:|http://127)", page)
 
@@ -75,3 +75,40 @@ def test_runs_that_are_not_there(mlflow_server, tmp_path, monkeypatch):
     with pytest.raises(CycleGANError, match="Cannot reach"):
         compare(["x"], tmp_path / "page.html", CompareConfig())
     assert not (tmp_path / "page.html").exists()
+
+
+def test_evaluated_runs_show_the_same_test_images_and_what_is_certain(mlflow_server, tmp_path):
+    from PIL import Image
+
+    def make(name, score, colour):
+        folder = tmp_path / name
+        (folder / "samples").mkdir(parents=True)
+        files = {kind: f"AtoB-1-{kind}.webp" for kind in ("input", "translation")}
+        for kind, file in files.items():
+            Image.new("RGB", (8, 8), colour if kind == "translation" else "black").save(
+                folder / "samples" / file
+            )
+        facts = {
+            "intervals": {"score": [score - 1, score + 1], "ssim_AtoB": [0.4, 0.6]},
+            "names": {"A": "horse", "B": "zebra"},
+            "samples": {"AtoB": [{"name": "<i>.png", "row": 0, "files": files}], "BtoA": []},
+        }
+        (folder / "evaluation.json").write_text(json.dumps(facts))
+        (folder / "scores.json").write_text(json.dumps({"score": score, "ssim_AtoB": 0.5, "fid": score}))
+        with open_run("train", name=name) as tracker:
+            tracker.metrics({"score": score, "images_per_second": 7.0})
+            tracker.artifact(folder, "evaluation")
+        return tracker.run_id
+
+    text = compare(
+        [make("old", 10.0, "red"), make("new", 5.0, "blue")], tmp_path / "page.html", CompareConfig()
+    )
+    assert "SSIM horse → zebra" in text
+    page = (tmp_path / "page.html").read_text()
+    shown, scores = page.split("<main>")[1].split("<h2>Scores</h2>")
+    assert shown.count('class="pair"') == 2
+    assert "data-sync" in shown
+    assert "&lt;i&gt;.png" in shown and "<i>.png" not in page
+    assert "images_per_second" not in page
+    assert re.search(r'class="good-text best"[^>]*>5\.000', scores)
+    assert not re.search(r"(good|bad)-text[^>]*>0\.5", scores)  # equal, and the intervals overlap

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import socket
@@ -98,14 +99,15 @@ def test_one_run_is_shared_by_the_steps(client, tmp_path, monkeypatch):
 
     run = client.get_run(tracker.run_id)
     assert (run.info.status, run.info.run_name) == ("FINISHED", "resnet on city")
-    assert run.data.params == {
+    assert run.data.params == {  # no defaults, but for what people compare
         "train.lr": "0.0002",
-        "train.weights": "",
-        "train.flip": "True",
+        "train.flip": "False",
         "evaluate.features": "random",
         "evaluate.nested.a": "",
     }
     assert run.data.metrics["score"] == 3.5
+    whole = Path(client.download_artifacts(tracker.run_id, "config/train.json", str(tmp_path)))
+    assert json.loads(whole.read_text()) == {"lr": "0.0002", "weights": "", "flip": "False"}
     history = client.get_metric_history(tracker.run_id, "loss/G")
     assert [point.step for point in history] == list(range(1200))
     assert [point.value for point in history] == [1 / (step + 1) for step in range(1200)]
@@ -130,6 +132,21 @@ def test_one_run_is_shared_by_the_steps(client, tmp_path, monkeypatch):
     assert np.asarray(Image.open(first)).max() == 0
     assert [file.path for file in client.list_artifacts(tracker.run_id, "scores")] == ["scores/report.html"]
     assert [file.path for file in client.list_artifacts(tracker.run_id, "whole")] == ["whole/report.html"]
+
+
+def test_description_and_table_are_replaced_by_those_of_a_later_evaluation(client, tmp_path):
+    import mlflow
+
+    with open_run("evaluate") as tracker:
+        for score in (3.0, 2.0):
+            tracker.table("scores_table.json", [{"score": "FID", "value": score}])
+            tracker.describe(f"**FID {score}**", np.full((4, 6, 3), 9, np.uint8))
+    note = client.get_run(tracker.run_id).data.tags["mlflow.note.content"]
+    assert note.endswith("**FID 2.0**")
+    assert f"(get-artifact?path=overview.png&run_uuid={tracker.run_id})" in note
+    assert "overview.png" in [file.path for file in client.list_artifacts(tracker.run_id)]
+    found = mlflow.load_table("scores_table.json", run_ids=[tracker.run_id])
+    assert found.to_dict("list") == {"score": ["FID"], "value": [2.0]}
 
 
 def test_resuming_with_the_same_and_with_changed_parameters(client, caplog):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import io
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +13,7 @@ from PIL import Image, ImageStat, JpegImagePlugin
 
 from cyclegan.data.decode import BadImage, Levels, has_other_profile, open_image, to_rgb
 from cyclegan.data.duplicates import SIDE, thumbnail
+from cyclegan.io.page import picture
 
 # Sum of the luminance quantisation table of ITU-T T.81, table K.1, which quality 50 means
 TABLE_SUM = 3688
@@ -112,12 +111,9 @@ def measure(job: Job) -> Measurement:
 
 
 def preview(path: Path, side: int = 160) -> str:
-    """A small JPEG of an image as a data: URI; empty if it cannot be read."""
+    """A small picture of an image as a data: address; empty if it cannot be read."""
     try:
         image = to_rgb(open_image(path.read_bytes()))
     except (BadImage, OSError):
         return ""
-    image.thumbnail((side, side), Image.Resampling.BICUBIC)
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=82)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return picture(image, side)

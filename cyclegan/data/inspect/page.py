@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cyclegan.data.inspect.measure import Measurement, preview
-from cyclegan.io.files import atomic_file
+from cyclegan.io import page
 
 if TYPE_CHECKING:
     from cyclegan.data.config import InspectConfig
     from cyclegan.data.inspect.records import Inspection
 
-TEMPLATE = "inspect.html.j2"
+TEMPLATE = "data/inspect/inspect.html.j2"
 BINS = 32
 WIDTH, HEIGHT = 240, 64
 
@@ -23,15 +23,6 @@ def write_page(
     path: Path, inspection: Inspection, images: dict[str, dict[str, Measurement]], config: InspectConfig
 ) -> None:
     """Write the page; `images` are the usable ones of each domain."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     folder = inspection.folder
 
     def picture(name: str) -> dict[str, str]:
@@ -39,7 +30,9 @@ def write_page(
 
     kinds = ("train and test", "A and B", "within")
     duplicates = {kind: [d for d in inspection.duplicates if d.kind == kind] for kind in kinds}
-    html = environment.get_template(TEMPLATE).render(
+    page.write_page(
+        path,
+        TEMPLATE,
         title=folder.resolve().name,
         inspection=inspection,
         samples={
@@ -57,8 +50,6 @@ def write_page(
         rejected=[(_readable(name), reason) for name, reason in inspection.rejected],
         chart=(WIDTH, HEIGHT),
     )
-    with atomic_file(path) as temporary:
-        temporary.write_text(html, encoding="utf-8")
 
 
 def _spread(names: list[str], count: int) -> list[str]:

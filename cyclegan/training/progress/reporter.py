@@ -23,7 +23,7 @@ from cyclegan.training.progress.diagnostics import (
     inversions,
 )
 from cyclegan.training.progress.pace import Pace, duration
-from cyclegan.training.progress.samples import grid, translate_and_back
+from cyclegan.training.progress.samples import Grid, labelled, translate_and_back
 from cyclegan.training.update import TERMS
 
 if TYPE_CHECKING:
@@ -64,6 +64,8 @@ class Reporter:
         )
         self._said = time.monotonic()
         self._cycle = ""
+        self.pictures: dict[str, Grid] = {}
+        """The newest samples of each direction."""
         self._estimated = False
         self._seen: Counter[str] = Counter()
 
@@ -132,10 +134,15 @@ class Reporter:
         a, b = self.samples
         for direction, there, back, images in (("AtoB", AtoB, BtoA, a), ("BtoA", BtoA, AtoB, b)):
             translated, reconstructed = translate_and_back(there, back, images)
-            self.tracker.image(f"samples_{direction}", grid(images, translated, reconstructed), epoch)
+            self.pictures[direction] = labelled(images, translated, reconstructed)
+            self.tracker.image(f"samples_{direction}", self.pictures[direction], epoch)
             alike, varied = correlation(images, translated), diversity(translated, images)
             self.tracker.metrics({f"input_correlation_{direction}": alike}, epoch)
             self._warn(inversions(direction, alike, varied))
+
+    def status(self, step: int) -> str:
+        """Where the run is and how long it will take, in words."""
+        return f"{self._epoch(step)}, {self._now(step)}".capitalize()
 
     def close(self) -> None:
         """End the progress bar."""

@@ -1,0 +1,63 @@
+"""What an evaluation leaves on the page of its MLflow run: a description, a picture, a table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cyclegan.evaluation.measure import Evaluation
+from cyclegan.evaluation.samples import sample_sheet
+from cyclegan.evaluation.verdict import verdict
+from cyclegan.io.page import interval, number
+from cyclegan.model import DIRECTIONS
+from cyclegan.registry.champion import Champion
+from cyclegan.registry.metrics import describe, headline, scores
+
+
+def table(e: Evaluation) -> list[dict[str, Any]]:
+    """Every score in plain words, the headline first; baselines and standard errors last."""
+    ordered = [metric.name for metric in scores(e.scores)]
+    rows = []
+    for name in [*ordered, *(name for name in e.scores if name not in ordered)]:
+        metric = describe(name, e.names)
+        better = {True: "higher", False: "lower", None: ""}[metric.higher_is_better if metric else None]
+        rows.append(
+            {
+                "score": metric.label if metric else name,
+                "direction": metric.where if metric else "",
+                "value": round(e.scores[name], 5),
+                "95 % interval": interval(e.intervals.get(name)),
+                "better": better,
+                "name": name,
+            }
+        )
+    return rows
+
+
+def markdown(e: Evaluation, champion: Champion | None) -> str:
+    """Verdict, headline and how to go further, in Markdown."""
+    found = verdict(e, champion)
+    lines = [f"**{found.text}** {found.measure}", "", "| | | 95 % interval |", "|---|---|---|"]
+    for name, value in headline(e.scores).items():
+        metric = describe(name, e.names)
+        label = " ".join(part for part in (metric.label, metric.where) if part) if metric else name
+        lines.append(f"| {label} | {number(value)} | {interval(e.intervals.get(name))} |")
+    generator = (e.model.config.get("generator") or {}).get("name", "generator")
+    lines += ["", *(f"- {note}" for note in e.notes)]
+    lines += [
+        "",
+        f"`{generator}`, {e.model.config.get('epochs', '?')} epochs on {e.data.title} (version "
+        f"`{e.manifest.version}`).",
+        "",
+        "All scores: **Artifacts**, `scores_table.json`. Pictures of every kind, failures and curves: "
+        "**Artifacts**, `evaluation/report.html`. Side by side with another run: "
+        "`cyclegan compare THIS_RUN OTHER_RUN`.",
+    ]
+    return "\n".join(lines)
+
+
+def picture(e: Evaluation) -> NDArray[np.uint8]:
+    """Both directions' samples, one above the other: uint8, 1200 pixels wide."""
+    return np.concatenate([sample_sheet(e, d) for d in DIRECTIONS])
