@@ -92,7 +92,12 @@ def scrub(text: str, *addresses: str) -> str:
     for address in addresses:
         if len(reveal(address)) > 3:
             text = text.replace(reveal(address), redact(address))
-    return _IN_TEXT.sub(lambda found: redact(found[0]), text)
+
+    def one(found: re.Match[str]) -> str:
+        address = found[0].rstrip(".,:;)")  # what follows is the sentence's
+        return redact(address) + found[0][len(address) :]
+
+    return _IN_TEXT.sub(one, text)
 
 
 def printable(text: str) -> str:
