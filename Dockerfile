@@ -60,6 +60,7 @@ COPY --from=dependencies /opt/venv /opt/venv
 # Any user id must be able to run it (OpenShift picks one): HOME, caches and working folder are open to all.
 ENV PATH=/opt/venv/bin:/usr/local/bin:/usr/bin:/bin \
     HOME=/tmp \
+    LOGNAME=cyclegan \
     XDG_CACHE_HOME=/tmp/.cache \
     TORCH_HOME=/opt/weights \
     PYTHONUNBUFFERED=1 \

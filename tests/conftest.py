@@ -26,6 +26,12 @@ def _folder_or_skip(variable: str, default: Path, what: str) -> Path:
     return folder
 
 
+@pytest.fixture(autouse=True)
+def _no_pipeline_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a component sets for its own process ends with the test that called it."""
+    monkeypatch.setenv("CYCLEGAN_KFP_TASK", "")
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder with maps.zip, monet2photo.zip, … of real images; skips where there is none."""
