@@ -8,7 +8,7 @@ from components import IMAGE
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
-def plan_trials(grid: dict, options: dict) -> NamedTuple("Planned", [("trials", list[dict])]):  # type: ignore[valid-type]
+def plan_trials(grid: dict, options: dict) -> list[dict]:  # kfp.local loops over an unnamed output alone
     """Spell out every combination of a grid, each as the options of one training.
 
     Args:
@@ -16,13 +16,13 @@ def plan_trials(grid: dict, options: dict) -> NamedTuple("Planned", [("trials", 
         options: Fields that all trainings share, as a JSON object.
 
     Returns:
-        trials: For every combination an object of TrainConfig's fields.
+        For every combination an object of TrainConfig's fields.
     """
     from cyclegan.cluster.sweep import plan
 
     trials = plan(grid, options)
     print("\n".join(map(str, trials)))
-    return (trials,)
+    return trials
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)

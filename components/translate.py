@@ -1,23 +1,21 @@
 """Components: a registered model applied to many images, a shard a task."""
 
-from typing import NamedTuple
-
 from kfp import dsl
 
 from components import IMAGE
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
-def list_shards(shards: int) -> NamedTuple("Listed", [("numbers", list[int])]):  # type: ignore[valid-type]
+def list_shards(shards: int) -> list[int]:  # kfp.local loops over an unnamed output alone
     """Number the shards, for a loop over them.
 
     Args:
         shards: Into how many parts the images are divided.
 
     Returns:
-        numbers: 0 to shards - 1.
+        0 to shards - 1.
     """
-    return (list(range(shards)),)
+    return list(range(shards))
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)

@@ -17,6 +17,7 @@ from kfp import dsl
 from kfp.dsl.base_component import BaseComponent
 
 from cyclegan.cluster.arguments import describe_fields
+from cyclegan.registry.config import dataset_name
 from pipeline.defaults import CONFIGS, Defaults
 
 
@@ -222,7 +223,8 @@ def pipeline_of(
 
     values = {p.name: p.default(defaults) for p in parameters}
     if "translate_model" in values:
-        values["translate_model"] = values["translate_model"].format(name=defaults.register.name)
+        name = defaults.register.name or dataset_name(defaults.fetch.source, {})
+        values["translate_model"] = values["translate_model"].format(name=name)
     # mypy does not know that a function may carry a signature
     function.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
         [

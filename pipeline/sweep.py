@@ -49,7 +49,7 @@ def _steps(given: Given) -> None:
         )
         settle(prepared, "Prepare arrays", hours=12)
 
-        with dsl.ParallelFor(planned.outputs["trials"], parallelism=PARALLEL, name="Trials") as trial:
+        with dsl.ParallelFor(planned.output, parallelism=PARALLEL, name="Trials") as trial:
             trained = train(
                 prepared=prepared.outputs["prepared"],
                 prepared_digest=prepared.outputs["prepared_digest"],

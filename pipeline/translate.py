@@ -29,7 +29,7 @@ def _steps(given: Given) -> None:
     node = given.node()
     listed = list_shards(shards=given["translate_shards"])
     settle(listed, "Number the shards", hours=1)
-    with dsl.ParallelFor(listed.outputs["numbers"], parallelism=PARALLEL, name="Shards") as shard:
+    with dsl.ParallelFor(listed.output, parallelism=PARALLEL, name="Shards") as shard:
         done = translate_shard(
             model=given["translate_model"],
             images=given["translate_images"],

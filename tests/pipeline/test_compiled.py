@@ -55,6 +55,9 @@ def test_a_preset_fills_parameters_and_options(tmp_path: Path) -> None:
     assert values["train_epochs"] == 7
     assert values["train_options"] == {"pool_size": 0}
     assert values["gate_max_score"] == 2.5
+    preset.write_text("fetch: {source: maps}\n")
+    model = parameters("translate", read_defaults(preset))["translate_model"]
+    assert model == "models:/maps-AtoB@champion"
 
 
 def test_a_teams_own_version_reaches_the_defaults(tmp_path: Path) -> None:
