@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import pytest
 import torch
@@ -157,3 +157,50 @@ def test_advice_counts_operations() -> None:
     assert alternatives(small, 96, 96) == []
     assert faster(small, 96, 96).startswith("Half the epochs")
     assert alternatives(TrainConfig(), 256, 256)[-1]["generator"] == "resnet"
+
+
+class Numbers(Tracker):
+    def __init__(self) -> None:
+        self.all: list[dict[str, float]] = []
+
+    def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
+        self.all.append(dict(values))
+
+
+def test_losses_are_reported_by_name_with_images_per_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stderr", io.StringIO())
+    clock, tracker = Clock(), Numbers()
+    report = Reporter(tracker, Pace(100, 10, {}, clock=clock), batch_size=3, step=0, samples=[])
+    run(report, clock, range(1, 5), seconds=0.5)
+    rows = torch.arange(4.0)[:, None] + torch.arange(float(len(TERMS)))
+    means = report.losses(rows, 4, 1e-4)
+    assert means == {name: 1.5 + i for i, name in enumerate(TERMS)}
+    (numbers,) = tracker.all
+    assert numbers["images_per_second"] == pytest.approx(6)
+    assert report.images_per_second() == pytest.approx(6)
+    assert numbers["lr"] == 1e-4
+    assert numbers["loss/cycle_B"] == means["cycle_B"]
+    assert numbers["discriminator/fake_A"] == means["fake_A"]
+
+
+def test_signs_of_a_collapse_are_warned_of_once_at_the_third_report(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("sys.stderr", io.StringIO())
+    report = report_of(Clock(), 100)
+    collapsed = torch.zeros(1, len(TERMS))
+    for i in range(1, 6):
+        report.losses(collapsed + i / 1e5, i, 1e-4)
+        assert ("D_A" in caplog.text) == (i >= 3)
+    assert caplog.text.count("gives nearly" if "gives nearly" in caplog.text else "D_A tells") <= 1
+
+    images = torch.rand(3, 3, 8, 8) * 2 - 1
+    inverting = torch.nn.Conv2d(3, 3, 1, bias=False)
+    with torch.no_grad():
+        inverting.weight.copy_(-torch.eye(3)[:, :, None, None])
+    inverting.multiple = 4  # type: ignore[assignment]
+    shown = Reporter(Tracker(), Pace(9, 3, {}), batch_size=1, step=0, samples=[images, images])
+    for i in range(3):
+        assert "AtoB inverts" not in caplog.text
+        shown.translations(inverting, inverting, i)
+    assert "AtoB inverts" in caplog.text and "BtoA inverts" in caplog.text
