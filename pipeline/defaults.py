@@ -10,6 +10,7 @@ from typing import Any
 
 from cyclegan.cli.params import config_from, read_params
 from cyclegan.data.config import FetchConfig, PreprocessConfig
+from cyclegan.data.version import version_of
 from cyclegan.errors import UsageError
 from cyclegan.evaluation.config import EvaluateConfig
 from cyclegan.registry.config import RegisterConfig
@@ -81,9 +82,19 @@ def storage(root: Path = ROOT) -> str:
 
 
 def tracked_version(dvc_file: Path = ROOT / "data.dvc") -> str:
-    """The data version that `data.dvc` names; empty where the file is missing."""
+    """The data version that `data.dvc` names; empty where the file is missing.
+
+    A cloud-versioned remote has DVC list the files there instead: then it is computed from their MD5 sums.
+    Raises UsageError where the file has neither.
+    """
     import yaml
 
     if not dvc_file.is_file():
         return ""
-    return str(yaml.safe_load(dvc_file.read_text(encoding="utf-8"))["outs"][0]["md5"])
+    try:
+        (tracked,) = yaml.safe_load(dvc_file.read_text(encoding="utf-8"))["outs"]
+        if "md5" in tracked:
+            return str(tracked["md5"])
+        return version_of({str(entry["relpath"]): str(entry["md5"]) for entry in tracked["files"]})
+    except (yaml.YAMLError, TypeError, KeyError, ValueError):
+        raise UsageError(f"{dvc_file} names no data version: run `dvc add data` again.") from None

@@ -288,33 +288,37 @@ class Translate:
 class Demo:
     """Try models on a local web page: drop a picture, see its translation beside it."""
 
-    models: Annotated[Positional[tuple[str, ...]], arg(metavar="[MODEL …]")] = (str(MODEL),)
-    """Model folders, exported files or MLflow addresses; several are shown side by side."""
+    models: Annotated[Positional[tuple[str, ...]], arg(metavar="[MODEL …]")] = ()
+    """Model folders, exported files or MLflow addresses; several are shown side by side. By default the model
+    of the only run below runs/."""
     config: Annotated[DemoConfig, FLAT] = field(default_factory=DemoConfig)
 
     def run(self) -> None:
+        models = self.models or (str(places.run_folder(None, holding="model").model),)
         from cyclegan.serving.demo import demo
 
-        demo(self.models or (str(MODEL),), self.config)
+        demo(models, self.config)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
     """Print or write a model's card: what it translates, its data, scores, training command and limits."""
 
-    model: Annotated[Positional[str], arg(metavar="MODEL")] = str(MODEL)
-    """Model folder, s3:// or MLflow address."""
-    scores: Path = SCORES
-    """Folder that evaluate wrote; if it does not exist the card has no scores."""
+    model: Annotated[Positional[str], arg(metavar="[MODEL]", help_behavior_hint="")] = ""
+    """Model folder, s3:// or MLflow address; by default the model of the only run below runs/."""
+    scores: PATH = None
+    """Folder that evaluate wrote; by default `scores` beside the model. Without it the card has no scores."""
     license: str = ""
     """SPDX identifier of the weights' license, such as cc-by-4.0; empty: not stated."""
     out: Path | None = None
     """File to write, such as README.md; otherwise the card is printed."""
 
     def run(self) -> None:
+        model = self.model or str(places.run_folder(None, holding="model").model)
+        scores = self.scores or Path(model).parent / "scores"
         from cyclegan.inference.card import write_card
 
-        text = write_card(self.model, self.scores, self.license, self.out)
+        text = write_card(model, scores, self.license, self.out)
         print(self.out if self.out else text)
 
 

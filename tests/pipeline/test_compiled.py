@@ -12,6 +12,9 @@ import yaml
 from cyclegan import __version__
 from cyclegan.cli.params import read_params
 from cyclegan.cluster.arguments import describe_fields
+from cyclegan.data.sample.city import draw_city
+from cyclegan.data.version import directory_md5, file_md5, versioned_files
+from cyclegan.errors import UsageError
 from pipeline.compiling import FOLDER, PIPELINES, compile_all, parameters, stale
 from pipeline.defaults import CONFIGS, read_defaults, tracked_version
 from pipeline.parameters import FORMER, STEPS, own_fields
@@ -214,3 +217,18 @@ def test_no_image_but_the_projects_and_nothing_installed_at_run_time() -> None:
         for executor in spec["deploymentSpec"]["executors"].values():
             assert executor["container"]["image"] == f"cyclegan-pipeline:{__version__}"
             assert "pip install" not in str(executor["container"]["command"])
+
+
+def test_the_version_of_cloud_versioned_data_is_computed_from_its_files(tmp_path: Path) -> None:
+    draw_city(tmp_path / "data", train=2, test=1, size=32, seed=5)
+    files = [
+        {"relpath": name, "md5": file_md5(tmp_path / "data" / name), "cloud": {"storage": {"etag": "x"}}}
+        for name in versioned_files(tmp_path / "data")
+    ]
+    dvc_file = tmp_path / "data.dvc"
+    dvc_file.write_text(yaml.safe_dump({"outs": [{"path": "data", "hash": "md5", "files": files}]}))
+    assert tracked_version(dvc_file) == directory_md5(tmp_path / "data")
+    for text in ("outs:\n- path: data\n", "outs: [", "- 1\n"):
+        dvc_file.write_text(text)
+        with pytest.raises(UsageError, match=r"names no data version"):
+            tracked_version(dvc_file)
