@@ -49,7 +49,8 @@ class Manifest:
     rejected: list[dict[str, str]] = field(default_factory=list)
     """{"file", "reason"} of every image left out."""
     duplicates: list[dict[str, Any]] = field(default_factory=list)
-    """Pictures of a train set that its test set holds too."""
+    """{"test", "exact", "near", "train"} of each test image that train images repeat: how many do, exactly
+    and nearly, and the names of the first few."""
     config: dict[str, Any] = field(default_factory=dict)
     filter: str = ""
     """How images were resized."""

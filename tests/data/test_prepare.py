@@ -128,8 +128,8 @@ def test_duplicates_across_train_and_test(
     picture(5000, (180, 130)).save(raw / "trainB" / "small.jpg", quality=50)
     manifest = preprocess(raw, tmp_path / "out", SMALL)
     assert manifest.manifest.duplicates == [
-        {"train": "trainA/copy.png", "test": "testA/1.png", "kind": "exact"},
-        {"train": "trainB/small.jpg", "test": "testB/large.jpg", "kind": "near"},
+        {"test": "testA/1.png", "exact": 1, "near": 0, "train": ["trainA/copy.png"]},
+        {"test": "testB/large.jpg", "exact": 0, "near": 1, "train": ["trainB/small.jpg"]},
     ]
     assert "2 train images are in the test set too" in caplog.text
     dropped = preprocess(raw, tmp_path / "out", PreprocessConfig(load_size=16, drop_test_duplicates=True))

@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 # Fields of the configuration that decide no byte of the arrays; the version has its own place.
 INDIFFERENT = frozenset({"workers", "version"})
+EXAMPLES = 3  # train images named in the manifest for each test image that they repeat
 
 
 def preprocess(raw: Path, out: Path, config: PreprocessConfig) -> Prepared:
@@ -77,7 +78,7 @@ def preprocess(raw: Path, out: Path, config: PreprocessConfig) -> Prepared:
             width=config.load_size,
             domains=domains,
             rejected=[{"file": _readable(name), "reason": refused[name]} for name in sorted(refused)],
-            duplicates=[{key: _readable(value) for key, value in pair.items()} for pair in duplicates],
+            duplicates=_groups(duplicates),
             config=settings,
             filter=FILTER,
             decoding=RULES,
@@ -226,6 +227,22 @@ def _across_train_and_test(
             kind = "exact" if pair.exact else "near"
             found.append({"train": train[pair.first], "test": test[pair.second], "kind": kind})
     return found
+
+
+def _groups(duplicates: Sequence[Mapping[str, str]]) -> list[dict[str, Any]]:
+    """By test image: how many train images show the same, exactly and nearly, and the first of them."""
+    groups: dict[str, list[Mapping[str, str]]] = {}
+    for duplicate in duplicates:
+        groups.setdefault(duplicate["test"], []).append(duplicate)
+    return [
+        {
+            "test": _readable(test),
+            "exact": sum(found["kind"] == "exact" for found in group),
+            "near": sum(found["kind"] == "near" for found in group),
+            "train": [_readable(found["train"]) for found in group[:EXAMPLES]],
+        }
+        for test, group in sorted(groups.items())
+    ]
 
 
 def _report(refused: Mapping[str, str], duplicates: Sequence[Mapping[str, str]], *, dropped: bool) -> None:
