@@ -2,62 +2,166 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import hashlib
 import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+PARTIAL = ".partial"  # how the names of what is still being written end
+GRACE_SECONDS = 2.0  # between making a temporary name and locking it
+RENAME_EXCHANGE = 2
+ATTEMPTS = 20
+
+_cleaned: set[Path] = set()
 
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`; on success it takes `path`'s place, on failure it vanishes."""
+    """Give a temporary path beside `path`; on success it takes `path`'s place, on failure it vanishes.
+
+    What a killed process left there is removed by the next one that writes in the same folder.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(descriptor)
+    remove_leftovers(path.parent)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=PARTIAL)
     temporary = Path(name)
     try:
+        _lock(descriptor)
         yield temporary
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)  # mkstemp makes files that only their owner can read
+        temporary.chmod(0o666 & ~_umask())  # mkstemp makes files that only their owner can read
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+        os.close(descriptor)
 
 
 @contextmanager
 def atomic_dir(path: Path) -> Iterator[Path]:
     """Give an empty temporary folder beside `path`; on success it takes `path`'s place.
 
-    A folder cannot replace a filled folder in one system call, so the former one is moved aside first and
-    removed last: at every moment either the former or the new content lies whole on the disk.
+    On Linux the two folders are exchanged in one system call: a reader always finds one of them, whole, and
+    of several writers the last one wins. Elsewhere, and on file systems that cannot exchange, the former
+    folder is moved aside first: between the two renames a reader finds none.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
-    former = temporary.with_name(temporary.name + ".former")
+    remove_leftovers(path.parent)
+    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=PARTIAL))
+    descriptor = _open_folder(temporary)
     try:
         yield temporary
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o777 & ~umask)
-        if path.exists():
-            path.rename(former)
-        try:
-            temporary.rename(path)
-        except OSError:
-            if former.exists():
-                former.rename(path)
-            raise
-        shutil.rmtree(former, ignore_errors=True)
+        temporary.chmod(0o777 & ~_umask())
+        _take_place(temporary, path)
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        _remove(temporary)
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def _take_place(temporary: Path, path: Path) -> None:
+    """Make `temporary` be `path`; what was there before is removed, or is `temporary` afterwards."""
+    for attempt in range(ATTEMPTS):
+        try:
+            if not os.path.lexists(path):
+                temporary.rename(path)
+            elif not _exchange(temporary, path):
+                former = temporary.with_name(temporary.name.removesuffix(PARTIAL) + ".former" + PARTIAL)
+                path.rename(former)
+                try:
+                    temporary.rename(path)
+                except OSError:
+                    if not os.path.lexists(path):
+                        former.rename(path)
+                    raise
+                finally:
+                    _remove(former)
+            return
+        except OSError as error:  # another writer has made or taken away the folder meanwhile
+            raced = error.errno in {errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT}
+            if not raced or attempt == ATTEMPTS - 1 or not temporary.exists():
+                raise
+
+
+def _exchange(a: Path, b: Path) -> bool:
+    """Swap two names in one step; False where system or file system can't."""
+    try:
+        renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
+    except (AttributeError, OSError, TypeError):
+        return False
+    here = -100  # AT_FDCWD
+    if renameat2(here, os.fsencode(a), here, os.fsencode(b), RENAME_EXCHANGE) == 0:
+        return True
+    code = ctypes.get_errno()
+    if code == errno.ENOENT:
+        raise OSError(code, os.strerror(code), str(b))
+    return False
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what processes that were killed were writing in `folder`; looked for once a process and folder.
+
+    Whoever writes holds a lock, which ends with the process however that ends. Where there are no locks,
+    nothing is removed.
+    """
+    if folder in _cleaned:
+        return
+    _cleaned.add(folder)
+    for left in folder.glob(f".*{PARTIAL}"):
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime < GRACE_SECONDS:
+                continue
+            descriptor = os.open(left, os.O_RDONLY)
+            try:
+                if _lock(descriptor):
+                    _remove(left)
+            finally:
+                os.close(descriptor)
+
+
+def _lock(descriptor: int) -> bool:
+    try:
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (ImportError, OSError):  # Windows; another process's; a file system without locks
+        return False
+    return True
+
+
+def _open_folder(folder: Path) -> int | None:
+    """The folder opened and locked; None where folders can't be opened."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return None
+    _lock(descriptor)
+    return descriptor
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    """The process's umask; where the system tells it, without changing it under other threads."""
+    with suppress(OSError, ValueError, StopIteration):
+        lines = Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
+        return int(next(line for line in lines if line.startswith("Umask:")).split()[1], 8)
+    umask = os.umask(0o077)
+    os.umask(umask)
+    return umask
 
 
 def write_json(path: Path, value: Any) -> None:

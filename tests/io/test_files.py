@@ -1,10 +1,16 @@
 from __future__ import annotations
 
 import errno
+import os
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from cyclegan.io import files
 from cyclegan.io.files import atomic_dir, atomic_file, read_json, sha256, write_json
 
 
@@ -43,10 +49,11 @@ def test_the_former_folder_returns_when_the_rename_fails(
     real = Path.rename
 
     def fail_once(self: Path, to: Path) -> Path:
-        if Path(to) == target and not self.name.endswith(".former"):
+        if Path(to) == target and not self.name.endswith(".former.partial"):
             raise OSError(errno.EIO, "broken disk")
         return real(self, to)
 
+    monkeypatch.setattr(files, "_exchange", lambda a, b: False)
     monkeypatch.setattr(Path, "rename", fail_once)
     with pytest.raises(OSError, match="broken disk"), atomic_dir(target) as temporary:
         (temporary / "new").touch()
@@ -64,3 +71,76 @@ def test_json_refuses_what_is_not_finite(tmp_path: Path) -> None:
 def test_sha256_of_the_empty_file(tmp_path: Path) -> None:
     (tmp_path / "empty").touch()
     assert sha256(tmp_path / "empty") == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+
+def test_two_writers_and_a_reader_always_have_a_whole_folder(tmp_path):
+    """Writers of the same folder win one after the other; no reader ever finds it missing or mixed."""
+    place, stop, torn = tmp_path / "model", threading.Event(), []
+
+    def write(mark: str) -> None:
+        for _ in range(150):
+            with atomic_dir(place) as folder:
+                (folder / "a").write_text(mark)
+                (folder / "b").write_text(mark)
+
+    def read() -> None:
+        while not stop.is_set():
+            try:
+                descriptor = os.open(place, os.O_RDONLY)
+            except FileNotFoundError as error:
+                torn.append(error)
+                continue
+            os.close(descriptor)
+
+    write("first")
+    reader = threading.Thread(target=read)
+    reader.start()
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(write, ["x", "y"]))
+    stop.set()
+    reader.join()
+    assert (place / "a").read_text() == (place / "b").read_text()
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    if sys.platform == "linux":
+        assert not torn
+
+
+def test_writers_do_not_collide_where_folders_cannot_be_exchanged(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "_exchange", lambda a, b: False)
+
+    def write(mark: str) -> None:
+        for _ in range(100):
+            with atomic_dir(tmp_path / "model") as folder:
+                (folder / "a").write_text(mark)
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(write, "xyz"))
+    assert (tmp_path / "model" / "a").read_text() in "xyz"
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from cyclegan.io.files import atomic_dir, atomic_file
+with atomic_dir(Path(sys.argv[1])) as folder, atomic_file(Path(sys.argv[2])) as file:
+    (folder / "half").write_text("x")
+    file.write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_killed_writers_left_is_removed_by_the_next_and_what_others_write_is_not(tmp_path, monkeypatch):
+    for _ in range(2):
+        subprocess.run([sys.executable, "-c", KILLED, tmp_path / "model", tmp_path / "file.json"])
+    mine = tmp_path / ".notes.partially.txt"
+    mine.write_text("not ours")
+    assert len(list(tmp_path.iterdir())) == 5
+    monkeypatch.setattr(files, "GRACE_SECONDS", 0.0)
+    files._cleaned.discard(tmp_path)
+    with atomic_dir(tmp_path / "other") as busy:
+        files._cleaned.discard(tmp_path)
+        with atomic_file(tmp_path / "file.json") as file:
+            file.write_text("{}")
+        assert busy.is_dir()
+    assert {path.name for path in tmp_path.iterdir()} == {"file.json", "other", mine.name}
