@@ -288,34 +288,42 @@ class Translate:
 class Demo:
     """Try models on a local web page: drop a picture, see its translation beside it."""
 
-    models: Annotated[Positional[tuple[str, ...]], arg(metavar="[MODEL …]")] = (str(MODEL),)
-    """Model folders, exported files or MLflow addresses; several are shown side by side."""
+    models: Annotated[Positional[tuple[str, ...]], arg(metavar="[MODEL …]")] = ()
+    """Model folders, exported files or MLflow addresses, shown side by side; by default the only one below
+    runs/."""
     config: Annotated[DemoConfig, FLAT] = field(default_factory=DemoConfig)
+    prepared: PATH = None
+    """Folder that preprocess wrote, whose test sets give the examples; by default the one beside the first
+    model."""
 
     def run(self) -> None:
+        models = self.models or (str(places.run_folder(None, holding="model").model),)
         from cyclegan.serving.demo import demo
 
-        demo(self.models or (str(MODEL),), self.config)
+        demo(models, self.config, self.prepared or Path(models[0]).parent / "prepared")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
     """Print or write a model's card: what it translates, its data, scores, training command and limits."""
 
-    model: Annotated[Positional[str], arg(metavar="MODEL")] = str(MODEL)
-    """Model folder, s3:// or MLflow address."""
-    scores: Path = SCORES
-    """Folder that evaluate wrote; if it does not exist the card has no scores."""
+    model: Annotated[Positional[str], arg(metavar="MODEL")]
+    """Model folder, or an s3:// or MLflow address."""
+    scores: PATH = None
+    """Folder that evaluate wrote; by default the one beside the model, if there is one."""
     license: str = ""
     """SPDX identifier of the weights' license, such as cc-by-4.0; empty: not stated."""
-    out: Path | None = None
+    out: PATH = None
     """File to write, such as README.md; otherwise the card is printed."""
 
     def run(self) -> None:
+        if self.out:
+            places.writable(self.out)
         from cyclegan.inference.card import write_card
 
-        text = write_card(self.model, self.scores, self.license, self.out)
-        print(self.out if self.out else text)
+        scores = self.scores or Path(self.model).parent / "scores"
+        text = write_card(self.model, scores, self.license, self.out)
+        print(self.out or text)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,8 +33,8 @@ CSS = """
 """
 
 
-def demo(models: Sequence[str], config: DemoConfig) -> None:
-    """Serve the page for one or more models until interrupted.
+def demo(models: Sequence[str], config: DemoConfig, prepared: Path) -> None:
+    """Serve the page for one or more models until interrupted, with examples from `prepared` if it exists.
 
     Raises UsageError where the extra `demo` is missing, a model cannot be loaded or the port is taken.
     """
@@ -47,7 +47,7 @@ def demo(models: Sequence[str], config: DemoConfig) -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         gallery = Gallery(models, config)
-        page = _page(gallery, _examples(config.prepared, Path(folder)))
+        page = _page(gallery, _examples(prepared, Path(folder)))
         try:
             page.queue(default_concurrency_limit=2)
             page.launch(
