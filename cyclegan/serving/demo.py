@@ -126,7 +126,7 @@ def _page(gallery: Gallery, examples: list[str]) -> Any:
                 )
                 # The file as it was uploaded: gradio would convert it, and fail with a traceback. No subclass
                 # does this, because gradio would write a .pyi file beside this one.
-                picture.preprocess = lambda payload: payload.path if payload else None
+                picture.preprocess = lambda payload: payload.path if payload else None  # type: ignore[method-assign]
                 arrow = gradio.Radio(
                     list(ARROWS),
                     value=next(key for key, value in ARROWS.items() if value == first.direction),
