@@ -17,22 +17,17 @@ from tyro.conf import Positional, arg
 from cyclegan.cli import places, preflight
 from cyclegan.cli.next_steps import tell
 from cyclegan.cli.params import preset_file
+from cyclegan.cli.use_model import FLAT, PATH, Card, Demo, Export, ImportWeights, Translate
 from cyclegan.data.config import FetchConfig, InspectConfig, PreprocessConfig
 from cyclegan.errors import UsageError
 from cyclegan.evaluation.config import EvaluateConfig
-from cyclegan.inference.config import ImportConfig
-from cyclegan.inference.export import ExportConfig
-from cyclegan.inference.translate import TranslateConfig
 from cyclegan.registry.compare import CompareConfig
 from cyclegan.registry.config import RegisterConfig
-from cyclegan.serving.config import DemoConfig
 from cyclegan.training.config import TrainConfig
 
 logger = logging.getLogger(__name__)
 
-FLAT = arg(name="")
 RUN = Annotated[Positional[Path | None], arg(metavar="[RUN]", help_behavior_hint="")]
-PATH = Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="")]
 
 # which section of a parameter file gives a config its values
 SECTIONS: dict[type, str] = {
@@ -265,64 +260,6 @@ class Inspect:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Translate:
-    """Translate a picture, a folder of pictures, or an s3:// prefix."""
-
-    model: Annotated[Positional[str], arg(metavar="MODEL")]
-    """Model folder, or an MLflow address such as models:/maps-AtoB@champion."""
-    images: Annotated[Positional[str], arg(metavar="IMAGES")]
-    """A picture, a folder with all below it, or an s3:// prefix."""
-    out: str
-    """Where the translations go: a folder or an s3:// prefix."""
-    config: Annotated[TranslateConfig, FLAT] = field(default_factory=TranslateConfig)
-
-    def run(self) -> None:
-        if "://" not in self.out:
-            places.writable(Path(self.out))
-        from cyclegan.inference.translate import translate
-
-        translate(self.model, self.images, self.out, self.config)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Demo:
-    """Try models on a local web page: drop a picture, see its translation beside it."""
-
-    models: Annotated[Positional[tuple[str, ...]], arg(metavar="[MODEL …]")] = ()
-    """Model folders, exported files or MLflow addresses; several are shown side by side. By default the model
-    of the only run below runs/."""
-    config: Annotated[DemoConfig, FLAT] = field(default_factory=DemoConfig)
-
-    def run(self) -> None:
-        models = self.models or (str(places.run_folder(None, holding="model").model),)
-        from cyclegan.serving.demo import demo
-
-        demo(models, self.config)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Card:
-    """Print or write a model's card: what it translates, its data, scores, training command and limits."""
-
-    model: Annotated[Positional[str], arg(metavar="[MODEL]", help_behavior_hint="")] = ""
-    """Model folder, s3:// or MLflow address; by default the model of the only run below runs/."""
-    scores: PATH = None
-    """Folder that evaluate wrote; by default `scores` beside the model. Without it the card has no scores."""
-    license: str = ""
-    """SPDX identifier of the weights' license, such as cc-by-4.0; empty: not stated."""
-    out: Path | None = None
-    """File to write, such as README.md; otherwise the card is printed."""
-
-    def run(self) -> None:
-        model = self.model or str(places.run_folder(None, holding="model").model)
-        scores = self.scores or Path(model).parent / "scores"
-        from cyclegan.inference.card import write_card
-
-        text = write_card(model, scores, self.license, self.out)
-        print(self.out if self.out else text)
-
-
-@dataclass(frozen=True, kw_only=True)
 class Compare:
     """Compare MLflow runs: scores in a table, pictures side by side on a page."""
 
@@ -337,44 +274,6 @@ class Compare:
         from cyclegan.registry.compare import compare
 
         print(compare(self.runs, self.out, self.config))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Export:
-    """Export a model's generators to ONNX or pt2, checked after writing."""
-
-    model: Annotated[Positional[str], arg(metavar="MODEL")]
-    """Model folder, or an MLflow address such as models:/maps-AtoB@champion."""
-    config: Annotated[ExportConfig, FLAT] = field(default_factory=ExportConfig)
-    out: PATH = None
-    """Folder to write to; by default `export` beside the model folder, or in the working directory."""
-
-    def run(self) -> None:
-        here = Path() if "://" in self.model or self.model.startswith("models:") else Path(self.model).parent
-        out = self.out or here / "export"
-        places.writable(out)
-        from cyclegan.inference.export import export
-
-        for file in export(self.model, out, self.config):
-            print(file)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ImportWeights:
-    """Make a model folder of ResNet generators saved by the reference implementation."""
-
-    config: Annotated[ImportConfig, FLAT] = field(default_factory=ImportConfig)
-    out: Path = places.RUNS / "imported" / "model"
-    """Folder to write the generators to."""
-
-    def run(self) -> None:
-        places.writable(self.out)
-        if not (self.config.AtoB and self.config.BtoA):
-            raise UsageError("Both files are needed: --AtoB latest_net_G_A.pth --BtoA latest_net_G_B.pth.")
-        from cyclegan.inference.import_reference import import_weights
-
-        import_weights(self.out, self.config)
-        tell(self.out, "the generators", ["translate", self.out, "IMAGES", "--out", "FOLDER"])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from cyclegan.engines.base import EngineName, Precision
 from cyclegan.errors import UsageError
@@ -13,8 +12,6 @@ from cyclegan.errors import UsageError
 class DemoConfig:
     """The web page on which people try models."""
 
-    prepared: Path = Path("outputs/prepared")
-    """Folder that preprocess wrote, for example pictures from its test sets; none if it does not exist."""
     host: str = "127.0.0.1"
     """Address to listen on; 0.0.0.0: every network interface."""
     port: int = 7860

@@ -33,8 +33,8 @@ CSS = """
 """
 
 
-def demo(models: Sequence[str], config: DemoConfig) -> None:
-    """Serve the page for one or more models until interrupted.
+def demo(models: Sequence[str], config: DemoConfig, prepared: Path) -> None:
+    """Serve the page for one or more models until interrupted, with examples from `prepared` if it exists.
 
     Raises UsageError where the extra `demo` is missing, a model cannot be loaded or the port is taken.
     """
@@ -47,7 +47,7 @@ def demo(models: Sequence[str], config: DemoConfig) -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         gallery = Gallery(models, config)
-        page = _page(gallery, _examples(config.prepared, Path(folder)))
+        page = _page(gallery, _examples(prepared, Path(folder)))
         try:
             page.queue(default_concurrency_limit=2)
             page.launch(
@@ -126,7 +126,7 @@ def _page(gallery: Gallery, examples: list[str]) -> Any:
                 )
                 # The file as it was uploaded: gradio would convert it, and fail with a traceback. No subclass
                 # does this, because gradio would write a .pyi file beside this one.
-                picture.preprocess = lambda payload: payload.path if payload else None
+                picture.preprocess = lambda payload: payload.path if payload else None  # type: ignore[method-assign]
                 arrow = gradio.Radio(
                     list(ARROWS),
                     value=next(key for key, value in ARROWS.items() if value == first.direction),

@@ -1,0 +1,120 @@
+"""The commands that use a trained model: translate, demo, card, export, import-weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from cyclegan.cli import places
+from cyclegan.cli.next_steps import tell
+from cyclegan.errors import UsageError
+from cyclegan.inference.config import ImportConfig
+from cyclegan.inference.export import ExportConfig
+from cyclegan.inference.translate import TranslateConfig
+from cyclegan.serving.config import DemoConfig
+
+FLAT = arg(name="")
+PATH = Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Translate:
+    """Translate a picture, a folder of pictures, or an s3:// prefix."""
+
+    model: Annotated[Positional[str], arg(metavar="MODEL")]
+    """Model folder, or an MLflow address such as models:/maps-AtoB@champion."""
+    images: Annotated[Positional[str], arg(metavar="IMAGES")]
+    """A picture, a folder with all below it, or an s3:// prefix."""
+    out: str
+    """Where the translations go: a folder or an s3:// prefix."""
+    config: Annotated[TranslateConfig, FLAT] = field(default_factory=TranslateConfig)
+
+    def run(self) -> None:
+        if "://" not in self.out:
+            places.writable(Path(self.out))
+        from cyclegan.inference.translate import translate
+
+        translate(self.model, self.images, self.out, self.config)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demo:
+    """Try models on a local web page: drop a picture, see its translation beside it."""
+
+    models: Annotated[Positional[tuple[str, ...]], arg(metavar="[MODEL …]")] = ()
+    """Model folders, exported files or MLflow addresses, shown side by side; by default the only one below
+    runs/."""
+    config: Annotated[DemoConfig, FLAT] = field(default_factory=DemoConfig)
+    prepared: PATH = None
+    """Folder that preprocess wrote, whose test sets give the examples; by default the one beside the first
+    model."""
+
+    def run(self) -> None:
+        models = self.models or (str(places.run_folder(None, holding="model").model),)
+        from cyclegan.serving.demo import demo
+
+        demo(models, self.config, self.prepared or Path(models[0]).parent / "prepared")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """Print or write a model's card: what it translates, its data, scores, training command and limits."""
+
+    model: Annotated[Positional[str], arg(metavar="MODEL")]
+    """Model folder, or an s3:// or MLflow address."""
+    scores: PATH = None
+    """Folder that evaluate wrote; by default the one beside the model, if there is one."""
+    license: str = ""
+    """SPDX identifier of the weights' license, such as cc-by-4.0; empty: not stated."""
+    out: PATH = None
+    """File to write, such as README.md; otherwise the card is printed."""
+
+    def run(self) -> None:
+        if self.out:
+            places.writable(self.out)
+        from cyclegan.inference.card import write_card
+
+        scores = self.scores or Path(self.model).parent / "scores"
+        text = write_card(self.model, scores, self.license, self.out)
+        print(self.out or text)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export:
+    """Export a model's generators to ONNX or pt2, checked after writing."""
+
+    model: Annotated[Positional[str], arg(metavar="MODEL")]
+    """Model folder, or an MLflow address such as models:/maps-AtoB@champion."""
+    config: Annotated[ExportConfig, FLAT] = field(default_factory=ExportConfig)
+    out: PATH = None
+    """Folder to write to; by default `export` beside the model folder, or in the working directory."""
+
+    def run(self) -> None:
+        here = Path() if "://" in self.model or self.model.startswith("models:") else Path(self.model).parent
+        out = self.out or here / "export"
+        places.writable(out)
+        from cyclegan.inference.export import export
+
+        for file in export(self.model, out, self.config):
+            print(file)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportWeights:
+    """Make a model folder of ResNet generators saved by the reference implementation."""
+
+    config: Annotated[ImportConfig, FLAT] = field(default_factory=ImportConfig)
+    out: Path = places.RUNS / "imported" / "model"
+    """Folder to write the generators to."""
+
+    def run(self) -> None:
+        places.writable(self.out)
+        if not (self.config.AtoB and self.config.BtoA):
+            raise UsageError("Both files are needed: --AtoB latest_net_G_A.pth --BtoA latest_net_G_B.pth.")
+        from cyclegan.inference.import_reference import import_weights
+
+        import_weights(self.out, self.config)
+        tell(self.out, "the generators", ["translate", self.out, "IMAGES", "--out", "FOLDER"])
