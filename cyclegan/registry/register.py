@@ -92,7 +92,8 @@ def register(model: Path, scores: Path, out: Path, config: RegisterConfig) -> Re
             note_verdict(client, config.name, versions, loaded, tags, values, decision.reason)
         else:
             decision = decide(evidence, None, config)
-        tracker.tags(_run_tags(config.name, loaded, evidence, versions, decision))
+        tracker.tags(_run_tags(config.name, versions, decision))
+        tracker.conclude(describe(loaded, evidence.data_version, decision.reason))
         new = decision.passed and known is None
         return _conclude(config, evidence, decision, versions, tracker.run_id, new, out)
 
@@ -137,17 +138,12 @@ def _tags(model: Model, evidence: Evidence) -> dict[str, str]:
     return {key: str(value) for key, value in facts.items() if value not in (None, "")}
 
 
-def _run_tags(
-    name: str, model: Model, evidence: Evidence, versions: dict[str, str], decision: Decision
-) -> dict[str, str]:
-    from cyclegan.registry.versions import describe
-
+def _run_tags(name: str, versions: dict[str, str], decision: Decision) -> dict[str, str]:
     listed = ", ".join(f"{name}-{direction} v{version}" for direction, version in versions.items())
     return {
         "registered": listed or "no",
         "alias": decision.alias or "none",
         "verdict": decision.reason,
-        "mlflow.note.content": describe(model, evidence.data_version, decision.reason),
     }
 
 

@@ -63,6 +63,9 @@ class Tracker:
     def describe(self, text: str, picture: Any = None) -> None:
         """Set the run's description, in Markdown; `picture`, uint8 H×W×3, stands above it."""
 
+    def conclude(self, text: str) -> None:
+        """Add Markdown below the run's description, in place of what was added before."""
+
     def tags(self, values: Mapping[str, str]) -> None:
         """Set tags; an earlier value is replaced."""
 

@@ -29,6 +29,7 @@ ATTEMPTS = 3  # for a request that a reachable server refused
 GIVE_UP_SECONDS = 20.0  # at the end of a run: how long the server may stay away before we stop waiting
 ASK_SECONDS = 5.0  # between two questions whether it is still there
 OVERVIEW = "overview.png"  # the picture of a run's description
+RULE = "\n\n---\n\n"  # between the evaluation's description and the registry's
 AWAY_SECONDS = 5.0  # between two attempts while it is away
 
 
@@ -111,6 +112,18 @@ class MlflowTracker(Tracker):
             self._send(lambda: mlflow.log_image(copy, OVERVIEW))
             text = f"![Input, translation and back again]({self._link(OVERVIEW)})\n\n{text}"
         self.tags({"mlflow.note.content": text})
+
+    def conclude(self, text: str) -> None:
+        self._send(lambda: self._conclude(text))
+
+    def _conclude(self, text: str) -> None:
+        from mlflow import MlflowClient
+
+        assert self.run_id is not None
+        client = MlflowClient()
+        note = client.get_run(self.run_id).data.tags.get("mlflow.note.content", "")
+        above = note.partition(RULE)[0]
+        client.set_tag(self.run_id, "mlflow.note.content", f"{above}{RULE}{text}" if above else text)
 
     def _link(self, path: str) -> str:
         """The address of an artifact within the pages of the server, wherever they are."""

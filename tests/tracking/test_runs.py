@@ -141,8 +141,10 @@ def test_description_and_table_are_replaced_by_those_of_a_later_evaluation(clien
         for score in (3.0, 2.0):
             tracker.table("scores_table.json", [{"score": "FID", "value": score}])
             tracker.describe(f"**FID {score}**", np.full((4, 6, 3), 9, np.uint8))
+            tracker.conclude(f"Verdict on {score}")
+            tracker.conclude("Champion")
     note = client.get_run(tracker.run_id).data.tags["mlflow.note.content"]
-    assert note.endswith("**FID 2.0**")
+    assert note.endswith("**FID 2.0**\n\n---\n\nChampion")
     assert f"(get-artifact?path=overview.png&run_uuid={tracker.run_id})" in note
     assert "overview.png" in [file.path for file in client.list_artifacts(tracker.run_id)]
     found = mlflow.load_table("scores_table.json", run_ids=[tracker.run_id])
