@@ -34,10 +34,10 @@ def evaluate(prepared: Path, model: Path, out: Path, config: EvaluateConfig) -> 
     scores.json under its name (`fid`, `frechet_random`, …) and as `score`.
     Raises UsageError or CycleGANError for folders, weights or devices that cannot be used.
     """
-    from cyclegan.evaluation import summary
-    from cyclegan.evaluation.plots import write_plots
-    from cyclegan.evaluation.report import write_per_image, write_report
-    from cyclegan.evaluation.samples import write_samples
+    from cyclegan.evaluation.pages import summary
+    from cyclegan.evaluation.pages.plots import write_plots
+    from cyclegan.evaluation.pages.report import write_per_image, write_report
+    from cyclegan.evaluation.pages.samples import write_samples
     from cyclegan.runtime.device import machine, resolve_device, resolve_threads
     from cyclegan.tracking.runs import open_run
 

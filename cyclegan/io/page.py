@@ -39,7 +39,7 @@ def environment() -> Environment:
 
 
 def write_page(path: Path, template: str, **values: Any) -> None:
-    """Write the page that `template` (such as 'evaluation/report.html.j2') makes of the values."""
+    """Write the page that `template` (such as 'evaluation/pages/report.html.j2') makes of the values."""
     text = environment().get_template(template).render(**values)
     with atomic_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")

@@ -19,8 +19,8 @@ from cyclegan.evaluation.config import EvaluateConfig
 from cyclegan.evaluation.evaluate import evaluate
 from cyclegan.evaluation.measure import Evaluation, measure
 from cyclegan.evaluation.monitor import Monitor
-from cyclegan.evaluation.samples import spread
-from cyclegan.evaluation.verdict import verdict
+from cyclegan.evaluation.pages.samples import spread
+from cyclegan.evaluation.pages.verdict import verdict
 from cyclegan.io.files import read_json, write_json
 from cyclegan.io.page import number
 from cyclegan.model import Model

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from cyclegan.evaluation.measure import Evaluation
-from cyclegan.evaluation.samples import Shown, shown, spread
+from cyclegan.evaluation.pages.samples import Shown, shown, spread
+from cyclegan.evaluation.pages.verdict import verdict
 from cyclegan.evaluation.translations import ENDS
-from cyclegan.evaluation.verdict import verdict
 from cyclegan.io import charts
 from cyclegan.io.files import atomic_file
 from cyclegan.io.page import interval, number, picture, write_page
@@ -64,7 +64,7 @@ def write_report(
     curves = charts.read_losses(model / "losses.csv", e.names)
     write_page(
         path,
-        "evaluation/report.html.j2",
+        "evaluation/pages/report.html.j2",
         title=e.data.title,
         details=details,
         verdict=verdict(e, champion),

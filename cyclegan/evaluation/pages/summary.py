@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cyclegan.evaluation.measure import Evaluation
-from cyclegan.evaluation.samples import sample_sheet
-from cyclegan.evaluation.verdict import verdict
+from cyclegan.evaluation.pages.samples import sample_sheet
+from cyclegan.evaluation.pages.verdict import verdict
 from cyclegan.io.page import interval, number
 from cyclegan.model import DIRECTIONS
 from cyclegan.registry.champion import Champion

@@ -7,7 +7,7 @@ from pathlib import Path
 from PIL import Image
 
 from cyclegan.evaluation.measure import Evaluation
-from cyclegan.evaluation.samples import sample_sheet
+from cyclegan.evaluation.pages.samples import sample_sheet
 from cyclegan.io import charts
 from cyclegan.model import DIRECTIONS
 
