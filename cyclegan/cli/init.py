@@ -135,7 +135,7 @@ def _write(
     (folder / "README.md").write_text(
         readme.substitute(name=name, counts=counts, estimate=cost), encoding="utf-8"
     )
-    shutil.copyfile(TEMPLATES / "dvc.yaml", folder / "dvc.yaml")
+    shutil.copyfile(TEMPLATES / "dvc.yaml.template", folder / "dvc.yaml")
     shutil.copyfile(TEMPLATES / "gitignore", folder / ".gitignore")
     shutil.copyfile(TEMPLATES / "dvcignore", folder / ".dvcignore")
     in_git = any((above / ".git").exists() for above in (folder.resolve(), *folder.resolve().parents))
