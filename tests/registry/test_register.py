@@ -58,6 +58,7 @@ def test_a_registered_pair_loads_without_pickle_and_computes_the_same(
         "score": 5.0,
         "champion_score": None,
         "run_id": tracker.run_id,
+        "new": True,
     }
     assert aliases(client, name) == {"champion": "1"}
     version = client.get_model_version_by_alias(f"{name}-AtoB", "champion")
