@@ -26,7 +26,7 @@ BUILD_FLAGS ?=
 ENGINE ?= $(shell docker info >/dev/null 2>&1 && echo docker || echo podman)
 
 .DEFAULT_GOAL := help
-.PHONY: help run repro kfp-local ui test lint docs format lock compile clean wheel image test-lowest test-containers \
+.PHONY: help run repro kfp-local ui test test-slow test-all lint docs format lock compile clean wheel image test-lowest test-containers \
   cluster cluster-down
 
 help:  ## list the targets
@@ -65,8 +65,13 @@ kfp-local: $(READY)  ## the compiled Kubeflow pipeline on this machine
 ui: $(READY)  ## the MLflow UI of the runs; PORT=5001 chooses the port
 	@$(BIN)/cyclegan ui --port $(PORT)
 
-test: $(READY)  ## the tests (no GPU, no Docker, no network)
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest
+test: $(READY)  ## the tests (no GPU, no Docker, no network), without the slow ones
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(READY)  ## the slow ones: compiled networks, several processes, planted secrets
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m slow
+
+test-all: test test-slow  ## every test
 
 lint: $(READY)  ## style, types, dependencies, spelling, wording, links, and whether the compiled pipelines are current
 	$(BIN)/ruff check .
