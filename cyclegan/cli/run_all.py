@@ -82,7 +82,7 @@ def run(
     from cyclegan.data.preprocess.preprocess import preprocess
     from cyclegan.evaluation.evaluate import evaluate
     from cyclegan.registry.register import register
-    from cyclegan.training.train import train
+    from cyclegan.training.launch import train_everywhere
 
     seconds: dict[str, float] = {}
     with _timed("fetch", seconds):
@@ -97,7 +97,7 @@ def run(
     preflight.name_experiment(prepared)
     preflight.warn_of_champion(register_config, prepared)
     with _timed("train", seconds):
-        train(here.prepared, here.model, train_config, checkpoints=here.checkpoints)
+        train_everywhere(here.prepared, here.model, train_config, checkpoints=here.checkpoints)
     with _timed("evaluate", seconds):
         values = evaluate(here.prepared, here.model, here.scores, evaluate_config)
     with _timed("register", seconds):
