@@ -14,10 +14,10 @@ import shutil
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 from urllib.parse import unquote, urlsplit
 
 from cyclegan.errors import CycleGANError, UsageError
@@ -25,9 +25,11 @@ from cyclegan.io.files import atomic_file, sha256
 from cyclegan.io.uri import redact, reveal
 
 if TYPE_CHECKING:
+    from boto3.s3.transfer import TransferConfig
     from mypy_boto3_s3 import S3Client
 
-ONE_PUT = 64 << 20  # larger files go up in parts
+PART = 8 << 20
+"""Bytes. Larger objects are transferred in parts of at least this size, several at a time."""
 BLOCK = 1 << 20
 ATTEMPTS = 6
 
@@ -160,7 +162,8 @@ class S3Store(Store):
     """Objects below a prefix of a bucket; safe to use from several threads.
 
     What is put carries its SHA-256 as metadata, which `get` and `read` check; for objects from elsewhere the
-    size is checked, and the ETag where it is an MD5.
+    size is checked, and the ETag where it is an MD5. boto3's transfer manager sends and fetches large objects
+    in parts and repeats a part that fails; every part goes up with its MD5, which the server checks.
     """
 
     def __init__(self, bucket: str, prefix: str) -> None:
@@ -171,25 +174,23 @@ class S3Store(Store):
 
     def put(self, path: Path, key: str) -> None:
         with self._failing("write", key):
-            size = path.stat().st_size
             metadata = {"sha256": sha256(path)}
-            if size <= ONE_PUT:
-                self._put(key, path.read_bytes(), metadata)
-                return
-            self.client.upload_file(str(path), self.bucket, self._full(key), ExtraArgs={"Metadata": metadata})
-            stored = self.client.head_object(Bucket=self.bucket, Key=self._full(key))["ContentLength"]
-            if stored != size:
-                raise CycleGANError(f"{self._name(key)} has {stored} bytes after uploading {size}.")
+            with path.open("rb") as file:
+                self._upload(key, file, path.stat().st_size, metadata)
 
     def write(self, key: str, data: bytes) -> None:
         with self._failing("write", key):
-            self._put(key, data, {"sha256": hashlib.sha256(data).hexdigest()})
+            metadata = {"sha256": hashlib.sha256(data).hexdigest()}
+            self._upload(key, io.BytesIO(data), len(data), metadata)
 
-    def _put(self, key: str, data: bytes, metadata: dict[str, str]) -> None:
-        md5 = base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
-        self.client.put_object(
-            Bucket=self.bucket, Key=self._full(key), Body=data, ContentMD5=md5, Metadata=metadata
+    def _upload(self, key: str, file: BinaryIO, size: int, metadata: dict[str, str]) -> None:
+        self.client.upload_fileobj(
+            file, self.bucket, self._full(key), ExtraArgs={"Metadata": metadata}, Config=_in_parts(size)
         )
+        if size > PART:
+            stored = self.client.head_object(Bucket=self.bucket, Key=self._full(key))["ContentLength"]
+            if stored != size:
+                raise CycleGANError(f"{self._name(key)} has {stored} bytes after uploading {size}.")
 
     def get(self, key: str, path: Path) -> None:
         with self._failing("read", key), atomic_file(path) as temporary:
@@ -198,45 +199,52 @@ class S3Store(Store):
     def read(self, key: str) -> bytes:
         buffer = io.BytesIO()
         with self._failing("read", key):
-            self._retry(key, lambda: self._stream(key, buffer))
+            self._retry(key, lambda: self._fetch(key, buffer))
         return buffer.getvalue()
 
     def _download(self, key: str, path: Path) -> None:
-        with path.open("wb") as file:
-            self._stream(key, file)
+        with path.open("w+b") as file:
+            self._fetch(key, file)
 
-    def _stream(self, key: str, file: Any) -> None:
+    def _fetch(self, key: str, file: BinaryIO) -> None:
         """Copy the object into `file`, from its start, and check what came."""
         file.seek(0)
         file.truncate()
+        # The transfer manager asks for the size first. Datasets are many small objects: one request for each.
         answer = self.client.get_object(Bucket=self.bucket, Key=self._full(key))
-        sha, md5, size = hashlib.sha256(), hashlib.md5(usedforsecurity=False), 0
-        for block in answer["Body"].iter_chunks(BLOCK):
-            sha.update(block)
-            md5.update(block)
-            size += len(block)
-            file.write(block)
-        expected = answer["Metadata"].get("sha256")
+        size = answer["ContentLength"]
+        with closing(answer["Body"]) as body:
+            if size <= PART:
+                for block in body.iter_chunks(BLOCK):
+                    file.write(block)
+        if size > PART:
+            self.client.download_fileobj(self.bucket, self._full(key), file, Config=_in_parts(size))
+        if file.seek(0, os.SEEK_END) != size:
+            raise _Damaged
         etag = answer["ETag"].strip('"')
         etag_is_md5 = len(etag) == 32 and answer.get("ServerSideEncryption") in {None, "AES256"}
-        if (
-            size != answer["ContentLength"]
-            or (expected and expected != sha.hexdigest())
-            or (not expected and etag_is_md5 and etag != md5.hexdigest())
-        ):
+        if expected := answer["Metadata"].get("sha256"):
+            sound = expected == _hexdigest(file, hashlib.sha256())
+        else:
+            sound = not etag_is_md5 or etag == _hexdigest(file, hashlib.md5(usedforsecurity=False))
+        if not sound:
             raise _Damaged
 
     def _retry(self, key: str, action: Callable[[], None]) -> None:
-        """boto3 repeats requests by itself, but not when the body breaks off or arrives damaged."""
+        """boto3 repeats requests and parts by itself, but not a whole object that came damaged."""
         from botocore.exceptions import HTTPClientError, IncompleteReadError, ResponseStreamingError
+        from s3transfer.exceptions import RetriesExceededError, S3DownloadFailedError
 
+        broken = (IncompleteReadError, ResponseStreamingError, HTTPClientError)
         for attempt in range(ATTEMPTS):
             try:
                 action()
                 return
-            except (IncompleteReadError, ResponseStreamingError, HTTPClientError, _Damaged) as error:
+            except RetriesExceededError:  # a part did, in as many attempts
+                raise CycleGANError(f"{self._name(key)} broke off in {ATTEMPTS} attempts.") from None
+            except (*broken, S3DownloadFailedError, _Damaged) as error:  # the second: replaced meanwhile
                 if attempt == ATTEMPTS - 1:
-                    what = "came damaged" if isinstance(error, _Damaged) else "broke off"
+                    what = "broke off" if isinstance(error, broken) else "came damaged"
                     raise CycleGANError(f"{self._name(key)} {what} in {ATTEMPTS} attempts.") from None
                 time.sleep(min(0.1 * 2**attempt, 5))
 
@@ -288,6 +296,37 @@ class _Damaged(Exception):
     """What arrived is not what was stored."""
 
 
+def _hexdigest(file: BinaryIO, digest: hashlib._Hash) -> str:
+    """Of the whole file."""
+    file.seek(0)
+    while block := file.read(BLOCK):
+        digest.update(block)
+    return digest.hexdigest()
+
+
+def _in_parts(size: int) -> TransferConfig:
+    """For the transfer of `size` bytes; what fits into one part needs no threads."""
+    from boto3.s3.transfer import TransferConfig
+
+    return TransferConfig(
+        multipart_threshold=PART + 1,  # the transfer manager counts an object of just this size as large
+        multipart_chunksize=PART,
+        num_download_attempts=ATTEMPTS,
+        use_threads=size > PART,
+    )
+
+
+def _add_md5(params: dict[str, Any], **_: Any) -> None:
+    """Let the server check the body of a PUT; every S3 server knows this header, not so newer checksums."""
+    body = params["Body"]
+    start = body.tell()
+    digest = hashlib.md5(usedforsecurity=False)
+    while block := body.read(BLOCK):
+        digest.update(block)
+    body.seek(start)
+    params["ContentMD5"] = base64.b64encode(digest.digest()).decode()
+
+
 def _make_client() -> S3Client:
     try:
         import boto3
@@ -307,9 +346,12 @@ def _make_client() -> S3Client:
         response_checksum_validation="when_required",
     )
     try:
-        return boto3.session.Session().client("s3", config=config)
+        client = boto3.session.Session().client("s3", config=config)
     except (BotoCoreError, ValueError) as error:
         raise UsageError(f"Cannot set up S3 access: {_first_sentence(error)}.") from None
+    for request in ("PutObject", "UploadPart"):
+        client.meta.events.register(f"before-parameter-build.s3.{request}", _add_md5)
+    return client
 
 
 def _addressing_style() -> Literal["auto", "virtual", "path"]:

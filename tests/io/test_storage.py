@@ -1,14 +1,20 @@
 from __future__ import annotations
 
+import base64
+import hashlib
+import re
 import threading
+from collections.abc import Callable
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.io import storage
-from cyclegan.io.storage import Entry, NotFound, Store, open_store
+from cyclegan.io.storage import Entry, NotFound, S3Store, Store, open_store
 
 
 @pytest.fixture(params=["folder", "s3"])
@@ -66,14 +72,114 @@ def test_addresses(tmp_path: Path) -> None:
             open_store(wrong)
 
 
-def test_a_file_in_parts(s3_bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(storage, "ONE_PUT", 1 << 20)
-    source, target = tmp_path / "source.bin", tmp_path / "target.bin"
-    source.write_bytes(b"0123456789abcdef" * (9 << 16))
+@pytest.fixture
+def large(s3_bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file that goes up in two parts: S3 wants at least 5 MiB in all but the last."""
+    monkeypatch.setattr(storage, "PART", 1 << 20)
+    path = tmp_path / "source.bin"
+    path.write_bytes(b"".join(i.to_bytes(4, "big") for i in range(9 << 18)))
+    return path
+
+
+def requests(store: Store) -> list[tuple[str, dict[str, Any]]]:
+    """The requests that the store sends from now on: name and parameters."""
+    assert isinstance(store, S3Store)
+    seen: list[tuple[str, dict[str, Any]]] = []
+
+    def note(params: dict[str, Any], event_name: str, **_: Any) -> None:
+        seen.append((event_name.rpartition(".")[2], dict(params)))
+
+    store.client.meta.events.register_last("before-parameter-build.s3", note)
+    return seen
+
+
+@pytest.mark.parametrize("way", ["file", "bytes"])
+def test_a_large_object_is_transferred_in_parts(
+    s3_bucket: str, tmp_path: Path, large: Path, way: str
+) -> None:
+    target = tmp_path / "target.bin"
     store = open_store(f"s3://{s3_bucket}/x")
-    store.put(source, "large.bin")
-    store.get("large.bin", target)
-    assert target.read_bytes() == source.read_bytes()
+    sent = requests(store)
+    if way == "file":
+        store.put(large, "large.bin")
+        store.get("large.bin", target)
+    else:
+        store.write("large.bin", large.read_bytes())
+        target.write_bytes(store.read("large.bin"))
+    assert target.read_bytes() == large.read_bytes()
+    ranges = [params.get("Range") for name, params in sent if name == "GetObject"]
+    assert ranges[0] is None
+    assert sorted(map(str, ranges[1:]))[:2] == ["bytes=0-1048575", "bytes=1048576-2097151"]
+    assert len(ranges) == 1 + 9
+    parts = [params for name, params in sent if name == "UploadPart"]
+    assert len(parts) == 2 and not any(name == "PutObject" for name, _ in sent)
+    assert all(len(base64.b64decode(part["ContentMD5"])) == 16 for part in parts)
+    (created,) = [params for name, params in sent if name == "CreateMultipartUpload"]
+    assert created["Metadata"] == {"sha256": hashlib.sha256(large.read_bytes()).hexdigest()}
+
+
+def test_a_small_object_takes_one_request_each_way(s3_bucket: str) -> None:
+    store = open_store(f"s3://{s3_bucket}/x")
+    sent = requests(store)
+    store.write("small", b"data")
+    assert store.read("small") == b"data"
+    assert [name for name, _ in sent] == ["PutObject", "GetObject"]
+    assert sent[0][1]["ContentMD5"] == "jXd/OF09/siBXSD3SWAm3A=="
+
+
+def test_a_large_object_whose_content_is_not_its_checksum_is_refused(
+    s3_bucket: str, tmp_path: Path, large: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import boto3
+
+    monkeypatch.setattr(storage, "ATTEMPTS", 2)
+    boto3.client("s3").put_object(
+        Bucket=s3_bucket, Key="k", Body=large.read_bytes(), Metadata={"sha256": "0" * 64}
+    )
+    store = open_store(f"s3://{s3_bucket}")
+    with pytest.raises(CycleGANError, match=r"s3://[^ ]*/k came damaged in 2 attempts"):
+        store.get("k", tmp_path / "k")
+    with pytest.raises(CycleGANError, match="came damaged"):
+        store.read("k")
+    assert list(tmp_path.iterdir()) == [large]
+
+
+def break_parts(store: Store, broken: Callable[[int], bool]) -> list[int]:
+    """Cut the connection at the uploads of parts, counted from 0, that `broken` says; returns those sent."""
+    from botocore.exceptions import ConnectionClosedError
+
+    assert isinstance(store, S3Store)
+    sent: list[int] = []
+
+    def cut(request: Any, **_: Any) -> None:
+        sent.append(len(sent))
+        if broken(sent[-1]):
+            raise ConnectionClosedError(endpoint_url=request.url)
+
+    store.client.meta.events.register("before-send.s3.UploadPart", cut)
+    return sent
+
+
+def test_a_part_that_breaks_off_is_sent_again(s3_bucket: str, large: Path) -> None:
+    store = open_store(f"s3://{s3_bucket}")
+    sent = break_parts(store, lambda count: count == 1)
+    store.put(large, "k")
+    assert len(sent) == 3
+    assert store.read("k") == large.read_bytes()
+
+
+def test_an_upload_that_breaks_off_leaves_the_former_object(
+    s3_bucket: str, large: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage, "ATTEMPTS", 2)
+    store = open_store(f"s3://{s3_bucket}")
+    store.write("k", b"former")
+    break_parts(store, lambda count: count > 0)
+    with pytest.raises(CycleGANError, match=r"Cannot write s3://[^ ]*/k: Connection was closed"):
+        store.put(large, "k")
+    assert store.read("k") == b"former"
+    assert isinstance(store, S3Store)
+    assert "Uploads" not in store.client.list_multipart_uploads(Bucket=s3_bucket)
 
 
 def test_ten_thousand_objects_are_all_listed(s3_bucket: str) -> None:
@@ -130,21 +236,37 @@ class _Unsteady(BaseHTTPRequestHandler):
             self.send_header("Content-Length", "0")
             self.end_headers()
             return
-        body = b"0123456789" * 100_000
-        self.send_response(200)
+        whole = b"0123456789" * 100_000
+        body = whole
+        if asked := re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range") or ""):
+            body = whole[int(asked[1]) : int(asked[2]) + 1 if asked[2] else None]
+            self.send_response(206)
+            self.send_header(
+                "Content-Range", f"bytes {asked[1]}-{int(asked[1]) + len(body) - 1}/{len(whole)}"
+            )
+        else:
+            self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.send_header("ETag", '"b0b8e1a3e2b9a7d9c94bd14f38ce3b1d-2"')
         self.end_headers()
-        self.wfile.write(body[:500_000] if fault == "cut" else body)
+        if self.command == "GET":
+            with suppress(OSError):  # the client may have read what it wants
+                self.wfile.write(body[: len(body) // 2] if fault == "cut" else body)
+
+    do_HEAD = do_GET
 
     def log_message(self, *args: object) -> None:
         pass
 
 
-def test_reading_survives_cuts_and_server_errors(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("part", [1 << 20, 300_000])
+def test_reading_survives_cuts_and_server_errors(
+    s3_server: str, monkeypatch: pytest.MonkeyPatch, part: int
+) -> None:
     class Handler(_Unsteady):
-        faults = ["503", "cut", "500", "cut"]  # noqa: RUF012
+        faults = ["503", "cut", "500", "cut", "500", "cut"]  # noqa: RUF012
 
+    monkeypatch.setattr(storage, "PART", part)
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
@@ -153,14 +275,18 @@ def test_reading_survives_cuts_and_server_errors(s3_server: str, monkeypatch: py
         server.shutdown()
 
 
-def test_an_endless_fault_ends_in_one_sentence(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("part", [1 << 20, 300_000])
+def test_an_endless_fault_ends_in_one_sentence(
+    s3_server: str, monkeypatch: pytest.MonkeyPatch, part: int
+) -> None:
     class Handler(_Unsteady):
         faults = ["cut"] * 100
 
+    monkeypatch.setattr(storage, "PART", part)
     monkeypatch.setattr(storage, "ATTEMPTS", 2)
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
-        with pytest.raises(CycleGANError, match="s3://bucket/k broke off in 2 attempts"):
+        with pytest.raises(CycleGANError, match=r"s3://bucket/k broke off in 2 attempts"):
             open_store("s3://bucket").read("k")
         server.shutdown()
