@@ -133,6 +133,17 @@ def test_writing_through_a_linked_folder(tmp_path: Path, box: Path) -> None:
     assert not (tmp_path / "evil.jpg").exists()
 
 
+@pytest.mark.skipif(not hasattr(tarfile, "data_filter"), reason="Python before 3.11.4")
+def test_a_link_that_is_there_already_leads_no_tar_outside(tmp_path: Path, box: Path) -> None:
+    outside = tmp_path / "elsewhere"
+    outside.mkdir()
+    (box / "trainA").symlink_to(outside)
+    path = make_tar(tmp_path / "linked.tar", {"trainA/evil.jpg": b"evil"})
+    with pytest.raises(CycleGANError, match=r"linked.tar: the member 'trainA/evil.jpg' leads outside"):
+        unpack(path, box)
+    assert list(outside.iterdir()) == []
+
+
 @pytest.mark.parametrize("mode", [stat.S_IFLNK, stat.S_IFCHR, stat.S_IFIFO])
 def test_links_and_devices_in_a_zip_are_not_made(tmp_path: Path, box: Path, mode: int) -> None:
     path = tmp_path / "links.zip"
@@ -223,9 +234,12 @@ def test_a_file_that_is_a_folder_too(tmp_path: Path, box: Path) -> None:
         unpack(make_zip(tmp_path / "x.zip", {"a.png": b"1", "a.png/b.png": b"2"}), box)
 
 
-def test_a_name_that_is_too_long(tmp_path: Path, box: Path) -> None:
-    with pytest.raises(CycleGANError, match="name too long"):
-        unpack(make_zip(tmp_path / "x.zip", {"x" * 300 + ".png": b"1"}), box)
+@pytest.mark.parametrize("make", [make_zip, make_tar])
+def test_a_name_that_is_too_long(
+    tmp_path: Path, box: Path, make: Callable[[Path, dict[str, bytes]], Path]
+) -> None:
+    with pytest.raises(CycleGANError, match="cannot be written: File name too long"):
+        unpack(make(tmp_path / "long.archive", {"x" * 300 + ".png": b"1"}), box)
 
 
 def test_names_that_are_no_utf8(tmp_path: Path, box: Path) -> None:

@@ -77,7 +77,7 @@ def unpack(archive: Path, folder: Path, *, limits: Limits | None = None, where: 
     links = 0
     with _failing(where):
         budget = _Budget(where, archive.stat().st_size, limits or Limits())
-        with _members(archive, where) as members:
+        with _members(archive, folder, where) as members:
             bar = tqdm(members, desc=f"unpack {where.rpartition('/')[2]}", unit="file", disable=None)
             for name, size, content in bar:
                 budget.member()
@@ -152,7 +152,7 @@ Member = tuple[str, int, "IO[bytes] | None"]
 
 
 @contextmanager
-def _members(archive: Path, where: str) -> Iterator[Iterator[Member]]:
+def _members(archive: Path, folder: Path, where: str) -> Iterator[Iterator[Member]]:
     """Each member but folders: name, declared size, and its content (None for links and devices)."""
     with archive.open("rb") as file:
         start = file.read(8)
@@ -164,7 +164,7 @@ def _members(archive: Path, where: str) -> Iterator[Iterator[Member]]:
             yield _zip_members(opened, where)
         return
     with tarfile.open(archive, "r:*", errors="surrogateescape", tarinfo=_TarInfo) as opened_tar:
-        yield _tar_members(opened_tar)
+        yield _tar_members(opened_tar, folder, where)
         # to the very end, where a compressed archive keeps its checksum
         while opened_tar.fileobj and opened_tar.fileobj.read(BLOCK):
             pass
@@ -182,16 +182,14 @@ class _TarInfo(tarfile.TarInfo):
         if len(buf) < tarfile.BLOCKSIZE:
             raise tarfile.ReadError("it ends too early")
         try:
-            return super().frombuf(buf, encoding, errors)
+            header = super().frombuf(buf, encoding, errors)
         except tarfile.HeaderError as error:
             if any(buf):  # a block of zeros is the true end
                 raise tarfile.ReadError("a damaged header") from error
             raise
-
-    def _proc_member(self, tar: tarfile.TarFile) -> tarfile.TarInfo:
-        if self.type in _HEADERS and self.size > BLOCK:
+        if header.type in _HEADERS and header.size > BLOCK:
             raise tarfile.ReadError("a header of more than 1 MiB")
-        return super()._proc_member(tar)  # type: ignore[misc]
+        return header
 
 
 _HEADERS = (
@@ -222,12 +220,32 @@ def _zip_members(opened: zipfile.ZipFile, where: str) -> Iterator[Member]:
             yield info.filename, info.file_size, content
 
 
-def _tar_members(opened: tarfile.TarFile) -> Iterator[Member]:
+def _tar_members(opened: tarfile.TarFile, folder: Path, where: str) -> Iterator[Member]:
     for member in opened:
         if member.isdir():
             continue
-        content = opened.extractfile(member) if member.isreg() else None
-        yield member.name, member.size, content
+        if not member.isreg():
+            yield member.name, member.size, None
+            continue
+        _filter(member, folder, where)
+        yield member.name, member.size, opened.extractfile(member)
+
+
+def _filter(member: tarfile.TarInfo, folder: Path, where: str) -> None:
+    """Let tarfile refuse a file that would be written outside `folder`, also through a link that is there.
+
+    The filter only strips what makes a name absolute, so names are checked by `safe_name` before it. Python
+    before 3.11.4 has no filter.
+    """
+    safe = safe_name(member.name)
+    if safe is None or not hasattr(tarfile, "data_filter"):
+        return
+    try:
+        tarfile.data_filter(member.replace(name=safe, deep=False), os.fspath(folder))
+    except tarfile.FilterError:
+        raise CycleGANError(f"{where}: the member {member.name!r} leads outside its folder.") from None
+    except OSError:  # a name too long, which says more where it is written
+        pass
 
 
 def _write(content: IO[bytes], path: Path, what: str, budget: _Budget) -> None:
