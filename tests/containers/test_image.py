@@ -117,6 +117,8 @@ def test_any_user_can_work_in_it_and_no_tools_are_left(engine: Any, image: str) 
         lines = _inside(engine, image, script, user=user).splitlines()
         assert lines[0] == uid
         assert lines[1].startswith("usage: cyclegan")
+    imports = "import boto3, imagecodecs, pillow_heif, importlib.util as u; assert not u.find_spec('dvc')"
+    _inside(engine, image, f'python -c "{imports}"')
     labels = engine.images.get(image).labels
     assert labels["org.opencontainers.image.version"]
     assert "org.opencontainers.image.revision" in labels

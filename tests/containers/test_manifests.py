@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,20 @@ def test_every_image_has_a_version() -> None:
     assert f"cyclegan-mlflow:{tags['cyclegan-mlflow']}" == services["mlflow"]["image"]
     assert f"mlflow[auth]=={tags['cyclegan-mlflow']}" in (DEPLOY / "mlflow/Dockerfile").read_text()
     assert f"mlflow=={tags['cyclegan-mlflow']}" in (ROOT / "requirements.lock").read_text()
+
+
+def test_the_image_has_what_steps_import_and_not_dvc() -> None:
+    (extras,) = re.findall(r'^ARG EXTRAS="(.*)"$', (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    defined = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert {"fid", "mlflow", "s3", "heif", "tiff"} <= set(extras.split()) <= set(defined)
+    # extras may include others by the project's own name
+    installed, open_ = set[str](), extras.split()
+    while open_:
+        installed.add(extra := open_.pop())
+        included = re.findall(r"cyclegan-pipeline\[([\w,]+)\]", " ".join(defined[extra]))
+        open_ += [name for names in included for name in names.split(",") if name not in installed]
+    packages = {re.split(r"[\[>=<]", package)[0] for extra in installed for package in defined[extra]}
+    assert not {"dvc", "kfp", "gradio"} & packages
 
 
 def _built(overlay: str) -> list[dict[str, Any]]:
