@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
@@ -68,8 +69,10 @@ def write_pt2(generator: nn.Module, direction: Direction, config: Mapping[str, A
     auto = torch.export.Dim.AUTO
     example = example_batch(int(generator.multiple), 1, 2)  # type: ignore[arg-type]
     program = torch.export.export(generator, (example,), dynamic_shapes=({0: auto, 2: auto, 3: auto},))
-    with path.open("wb") as file:  # by name torch insists on a suffix
-        torch.export.save(program, file, extra_files=metadata(generator, direction, config))
+    # Not into the file: where a write fails, torch's zip writer aborts the process.
+    buffer = io.BytesIO()
+    torch.export.save(program, buffer, extra_files=metadata(generator, direction, config))
+    path.write_bytes(buffer.getbuffer())
     with path.open("rb") as file:
         read = torch.export.load(file).module()
     check_export(read, generator)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -48,6 +50,27 @@ def test_pt2_of_both_directions(make_model, tmp_path):
     for batch, height, width in SIZES:
         images = torch.rand(batch, 3, height, width) * 2 - 1
         torch.testing.assert_close(program(images), trained["AtoB"](images), rtol=0, atol=1e-5)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of files are POSIX")
+@pytest.mark.parametrize("kind", ["onnx", "pt2"])
+def test_a_full_disk_ends_in_one_sentence(make_model, tmp_path, kind):
+    import resource
+
+    if kind == "onnx":
+        pytest.importorskip("onnxruntime")
+    model, _ = make_model()
+    out = tmp_path / "out"
+    ended = subprocess.run(
+        [sys.executable, "-m", "cyclegan", "export", str(model), f"--out={out}", f"--format={kind}"],
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)),
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 1, ended.stderr
+    assert ended.stderr.splitlines()[-1].startswith("cyclegan export: File too large")
+    assert "Traceback" not in ended.stderr
+    assert list(out.iterdir()) == []
 
 
 def test_no_model_no_file(tmp_path):
