@@ -327,7 +327,9 @@ def load_size(bench: Workbench) -> None:
     for size in (16, 24):
         prepared = bench.preprocess(raw, load_size=size)
         assert (prepared.height, prepared.width) == (size, size)
-        assert prepared.array("trainA").shape[1:] == (size, size, 3)
+        with Image.open(raw / "trainA" / "0.png") as image:
+            expected = np.asarray(image.resize((size, size), Image.Resampling.BICUBIC))
+        assert (prepared.array("trainA")[0] == expected).all()
 
 
 def aspect(bench: Workbench) -> None:

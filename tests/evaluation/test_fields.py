@@ -17,8 +17,8 @@ from torch import nn
 
 from cyclegan.data.prepared import Prepared
 from cyclegan.errors import CycleGANError, UsageError
-from cyclegan.evaluation import features, inception_weights, measure
 from cyclegan.evaluation import evaluate as step
+from cyclegan.evaluation import features, inception_weights, measure
 from cyclegan.evaluation.config import EvaluateConfig
 from cyclegan.evaluation.measure import Evaluation
 from cyclegan.io.files import read_json

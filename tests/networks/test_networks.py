@@ -212,9 +212,7 @@ def test_the_resnet_computes_what_the_paper_says_and_mirrors_at_its_edges(upsamp
         if upsample == "resize":
             x = normed(padded(x.repeat_interleave(2, 2).repeat_interleave(2, 3), 1)).relu()
         else:
-            bigger = nn.functional.conv_transpose2d(
-                x, *next(kernels), stride=2, padding=1, output_padding=1
-            )
+            bigger = nn.functional.conv_transpose2d(x, *next(kernels), stride=2, padding=1, output_padding=1)
             x = normed(bigger).relu()
     expected = padded(x, 3).tanh()
     with torch.no_grad():
