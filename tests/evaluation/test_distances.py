@@ -99,6 +99,35 @@ def test_standard_error_is_the_spread_over_fresh_samples() -> None:
     assert np.median(errors) == pytest.approx(values.std(ddof=1), rel=0.25)
 
 
+def leave_one_out_error(x: np.ndarray, y: np.ndarray) -> float:
+    """The two-sample jackknife's standard error of KID, every estimate computed from the vectors again."""
+
+    def kid(x: np.ndarray, y: np.ndarray) -> float:
+        def kernel(a: np.ndarray, b: np.ndarray) -> float:
+            return float((np.dot(a, b) / len(a) + 1) ** 3)
+
+        within_x = [kernel(a, b) for i, a in enumerate(x) for j, b in enumerate(x) if i != j]
+        within_y = [kernel(a, b) for i, a in enumerate(y) for j, b in enumerate(y) if i != j]
+        across = [kernel(a, b) for a in x for b in y]
+        return float(np.mean(within_x) + np.mean(within_y) - 2 * np.mean(across))
+
+    variance = 0.0
+    for estimates in (
+        np.array([kid(np.delete(x, i, axis=0), y) for i in range(len(x))]),
+        np.array([kid(x, np.delete(y, i, axis=0)) for i in range(len(y))]),
+    ):
+        n = len(estimates)
+        variance += (n - 1) / n * np.square(estimates - estimates.mean()).sum()
+    return float(np.sqrt(variance))
+
+
+@pytest.mark.parametrize(("n", "m", "d"), [(9, 12, 5), (11, 8, 3)])
+def test_standard_error_is_the_jackknifes_to_the_last_digits(n: int, m: int, d: int) -> None:
+    x, y = normal(n, d, n), normal(m, d, m) + 0.4
+    expected = leave_one_out_error(x.numpy(), y.numpy())
+    assert kernel_distance(x, y)[1] == pytest.approx(expected, rel=1e-9)
+
+
 @pytest.mark.parametrize("d", [6, 70])
 def test_replicates_are_the_distances_of_the_resampled_sets(d: int) -> None:
     x, y = normal(25, d, 10), normal(30, d, 11) + 0.5

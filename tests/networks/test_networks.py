@@ -169,6 +169,56 @@ def test_unknown_names_and_options_are_refused() -> None:
         build_discriminator("patchgan", depth=3)
 
 
+def mirrored(x: Tensor, size: int) -> Tensor:
+    """numpy's reflection of the last two axes, which no network uses."""
+    return torch.from_numpy(np.pad(x.numpy(), [(0, 0), (0, 0), (size, size), (size, size)], mode="reflect"))
+
+
+@pytest.mark.parametrize("size", [1, 3])
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_padding_mirrors_without_repeating_the_edge(size: int, deterministic: bool) -> None:
+    x = torch.rand(2, 3, 6, 8, generator=torch.Generator().manual_seed(0))
+    torch.use_deterministic_algorithms(deterministic)
+    try:
+        assert torch.equal(ReflectionPad(size)(x), mirrored(x, size))
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
+@pytest.mark.parametrize("upsample", ["transposed", "resize"])
+def test_the_resnet_computes_what_the_paper_says_and_mirrors_at_its_edges(upsample: str) -> None:
+    """c7s1, d, d, R × blocks, u, u, c7s1 (arXiv 1703.10593, section 7.2) once more, in plain functions."""
+    torch.manual_seed(0)
+    network = build_generator("resnet", blocks=2, width=4, upsample=upsample).double().eval()
+    layers = [m for m in network.modules() if isinstance(m, (nn.Conv2d, nn.ConvTranspose2d))]
+    for layer in layers:
+        nn.init.normal_(layer.weight, 0, 0.2)
+        nn.init.normal_(layer.bias, 0, 0.2)
+    kernels = iter([(layer.weight.detach(), layer.bias.detach()) for layer in layers])
+
+    def normed(x: Tensor) -> Tensor:
+        return nn.functional.instance_norm(x)
+
+    def padded(x: Tensor, size: int) -> Tensor:
+        return nn.functional.conv2d(mirrored(x, size), *next(kernels))
+
+    images = torch.rand(2, 3, 16, 20, dtype=torch.float64) * 2 - 1
+    x = normed(padded(images, 3)).relu()
+    for _ in range(2):
+        x = normed(nn.functional.conv2d(x, *next(kernels), stride=2, padding=1)).relu()
+    for _ in range(2):
+        x = x + normed(padded(normed(padded(x, 1)).relu(), 1))
+    for _ in range(2):
+        if upsample == "resize":
+            x = normed(padded(x.repeat_interleave(2, 2).repeat_interleave(2, 3), 1)).relu()
+        else:
+            bigger = nn.functional.conv_transpose2d(x, *next(kernels), stride=2, padding=1, output_padding=1)
+            x = normed(bigger).relu()
+    expected = padded(x, 3).tanh()
+    with torch.no_grad():
+        torch.testing.assert_close(network(images), expected, rtol=0, atol=1e-9)
+
+
 @pytest.mark.parametrize("size", [1, 3])
 def test_padding_in_deterministic_mode_is_the_same(size: int) -> None:
     torch.manual_seed(0)

@@ -1,0 +1,138 @@
+"""Every parameter of registering changes what it says it changes, as seen from the step."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from cyclegan.registry import pairs, versions
+from cyclegan.registry import register as step
+from cyclegan.registry.config import RegisterConfig
+from cyclegan.registry.decision import Decision, Evidence, read_evidence
+from cyclegan.registry.register import Registration
+from cyclegan.tracking.base import Tracker
+
+
+@dataclass
+class Registry:
+    """A registry that notes what it is given; the champion's evidence is `champion`."""
+
+    folder: Path
+    make_model: Callable[..., tuple[Path, Path]]
+    champion: Evidence | None = None
+    published: list[str] = field(default_factory=list)
+    appointed: list[tuple[str, str]] = field(default_factory=list)
+
+    def register(self, score: float = 5.0, **changes: Any) -> Registration:
+        model, scores = self.make_model(0, score)
+        found = step.register(model, scores, self.folder / "r.json", RegisterConfig(**changes))
+        assert json.loads((self.folder / "r.json").read_text())["alias"] == found.alias
+        return found
+
+    def judge(self, score: float = 5.0, **changes: Any) -> Decision:
+        _, scores = self.make_model(0, score)
+        return step.judge(scores, RegisterConfig(name="x", **changes))
+
+    def titles(self, score: float, **changes: Any) -> set[str]:
+        """What a model of this score becomes, and what is foretold of it: one alias where both agree."""
+        return {self.register(score, **changes).alias, self.judge(score, **changes).alias}
+
+    def crown(self, score: float) -> None:
+        """Let another model have the title."""
+        _, scores = self.make_model(1, score)
+        self.champion = replace(read_evidence(scores), fingerprint="another")
+
+
+@pytest.fixture
+def registry(
+    tmp_path: Path, make_model: Callable[..., tuple[Path, Path]], monkeypatch: pytest.MonkeyPatch
+) -> Registry:
+    import mlflow
+
+    found = Registry(tmp_path, make_model)
+
+    def publish(client: object, name: str, direction: str, *rest: object) -> str:
+        found.published.append(f"{name}-{direction}")
+        return "1"
+
+    @contextmanager
+    def turn(*args: object) -> Iterator[Callable[[str], None]]:
+        yield lambda alias: None
+
+    def appoint(client: object, name: str, ticket: str, alias: str) -> None:
+        found.appointed.append((name, alias))
+
+    client = SimpleNamespace(set_model_version_tag=lambda *args: None)
+    for place, name, value in (
+        (mlflow, "MlflowClient", lambda: client),
+        (step, "enabled", lambda: True),
+        (step, "check_server", lambda: None),
+        (step, "open_run", lambda *args, **kwargs: nullcontext(Tracker())),
+        (versions, "publish", publish),
+        (versions, "note_verdict", lambda *args: None),
+        (versions, "version_of", lambda *args: None),
+        (pairs, "_take_ticket", lambda *args: "1"),
+        (pairs, "_turn", turn),
+        (pairs, "_repair", lambda *args: None),
+        (pairs, "_appoint", appoint),
+        (pairs, "present_champion", lambda *args: found.champion),
+    ):
+        monkeypatch.setattr(place, name, value)
+    return found
+
+
+def name(registry: Registry) -> None:
+    for changes, expected in (({}, "city"), ({"name": "my maps"}, "my maps")):
+        registry.published.clear()
+        registry.appointed.clear()
+        assert registry.register(**changes).name == expected
+        assert registry.published == [f"{expected}-AtoB", f"{expected}-BtoA"]
+        assert registry.appointed == [(expected, "champion")]
+
+
+def gate(registry: Registry) -> None:
+    assert registry.register(5.0).passed
+    assert registry.register(5.0, max_score=5.0).passed
+    registry.published.clear()
+    refused = registry.register(5.0, max_score=4.9)
+    assert (refused.passed, refused.alias, refused.versions) == (False, "", {})
+    assert not registry.published
+    assert not registry.judge(5.0, max_score=4.9).passed
+
+
+def rule(registry: Registry) -> None:
+    registry.crown(5.0)  # scores have intervals of ±0.5
+    assert registry.titles(4.5) == {"champion"}
+    assert registry.titles(4.5, rule="certain") == {"challenger"}
+    assert registry.titles(3.5, rule="certain") == {"champion"}
+
+
+def force(registry: Registry) -> None:
+    registry.crown(5.0)
+    assert registry.titles(6.0) == {"challenger"}
+    assert registry.titles(6.0, force=True) == {"champion"}
+    assert registry.titles(6.0, force=True, max_score=5.5) == {""}
+
+
+EFFECTS: dict[str, Callable[[Registry], None]] = {
+    "name": name,
+    "max_score": gate,
+    "rule": rule,
+    "force": force,
+}
+
+
+def test_no_field_is_without_a_test_of_what_it_does() -> None:
+    assert {one.name for one in fields(RegisterConfig)} == EFFECTS.keys()
+
+
+@pytest.mark.parametrize("field", EFFECTS)
+def test_a_field_changes_what_it_says(field: str, registry: Registry) -> None:
+    EFFECTS[field](registry)
