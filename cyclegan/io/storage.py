@@ -51,7 +51,7 @@ class Store(ABC):
 
     @abstractmethod
     def put(self, path: Path, key: str) -> None:
-        """Store the file `path` under `key`, replacing a former object at once."""
+        """Store the file `path` under `key`, replacing an existing object atomically."""
 
     @abstractmethod
     def get(self, key: str, path: Path) -> None:
@@ -159,8 +159,8 @@ class FolderStore(Store):
 class S3Store(Store):
     """Objects below a prefix of a bucket; safe to use from several threads.
 
-    What is put carries its SHA-256 as metadata, which `get` and `read` check; for objects from elsewhere the
-    size is checked, and the ETag where it is an MD5.
+    What is stored carries its SHA-256 as metadata, which `get` and `read` check; for objects from elsewhere
+    the size is checked, and the ETag where it is an MD5.
     """
 
     def __init__(self, bucket: str, prefix: str) -> None:
@@ -236,8 +236,8 @@ class S3Store(Store):
                 return
             except (IncompleteReadError, ResponseStreamingError, HTTPClientError, _Damaged) as error:
                 if attempt == ATTEMPTS - 1:
-                    what = "came damaged" if isinstance(error, _Damaged) else "broke off"
-                    raise CycleGANError(f"{self._name(key)} {what} in {ATTEMPTS} attempts.") from None
+                    what = "arrived corrupted" if isinstance(error, _Damaged) else "broke off"
+                    raise CycleGANError(f"{self._name(key)} {what} in all {ATTEMPTS} attempts.") from None
                 time.sleep(min(0.1 * 2**attempt, 5))
 
     def list(self, prefix: str = "") -> list[Entry]:
