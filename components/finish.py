@@ -1,4 +1,4 @@
-"""Component: the last word about an execution, whatever happened in it."""
+"""Component: the exit handler, which runs whatever happened in the execution."""
 
 from kfp import dsl
 

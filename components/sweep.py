@@ -1,4 +1,4 @@
-"""Components of a sweep: what to try, and which try was best."""
+"""Components of a sweep: what to try, and which trial was best."""
 
 from typing import NamedTuple
 

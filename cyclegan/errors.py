@@ -14,7 +14,7 @@ class CycleGANError(Exception):
 
 
 class UsageError(CycleGANError):
-    """The command, a parameter or a folder was given wrongly; the command exits with 2."""
+    """The command was used wrongly: an argument, a parameter or a folder is invalid; it exits with 2."""
 
     exit_code = 2
 
@@ -28,5 +28,5 @@ def enough_memory(advice: str) -> Iterator[None]:
         # torch.OutOfMemoryError by its name, since this module must not load torch; on CPUs it has no class.
         said = (type(error).__name__, str(error).lower())
         if isinstance(error, MemoryError) or "OutOfMemoryError" in said or "allocate memory" in said[1]:
-            raise CycleGANError(f"There is not enough memory: {advice}.") from None
+            raise CycleGANError(f"Out of memory: {advice}.") from None
         raise

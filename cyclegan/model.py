@@ -80,7 +80,7 @@ class Model:
         return int(self.AtoB.multiple)  # type: ignore[arg-type]
 
     def test_size(self, height: int, width: int) -> tuple[int, int]:
-        """At which height and width to judge the model on prepared images of height×width.
+        """At which height and width to evaluate the model on prepared images of height×width.
 
         That is the scale of training; for a model that does not say it (imported weights), as prepared.
         """
@@ -97,10 +97,10 @@ def save_model(
     *,
     texts: Mapping[str, str] | None = None,
 ) -> None:
-    """Write the model folder in one piece, replacing a former one.
+    """Write the model folder atomically, replacing an existing one.
 
     `config` needs at least `generator`: {"name": …, and the arguments it was built with}. `texts` are files
-    to lie beside it, content by name.
+    to write next to it, content by name.
     """
     from safetensors.torch import save_file
 
@@ -128,7 +128,7 @@ def read_config(folder: Path, where: str = "") -> ModelConfig:
     except (ValueError, OSError, RecursionError) as error:
         raise UsageError(f"The model in {where} is damaged: {_line(error)}.") from None
     if not isinstance(values, dict):
-        raise UsageError(f"The model in {where} is damaged: {CONFIG_FILE} is no mapping.")
+        raise UsageError(f"The model in {where} is damaged: {CONFIG_FILE} is not a mapping.")
     format = values.get("format", 0)
     if isinstance(format, int) and format > FORMAT:
         raise UsageError(
@@ -204,13 +204,13 @@ def _wrong(values: dict[str, Any]) -> str:
         if not isinstance(value, int | str) or isinstance(value, bool):
             return f"generator.{name} is neither a number nor a word"
         if isinstance(value, int) and not 1 <= value <= LARGEST:
-            return f"generator.{name} = {value} must lie between 1 and {LARGEST}"
+            return f"generator.{name} = {value} must be between 1 and {LARGEST}"
         if name in _WORDS and value not in _WORDS[name]:
-            return f"generator.{name} = {str(value)[:40]!r} is none of {', '.join(_WORDS[name])}"
+            return f"generator.{name} = {str(value)[:40]!r} is not one of {', '.join(_WORDS[name])}"
     size = values.get("image_size")
     sides = size if isinstance(size, list) else [size] * 2
     if size is not None and not (len(sides) == 2 and all(type(side) is int and side > 0 for side in sides)):
-        return "image_size is no height and width"
+        return "image_size is not a height and width"
     return ""
 
 

@@ -30,7 +30,7 @@ def _parser() -> argparse.ArgumentParser:
 
     running = commands.add_parser("run", help="run the compiled pipeline on this machine")
     uploading = commands.add_parser(
-        "upload", help="make the compiled pipeline known to a cluster (KFP_ENDPOINT)"
+        "upload", help="register the compiled pipeline with a cluster (KFP_ENDPOINT)"
     )
     submitting = commands.add_parser("submit", help="run the compiled pipeline on a cluster (KFP_ENDPOINT)")
     for command in (running, uploading, submitting):
@@ -49,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--token", default="", help="bearer token (KFP_EXISTING_TOKEN keeps it off the screen)"
         )
-        command.add_argument("--backend", default="", help="version of the server, where it does not tell")
+        command.add_argument("--backend", default="", help="version of the server, if it does not say")
     submitting.add_argument("--experiment", default="cyclegan", help="KFP experiment (default: cyclegan)")
     submitting.add_argument(
         "--name", default="", help="name of the run (default: generator dataset size seed)"
@@ -59,9 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     submitting.add_argument(
         "--wait", action="store_true", help="follow the run to its end; exit 1 if it fails"
     )
-    submitting.add_argument(
-        "--schedule", metavar="CRON", default="", help="run again and again, as '0 3 * * *'"
-    )
+    submitting.add_argument("--schedule", metavar="CRON", default="", help="run repeatedly, as '0 3 * * *'")
     return parser
 
 

@@ -46,7 +46,7 @@ def inputs_of(spec: dict[str, Any]) -> dict[str, Any]:
 def parse(spec: dict[str, Any], words: Sequence[str]) -> dict[str, Any]:
     """The arguments that `words` give, each checked against the pipeline's parameters.
 
-    Raises UsageError for a word without '=', a name that the pipeline has not, a value of another type, or
+    Raises UsageError for a word without '=', an unknown name, a value of another type, or
     step options that the step would refuse.
     """
     known = inputs_of(spec)

@@ -58,7 +58,7 @@ def run(
 
 
 def summary(folder: Path) -> list[str]:
-    """What a person wants to know after a run: where things are and what was decided, a line each."""
+    """What to know after a run: where things are and what was decided, a line each."""
     lines = [f"artifacts     {folder}"]
     for report in sorted(folder.glob("**/evaluate/report")):
         lines.append(f"report        {report}")

@@ -107,7 +107,7 @@ STEPS = (
     Parameter("register_name", "register", "name", "model_name"),
     Parameter("register_options", "register", "*"),
 )
-"""What the steps of a training are told."""
+"""The parameters of a training's steps."""
 
 NODE = (
     Parameter("node_cpu_cores", formerly="cpu", value="1", text="CPU cores requested."),
@@ -118,7 +118,7 @@ NODE = (
         "node_accelerators",
         formerly="accelerators",
         value="",
-        text="Number of accelerators; empty or 0 computes on the CPU.",
+        text="Number of accelerators; empty or 0: the CPU is used.",
     ),
     Parameter(
         "node_accelerator_type",
@@ -171,7 +171,7 @@ TRANSLATE = (
         formerly="shards",
         plain=int,
         value=8,
-        text="Into how many parts the images are divided; some run at a time.",
+        text="Number of parts the images are divided into; some run at a time.",
     ),
     Parameter(
         "translate_options", plain=dict, value={}, text="Further fields of TranslateConfig, as a JSON object."
@@ -179,7 +179,7 @@ TRANSLATE = (
     *NODE,
 )
 FORMER = {p.formerly: p.name for p in (*SWEEP, *TRANSLATE) if p.formerly}
-"""The present name of each former one."""
+"""The present name of each renamed parameter."""
 
 
 def own_fields(step: str) -> tuple[str, ...]:

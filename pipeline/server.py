@@ -53,7 +53,7 @@ class Server:
         self.login = login
         health = self._health()
         self.version = str(health.get("tag_name") or "").removeprefix("v")
-        """Such as 2.17.0; empty or `unknown` where the server does not tell."""
+        """Such as 2.17.0; empty or `unknown` if the server does not say."""
         self.multi_user = bool(health.get("multi_user"))
         if self.multi_user and not login.namespace:
             raise UsageError(
@@ -212,7 +212,7 @@ class Server:
 
 
 def said_by_server(error: Any) -> str:
-    """The server's own reason in an ApiException, in one line; status and phrase where it gives none."""
+    """The server's own reason in an ApiException, in one line; status and phrase if it sent none."""
     try:
         body = json.loads(error.body)
         text = body.get("message") or body.get("error") or body.get("error_message") or ""

@@ -20,7 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 
 RULES: tuple[tuple[str, str], ...] = (
-    (r"(?<!there )\b(?:is|are|was|were) no (?!longer\b|more\b)", "write 'is not a', 'are not' or 'has no'"),
+    (r"(?<![Tt]here )\b(?:is|are|was|were) no (?!longer\b|more\b)", "write 'is not a', 'are not', 'has no'"),
     (r"\bis none of\b", "write 'is not one of', or say what was expected"),
     (r"\banew\b", "write 'again' or 'from scratch'"),
     (r"\bat hand\b", "write 'available' or 'found'"),

@@ -78,7 +78,7 @@ class Preprocess(FromFile):
     """Folder with trainA trainB testA testB; by default the only one below datasets/."""
     config: Annotated[PreprocessConfig, FLAT] = field(default_factory=PreprocessConfig)
     raw: PATH = None
-    """The same as DATASET, as a flag."""
+    """Same as DATASET, as a flag."""
     out: PATH = None
     """Folder to write; by default runs/DATASET/prepared."""
 
@@ -201,7 +201,7 @@ class Run(FromFile):
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
     register: RegisterConfig = field(default_factory=RegisterConfig)
     out: PATH = None
-    """Folder for everything that the steps write; by default runs/NAME, such as runs/maps."""
+    """Folder for all outputs; by default runs/NAME, such as runs/maps."""
 
     def run(self) -> None:
         fetch = replace(self.fetch, a=self.a, b=self.b) if self.a or self.b else self.fetch
@@ -214,10 +214,10 @@ class Run(FromFile):
 
 @dataclass(frozen=True, kw_only=True)
 class Init:
-    """Make a project folder of your images, with parameters chosen for them and for this machine."""
+    """Create a project folder from your images, with parameters chosen for them and for this machine."""
 
     folder: Annotated[Positional[Path], arg(metavar="NAME")]
-    """Folder to make; also the name that models are registered by."""
+    """Folder to create; also the name that models are registered by."""
     a: str = ""
     """Folder of images for domain A."""
     b: str = ""
@@ -225,7 +225,7 @@ class Init:
     source: str = ""
     """Instead of a and b: any source that fetch takes."""
     preset: Annotated[str, arg(metavar="NAME", help_behavior_hint="")] = ""
-    """Preset to begin from; by default the one that fits the machine."""
+    """Preset to start from; by default the one that fits the machine."""
 
     def run(self) -> None:
         if not (self.source or self.a or self.b):
@@ -286,7 +286,7 @@ class Presets:
         for name in preset_names():
             facts = about(name)
             print(f"{name}\n    {facts['purpose']}\n    {facts['cost']}\n")
-        print("Take one by `--preset NAME`; flags after it change single values.")
+        print("Use one with `--preset NAME`; flags after it override single values.")
 
 
 @dataclass(frozen=True, kw_only=True)

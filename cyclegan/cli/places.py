@@ -61,7 +61,7 @@ def dataset_folder(config: FetchConfig) -> Path:
 
 
 def choose_dataset(*given: Path | None) -> Path:
-    """The first folder given, else the only one below datasets/; UsageError where that is not unique."""
+    """The first folder given, else the only one below datasets/; UsageError if that is ambiguous."""
     for folder in given:
         if folder is not None:
             return folder

@@ -195,7 +195,7 @@ def check_disk(config: TrainConfig, data: Prepared, checkpoints: str, model: Pat
         if free < needed:
             raise CycleGANError(
                 f"Checkpoints and model take {needed / 1e9:.1f} GB, and {existing} has {free / 1e9:.1f} GB "
-                "left: make room, or choose another place by --checkpoints and --model."
+                "left: make room, or choose another place with --checkpoints and --model."
             )
 
 

@@ -30,7 +30,7 @@ def _timed(step: str, seconds: dict[str, float]) -> Iterator[None]:
 
 
 def in_words(scores: Mapping[str, float]) -> list[str]:
-    """What the scores mean to a person; paired test images tell most."""
+    """What the scores mean to a person; paired test images say most."""
     lines = []
     for direction in ("AtoB", "BtoA"):
         error = scores.get(f"l1_{direction}")

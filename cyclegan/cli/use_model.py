@@ -27,7 +27,7 @@ class Translate:
     model: Annotated[Positional[str], arg(metavar="MODEL")]
     """Model folder, or an MLflow address such as models:/maps-AtoB@champion."""
     images: Annotated[Positional[str], arg(metavar="IMAGES")]
-    """A picture, a folder with all below it, or an s3:// prefix."""
+    """A picture, a folder and everything below it, or an s3:// prefix."""
     out: str
     """Where the translations go: a folder or an s3:// prefix."""
     config: Annotated[TranslateConfig, FLAT] = field(default_factory=TranslateConfig)
@@ -42,15 +42,15 @@ class Translate:
 
 @dataclass(frozen=True, kw_only=True)
 class Demo:
-    """Try models on a local web page: drop a picture, see its translation beside it."""
+    """Try models on a local web page: drop a picture and see its translation next to it."""
 
     models: Annotated[Positional[tuple[str, ...]], arg(metavar="[MODEL …]")] = ()
     """Model folders, exported files or MLflow addresses, shown side by side; by default the only one below
     runs/."""
     config: Annotated[DemoConfig, FLAT] = field(default_factory=DemoConfig)
     prepared: PATH = None
-    """Folder that preprocess wrote, whose test sets give the examples; by default the one beside the first
-    model."""
+    """Folder that preprocess wrote, whose test sets provide the examples; by default the one next to the
+    first model."""
 
     def run(self) -> None:
         models = self.models or (str(places.run_folder(None, holding="model").model),)
@@ -66,7 +66,7 @@ class Card:
     model: Annotated[Positional[str], arg(metavar="MODEL")]
     """Model folder, or an s3:// or MLflow address."""
     scores: PATH = None
-    """Folder that evaluate wrote; by default the one beside the model, if there is one."""
+    """Folder that evaluate wrote; by default the one next to the model, if there is one."""
     license: str = ""
     """SPDX identifier of the weights' license, such as cc-by-4.0; empty: not stated."""
     out: PATH = None
@@ -90,7 +90,7 @@ class Export:
     """Model folder, or an MLflow address such as models:/maps-AtoB@champion."""
     config: Annotated[ExportConfig, FLAT] = field(default_factory=ExportConfig)
     out: PATH = None
-    """Folder to write to; by default `export` beside the model folder, or in the working directory."""
+    """Folder to write to; by default `export` next to the model folder, or in the working directory."""
 
     def run(self) -> None:
         here = Path() if "://" in self.model or self.model.startswith("models:") else Path(self.model).parent
@@ -104,7 +104,7 @@ class Export:
 
 @dataclass(frozen=True, kw_only=True)
 class ImportWeights:
-    """Make a model folder of ResNet generators saved by the reference implementation."""
+    """Make a model folder from ResNet generators saved by the reference implementation."""
 
     config: Annotated[ImportConfig, FLAT] = field(default_factory=ImportConfig)
     out: Path = places.RUNS / "imported" / "model"

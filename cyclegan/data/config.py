@@ -1,4 +1,4 @@
-"""What fetch, preprocess and inspect can be told; imports nothing heavy."""
+"""Parameters of fetch, preprocess and inspect; imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -39,32 +39,32 @@ class FetchConfig:
     seed: int = 0
     """Decides which images become the test set."""
     datasets_url: str = ""
-    """Where the datasets known by name lie as NAME.zip; else CYCLEGAN_DATASETS_URL, else their authors'."""
+    """Where the datasets known by name are, as NAME.zip; else CYCLEGAN_DATASETS_URL, else their authors'."""
     workers: int = 16
     """Transfers at a time."""
     retries: int = 5
-    """Attempts in a row that may bring nothing new before a download fails."""
+    """Attempts in a row without progress before a download fails."""
     timeout: float = 30.0
     """Seconds of silence after which a connection counts as broken."""
     retry_pause: float = 0.5
-    """Seconds before the first new attempt; doubles with each."""
+    """Seconds before the first retry; doubles with each."""
     max_bytes: int = 100 << 30
     """Refuse archives that are, or become, larger than this."""
 
     def __post_init__(self) -> None:
         hide_secrets(self, "source", "datasets_url", "a", "b")
         if bool(self.a) != bool(self.b):
-            raise UsageError("a and b belong together: give the folders of both domains.")
+            raise UsageError("a and b belong together: set both.")
         if bool(self.a_folder) != bool(self.b_folder):
-            raise UsageError("a_folder and b_folder belong together: give the folders of both domains.")
+            raise UsageError("a_folder and b_folder belong together: set both.")
         if self.side_by_side != "no" and (self.a or self.a_folder):
             raise UsageError(
                 "side_by_side takes one source of whole pairs: leave out a, b, a_folder and b_folder."
             )
         if not self.source and not self.a:
-            raise UsageError("source is empty: give a folder, an archive, a URI or a dataset's name.")
+            raise UsageError("source is empty: pass a folder, an archive, a URI or a dataset's name.")
         if not 0 < self.test_share < 1:
-            raise UsageError(f"test_share = {self.test_share}: it must lie between 0 and 1, both excluded.")
+            raise UsageError(f"test_share = {self.test_share}: it must be between 0 and 1, both excluded.")
         if self.sha256 and not re.fullmatch(r"[0-9a-fA-F]{64}", self.sha256):
             raise UsageError(f"sha256 = {self.sha256!r}: it must be 64 hexadecimal digits.")
         if self.version and not re.fullmatch(r"[0-9a-f]{32}(\.dir)?", self.version):
@@ -84,7 +84,7 @@ class PreprocessConfig:
     load_size: int = 286
     """Side of the packed images in pixels; training crops its own size out of it."""
     aspect: Literal["squash", "crop"] = "squash"
-    """What becomes of an oblong image: squash both sides (as the papers do), or crop to the middle."""
+    """How an oblong image becomes square: squash both sides (as the papers do), or crop the middle."""
     min_size: int = 16
     """Images with a side shorter than this, in pixels, are refused."""
     max_pixels: int = 100_000_000
@@ -93,17 +93,17 @@ class PreprocessConfig:
     """Value that becomes 0 in images of more than 8 bits a channel."""
     white: float = 0.0
     """Value that becomes 255 in images of more than 8 bits a channel, such as 4095 for 12 bits in 16-bit
-    files; 0 takes the largest value that the file's own type has."""
+    files; 0: the largest value of the file's own type."""
     percentile: float = 0.0
-    """Above 0: scale each image of more than 8 bits from this percentile of its values to 100 less it."""
+    """Above 0: scale each image of more than 8 bits from this percentile of its values to 100 minus it."""
     max_bad_share: float = indifferent(0.1)
     """Fail when more than this share of the images, in [0, 1], is refused."""
     drop_test_duplicates: bool = False
-    """Drop from the train sets what is, exactly or nearly, in the test set of the same domain as well."""
+    """Drop train images that are also, exactly or nearly, in the test set of the same domain."""
     pairs: Literal["auto", "no"] = "auto"
-    """Whether test images of one name in A and B show the same; 'no' if names only happen to agree."""
+    """Whether test images with one name in A and B show the same scene; 'no' if names agree by chance."""
     workers: int = indifferent(0)
-    """Processes; 0 takes every core that the machine or the container grants."""
+    """Processes; 0: one for every core that the machine or the container grants."""
     version: str = indifferent("")
     """Data version to record instead of the one computed from the files."""
 
@@ -132,11 +132,11 @@ class InspectConfig:
     samples: int = 12
     """Pictures of each domain on the page."""
     examples: int = 12
-    """Pictures shown of each kind of trouble."""
+    """Pictures shown of each kind of problem."""
     max_pixels: int = 100_000_000
-    """Images with more pixels than this count as unusable."""
+    """Images with more pixels than this are reported as unusable."""
     workers: int = 0
-    """Processes; 0 takes every core that the machine or the container grants."""
+    """Processes; 0: one for every core that the machine or the container grants."""
 
     def __post_init__(self) -> None:
         for name in ("samples", "examples", "workers"):

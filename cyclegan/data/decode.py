@@ -16,7 +16,7 @@ from cyclegan.data.errors import BadImage
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "PPM")  # JPEG opens MPO as well
 FILTER = "bicubic, antialiased (Pillow)"
 RULES = "1: upright by EXIF; sRGB by embedded profile; transparent on white; above 8 bits by declared scale"
-"""How files become pixels, with a number that grows when the same file would give others."""
+"""How files become pixels, with a number that is raised when the same file would give other pixels."""
 
 _HEIF = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 _OTHER_KINDS = {

@@ -31,7 +31,7 @@ class Levels:
     white: float = 0.0
     """0: what the file declares as its largest value."""
     percentile: float = 0.0
-    """Above 0: each image from this percentile of its values to 100 less it; black and white don't count."""
+    """Above 0: each image from this percentile of its values to 100 minus it; black and white are ignored."""
 
     @property
     def given(self) -> bool:

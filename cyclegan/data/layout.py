@@ -1,4 +1,4 @@
-"""Which files of a tree are images of which domain, whatever the tree looks like."""
+"""Which files of a tree are images of which domain, for all common layouts."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def split(names: Sequence[str], test_share: float, seed: int) -> tuple[list[str]
 
     At least two out of ten or more, since with one test image no model can be evaluated.
     The choice depends on the seed and the stems alone, so two domains of the same stems are divided alike and
-    test pairs stay pairs.
+    test pairs remain pairs.
     """
     count = min(max(2 if len(names) >= 10 else 1, round(test_share * len(names))), len(names) - 1)
 
@@ -136,7 +136,7 @@ def _role(name: str) -> str | None:
 
 
 def _is_split(name: str) -> bool:
-    """Whether a folder's name tells train from test, as `train2017` does, and no domain."""
+    """Whether a folder's name says train or test, as `train2017` does, and not a domain."""
     return _ROLES.get(re.sub(r"[^a-z]", "", name.lower()), "") in {"train", "test", "val"}
 
 
@@ -204,7 +204,7 @@ def _by_role(images: Sequence[str], where: str) -> Found | None:
         complete = [base for base, domains in found.items() if _complete(domains)]
         if len(complete) > 1:
             both = " and ".join(f"'{'/'.join(base)}'" for base in sorted(complete)[:2])
-            raise UsageError(f"{where} holds more than one dataset, {both}: give the folder of one of them.")
+            raise UsageError(f"{where} holds more than one dataset, {both}: pass the folder of one of them.")
         if complete:
             return Found(found[complete[0]], {"A": "A", "B": "B"})
     return None
@@ -334,7 +334,9 @@ def arrange(
             logger.info("%s: the %d validation images of %s become test%s", where, len(test), side, side)
         if not test:
             if len(train) < 2:
-                raise UsageError(f"{where}: domain {side} has only {len(train)} image; give at least 2.")
+                raise UsageError(
+                    f"{where}: domain {side} has only {len(train)} image; at least 2 are needed."
+                )
             kept, taken = split(sorted(train), test_share, seed)
             logger.info("%s has no test%s: holding out %d of %d images", where, side, len(taken), len(train))
             train, test = {below: train[below] for below in kept}, {below: train[below] for below in taken}
@@ -343,7 +345,7 @@ def arrange(
     if found.names != {"A": "A", "B": "B"}:
         logger.info("%s: A is %s, B is %s", where, found.names["A"], found.names["B"])
     if left_out := _left_out(set(names) - set(places.values())):
-        logger.info("%s: not taken: %s", where, left_out)
+        logger.info("%s: ignored: %s", where, left_out)
     return Arrangement(places, found.names)
 
 

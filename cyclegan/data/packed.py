@@ -1,7 +1,7 @@
 """From packed arrays to batches: unpaired sampling, cropping and mirroring on the training device.
 
 All chance of an epoch is drawn beforehand, as integers, from (seed, epoch) alone. So nothing has to be
-remembered to go on in the middle of an epoch, every process of a distributed run knows the whole plan, and a
+remembered to resume in the middle of an epoch, every process of a distributed run knows the whole plan, and a
 GPU never waits for the host.
 """
 
@@ -91,7 +91,7 @@ class Sampling:
         if self.crop_size > min(self.image_height, self.image_width):
             raise UsageError(
                 f"crop_size = {self.crop_size} is larger than the prepared images of "
-                f"{self.image_height}×{self.image_width}: prepare larger ones or take a smaller crop."
+                f"{self.image_height}×{self.image_width}: prepare larger ones or lower crop_size."
             )
 
     @property

@@ -1,8 +1,8 @@
 """A prepared folder: its arrays, the manifest that describes them, and a note of where they came from.
 
 The manifest depends on the images, the parameters and the code alone, so that one data version gives the same
-bytes on every machine. Where the images came from differs from one machine to the next; it stands in
-`provenance.json`, which is no part of the folder's version (`.dvcignore` names it).
+bytes on every machine. Where the images came from differs from one machine to the next; it is in
+`provenance.json`, which is not part of the folder's version (`.dvcignore` names it).
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ class Prepared:
 
 
 def write_provenance(folder: Path, uri: str, names: Names) -> None:
-    """Note where the images of a prepared folder came from, beside what its version counts."""
+    """Note where the images of a prepared folder came from, outside what its version covers."""
     write_json(folder / PROVENANCE_FILE, {"format": FORMAT, "uri": uri, "names": names})
 
 

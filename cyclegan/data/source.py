@@ -43,10 +43,10 @@ def write_source(folder: Path, source: Source) -> None:
 
 
 def read_origin(path: Path) -> tuple[str, Names]:
-    """URI and names of the domains as source.json or provenance.json says; empty and A, B where it is silent.
+    """URI and names of the domains as in source.json or provenance.json; empty and A, B where it has none.
 
-    Nothing depends on such a note, so a missing or damaged one is no error. Raises UsageError for one of a
-    newer format.
+    Nothing depends on such a note, so a missing or damaged one is not an error. Raises UsageError for one of
+    a newer format.
     """
     try:
         values = read_json(path)

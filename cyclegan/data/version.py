@@ -24,7 +24,7 @@ def version_of(md5s: Mapping[str, str]) -> str:
 
 
 def versioned_files(folder: Path) -> list[str]:
-    """The files that the version counts, as sorted relative POSIX paths: all but `source.json` on the top."""
+    """The files that the version covers, as sorted relative POSIX paths: all but `source.json` on the top."""
     return [name for name in list_files(folder) if name != SOURCE_FILE]
 
 
@@ -40,7 +40,7 @@ def file_md5(path: Path) -> str:
 def directory_md5(folder: Path) -> str:
     """DVC's MD5 of a folder, '<32 hex>.dir', of all files below it except `source.json` on its top.
 
-    Raises UsageError if `folder` is no folder.
+    Raises UsageError if `folder` is not a folder.
     """
     if not folder.is_dir():
         raise UsageError(f"There is no folder {folder}.")

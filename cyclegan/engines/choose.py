@@ -73,7 +73,7 @@ def open_onnx(
     """An engine for an exported file, checked against the picture in it; `auto` is OpenVINO if installed.
 
     Raises UsageError for an engine that is not installed and for a file of something else, CycleGANError
-    where it draws something else than torch did.
+    if its output differs from torch's.
     """
     from cyclegan.engines.onnx_file import OnnxRuntimeEngine, OpenVinoEngine, check_engine
 

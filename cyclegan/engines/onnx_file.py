@@ -42,7 +42,7 @@ class OnnxRuntimeEngine:
 
 
 class OpenVinoEngine:
-    """An exported generator by OpenVINO, in bfloat16 where the CPU computes in it, unless told otherwise."""
+    """An exported generator by OpenVINO; `auto` is bfloat16 if the CPU computes in it."""
 
     batch = 1
 
@@ -96,7 +96,7 @@ def check_engine(engine: OnnxRuntimeEngine | OpenVinoEngine, path: Path) -> floa
     apart = grey_levels_apart(to_uint8(engine(example_picture(engine.multiple))), expected)
     if not apart <= GATE:
         raise CycleGANError(
-            f"{engine.name} draws {path.name} {apart:.1f} grey levels off, above {GATE:g}: use engine torch."
+            f"{engine.name} is {apart:.1f} grey levels off for {path.name}, above {GATE:g}: use engine torch."
         )
     return apart
 

@@ -61,7 +61,7 @@ def example_picture(multiple: int) -> np.ndarray:
 
 
 def pack(picture: np.ndarray) -> str:
-    """A uint8 array as text, to lie in an ONNX file's metadata."""
+    """A uint8 array as text, to be stored in an ONNX file's metadata."""
     return base64.b64encode(zlib.compress(picture.tobytes(), 9)).decode()
 
 

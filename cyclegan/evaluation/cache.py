@@ -28,7 +28,7 @@ def cache_folder() -> Path:
 def cached_features(images: Images, extractor: Extractor, batch_size: int, what: str = "features") -> Tensor:
     """Features of `images`, from the cache if these very pixels went through this very extractor before.
 
-    The key is content, not a name, so a changed image or another file of weights can never give stale values.
+    The key is content, not a name, so a changed image or another weights file never returns stale values.
     A folder that cannot be written costs a line in the log and nothing else.
     """
     content = hashlib.sha256(repr(images.shape).encode())

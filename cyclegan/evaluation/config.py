@@ -1,4 +1,4 @@
-"""What can be chosen about an evaluation; imports nothing heavy, so that the command line stays quick."""
+"""Parameters of an evaluation; imports nothing heavy, so that the command line stays quick."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Features = Literal["auto", "inception2048", "inception768", "inception192", "inc
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateConfig:
-    """How the generators are judged on the test split."""
+    """How the generators are evaluated on the test split."""
 
     features: Features = "auto"
     """Feature extractor of the distribution distances. Only inception2048 gives FID and KID; any other gives

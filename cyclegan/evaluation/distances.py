@@ -110,7 +110,7 @@ def frechet_influence(x: Tensor, y: Tensor) -> Tensor:
 def nearest_distance(x: Tensor, y: Tensor, *, itself: bool = False) -> Tensor:
     """Euclidean distance of each row of x to the nearest row of y; float64 of length N on the CPU.
 
-    With `itself` x and y are the same rows, and a row is no neighbour of its own.
+    With `itself` x and y are the same rows, and a row is not its own neighbour.
     """
     distances = torch.cdist(x.double(), y.double())
     if itself:

@@ -1,4 +1,4 @@
-"""The evaluate step: judge a model on the test images; write scores.json, evaluation.json and report.html."""
+"""The evaluate step: score a model on the test images; write scores.json, evaluation.json and report.html."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def evaluate(prepared: Path, model: Path, out: Path, config: EvaluateConfig) -> 
 
     Writes into folder `out`: scores.json (name to finite float), evaluation.json (headline, intervals,
     extractor, protocol, data version), per_image.csv and report.html. All are logged to the model's MLflow
-    run. The headline, lower is better, is the mean of both directions' Fréchet distance; it stands in
+    run. The headline, lower is better, is the mean of both directions' Fréchet distance; it is in
     scores.json under its name (`fid`, `frechet_random`, …) and as `score`.
     Raises UsageError or CycleGANError for folders, weights or devices that cannot be used.
     """
@@ -48,7 +48,7 @@ def evaluate(prepared: Path, model: Path, out: Path, config: EvaluateConfig) -> 
     digest = weights_digest(model)
     with (
         machine(device, threads=resolve_threads(0), deterministic=False),
-        enough_memory(f"give a batch_size below {config.batch_size}, or device = cpu"),
+        enough_memory(f"use a batch_size below {config.batch_size}, or device = cpu"),
         open_run("evaluate", run_id=loaded.config.get("mlflow_run_id")) as tracker,
     ):
         tracker.params("evaluate", config)

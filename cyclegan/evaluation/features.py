@@ -75,16 +75,16 @@ def load_extractor(
 ) -> Extractor:
     """The extractor that `features` names (see EvaluateConfig).
 
-    `auto` never waits for a download: it takes the weights given, else those in torch's cache, else `random`.
-    Raises UsageError or CycleGANError where the weights cannot be had or cannot give the features.
+    `auto` never waits for a download: it uses `weights`, else those in torch's cache, else `random`.
+    Raises UsageError or CycleGANError if the weights cannot be read or do not provide the features.
     """
     device = torch.device(device)
     if features == "random":
         return random_network(device)
     if features == "auto" and not weights and cached_file() is None:
         logger.warning(
-            "NO INCEPTION WEIGHTS AT HAND: distances come from a fixed RANDOM network. They order models on "
-            "the same data, but are not FID or KID: for those set features=inception2048, or name weights."
+            "No Inception weights found: distances come from a fixed random network. They rank models on the "
+            "same data but are not FID or KID: for those set features=inception2048, or name weights."
         )
         return random_network(device)
     found = load_weights(weights, weights_sha256)
@@ -134,9 +134,9 @@ def inception(weights: Weights, dimensions: int, device: torch.device) -> Extrac
 
 
 def random_network(device: torch.device) -> Extractor:
-    """A fixed random convolutional network: texture and colour at three scales, for want of Inception.
+    """A fixed random convolutional network: texture and colour at three scales, used without Inception.
 
-    Random features do tell distributions apart, only with other weight on what matters to people. The few
+    Random features do tell distributions apart, but weigh differences otherwise than people do. The few
     dimensions keep the distance meaningful for tens of images.
     """
     generator = torch.Generator().manual_seed(20151205)

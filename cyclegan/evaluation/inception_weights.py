@@ -41,7 +41,7 @@ class Weights:
     sha256: str
 
     def features(self) -> tuple[int, ...]:
-        """The feature sets that these weights can give: those whose layers are not all zero."""
+        """The feature sets that these weights provide: those whose layers are not all zero."""
         return tuple(d for d, layer in LAST_LAYER.items() if self._filled(layer))
 
     def _filled(self, layer: str) -> bool:
@@ -49,7 +49,7 @@ class Weights:
 
 
 def cached_file() -> Path | None:
-    """torch-fidelity's file in torch's download cache, if it lies there."""
+    """torch-fidelity's file in torch's download cache, or None."""
     path = Path(torch.hub.get_dir()) / "checkpoints" / URL.rsplit("/", 1)[1]
     return path if path.is_file() else None
 
@@ -59,7 +59,7 @@ def load_weights(address: str = "", expected_sha256: str = "") -> Weights:
 
     The file must have `expected_sha256`, or be a known one where that is empty. It is read by torch's
     restricted unpickler or as safetensors, so a hostile file can run nothing. Raises UsageError for a missing
-    or unknown file, CycleGANError for a failed download or a file that is no FID Inception.
+    or unknown file, CycleGANError for a failed download or a file that is not FID Inception.
     """
     address = Address(address)
     if not address:
@@ -76,7 +76,7 @@ def _load(path: Path, expected: str, name: str) -> Weights:
     if not expected and digest not in KNOWN and not digest.startswith(PUBLISHED_PREFIX):
         raise UsageError(
             f"The Inception weights {name} are not a known file (SHA-256 {digest}); "
-            f"if you trust them, say so by weights_sha256."
+            f"if you trust them, set weights_sha256."
         )
     return Weights(_read_state(path, name), digest)
 

@@ -207,8 +207,8 @@ def _notes(e: Evaluation) -> list[str]:
         )
     if e.extractor.name == "random":
         notes.append(
-            "Distances come from a fixed random network, not from Inception: they order models on the same "
-            "data and are no FID or KID."
+            "Distances come from a fixed random network, not from Inception: they rank models on the same "
+            "data but are not FID or KID."
         )
     if e.model.config.get("finished") is False:
         notes.append(f"Training is unfinished: the generators are from epoch {e.model.config['epochs']}.")

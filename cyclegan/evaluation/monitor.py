@@ -41,7 +41,7 @@ class Monitor:
         batch_size: int = 16,
         seed: int = 0,
     ) -> None:
-        """`size` is the (height, width) that test images are judged at; None: as prepared.
+        """`size` is the (height, width) that test images are evaluated at; None: as prepared.
 
         Raises UsageError or CycleGANError for weights that cannot be used, or too few test images.
         """

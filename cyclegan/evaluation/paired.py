@@ -1,6 +1,6 @@
 """Distances of translations to their true counterparts, where the test sets are pairs.
 
-Each function takes uint8 images N×H×W×3 and gives one value an image: float64 of length N.
+Each function takes uint8 images N×H×W×3 and returns one value per image: float64 of length N.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from cyclegan.evaluation.images import Images
 
 Values = NDArray[np.float64]
 PSNR_MOST = 100.0
-"""PSNR of identical images, in dB, where the formula gives infinity."""
+"""PSNR of identical images, in dB, where the formula is infinite."""
 
 
 def _difference(x: Images, y: Images) -> NDArray[np.int16]:

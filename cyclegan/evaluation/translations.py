@@ -36,7 +36,7 @@ class EvalImages:
 
 @dataclass(frozen=True)
 class Translations:
-    """What a model makes of the test images of one direction's source domain; errors are L1 from 0 to 1."""
+    """A model's translations of one direction's test images; errors are L1 from 0 to 1."""
 
     images: Images
     """The translations, rounded to uint8 as if saved."""
@@ -72,7 +72,7 @@ def translate(
 ) -> Translations:
     """Translate a direction's source images, there and back, and its target images onto themselves.
 
-    Raises CycleGANError if the generator gives values that are not finite.
+    Raises CycleGANError if the generator returns values that are not finite.
     """
     source, target = (sets[end].images for end in ENDS[direction])
     there, back = model[direction], model[OTHER[direction]]

@@ -1,4 +1,4 @@
-"""What importing foreign generators can be told; imports nothing heavy."""
+"""Parameters of importing foreign generators; imports nothing heavy."""
 
 from __future__ import annotations
 

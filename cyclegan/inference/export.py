@@ -28,7 +28,7 @@ def export(model: str, out: Path, config: ExportConfig) -> list[Path]:
     """Write `<direction>.<format>` into the folder `out` for a model's folder or address; returns the files.
 
     Input `images` and output `translated` are float32 N×3×H×W in [-1, 1]; H and W must be multiples of
-    `multiple`, which stands in the file's metadata beside the model's config. Each file is read back and
+    `multiple`, which is in the file's metadata with the model's config. Each file is read back and
     compared with the generator at three sizes. Raises UsageError where there is no model, CycleGANError where
     the file computes something else.
     """

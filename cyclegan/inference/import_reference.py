@@ -18,7 +18,7 @@ from cyclegan.networks import ResnetGenerator
 def import_weights(out: Path, config: ImportConfig) -> None:
     """Write a model folder from the reference implementation's files of both generators.
 
-    Raises UsageError where a file is missing or is no such generator.
+    Raises UsageError where a file is missing or is not such a generator.
     """
     sources: dict[Direction, str] = {"AtoB": config.AtoB, "BtoA": config.BtoA}
     generators = {

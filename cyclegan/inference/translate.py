@@ -38,26 +38,26 @@ class TranslateConfig:
     direction: Literal["AtoB", "BtoA", "auto"] = "auto"
     """Which generator; auto: the one that the model's address names, else AtoB."""
     size: int = 0
-    """Scale pictures so that their shorter side has this many pixels; 0: translate them as large as they are.
-    A model knows things at the scale it was trained at."""
+    """Scale pictures so that their shorter side has this many pixels; 0: keep their size.
+    A model works best at the scale it was trained at."""
     tile: int = 1024
     """Pictures with a longer side are translated in overlapping squares of this side; 0: in one piece."""
     overlap: int = 128
     """Pixels over which neighbouring tiles blend into each other."""
     overwrite: bool = False
-    """Translate again what is there already."""
+    """Translate again what already exists."""
     shard: int = 0
     """Which part of the pictures to translate, counted from 0."""
     shards: int = 1
-    """Into how many parts the pictures are divided, one a process or pod."""
+    """Number of parts the pictures are divided into, one per process or pod."""
     device: str = "auto"
     """Device to run on: auto, cpu, cuda, cuda:1, mps."""
     precision: Precision = "auto"
     """Arithmetic; auto: bf16 where the CPU or GPU computes in it, else fp32. bf16 is 0.2 grey levels off on
     average."""
     engine: EngineName = "auto"
-    """torch, or onnx and openvino on CPUs where their extras are installed; auto: the fastest of them here,
-    which makes an ONNX file of the model once, if there are enough pictures for that to pay."""
+    """torch, or onnx and openvino on CPUs where their extras are installed; auto: the fastest one available,
+    which exports the model to ONNX once, if there are enough pictures for that to pay off."""
 
     summary: str = ""
     """JSON file to write: the engine, how many pictures were written and already there, and every unreadable
@@ -102,7 +102,7 @@ def translate(model: str, images: str, out: str, config: TranslateConfig) -> Tra
     waiting = [name for name in names if (single or output_name(name)) not in done]
     direction = None if config.direction == "auto" else config.direction
     if not waiting:
-        logger.info("All %d images are translated already.", len(names))
+        logger.info("All %d images have already been translated.", len(names))
         return Translated(0, len(names), [])
     translator = load(
         model,
@@ -130,7 +130,7 @@ def translate(model: str, images: str, out: str, config: TranslateConfig) -> Tra
                 with enough_memory(f"use a tile smaller than {config.tile or 1024}, or device = cpu"):
                     translated = translator(np.asarray(reading.result()))
             except Unreadable as error:
-                logger.warning("%s is left out: %s.", name, error)
+                logger.warning("Skipped %s: %s.", name, error)
                 unreadable[name] = str(error)
                 continue
             if writing:
@@ -146,7 +146,7 @@ def translate(model: str, images: str, out: str, config: TranslateConfig) -> Tra
     if not written and not there:
         raise CycleGANError(f"None of the {len(waiting)} images in {redact(images)} can be read.")
     logger.info(
-        "%d images translated into %s; %d were there already, %d could not be read.",
+        "%d images translated into %s; %d already existed, %d could not be read.",
         written,
         open_store(out).uri,
         there,
@@ -203,7 +203,7 @@ def _plan(images: str, out: str) -> tuple[Store, list[str], Store, str]:
         if PurePosixPath(key).suffix.lower() not in WRITTEN:
             raise UsageError(f"Cannot write {key}: its name must end in one of {', '.join(WRITTEN)}.")
         if "://" not in target and (Path(target) / key).resolve() == path.resolve():
-            raise UsageError(f"{path} would be replaced by its translation: give another name or folder.")
+            raise UsageError(f"{path} would be replaced by its translation: use another name or folder.")
         return open_store(str(path.parent)), [path.name], open_store(target), key
     if local and not Path(images).is_dir():
         raise UsageError(f"There is no file or folder {redact(images)}.")
@@ -211,22 +211,22 @@ def _plan(images: str, out: str) -> tuple[Store, list[str], Store, str]:
     if source.uri.rstrip("/") == target_store.uri.rstrip("/") or (
         local and "://" not in out and Path(images).resolve() == Path(out).resolve()
     ):
-        raise UsageError(f"The translations would replace the images in {images}: give another folder.")
+        raise UsageError(f"The translations would replace the images in {images}: use another folder.")
     names = [entry.key for entry in source.list()]
     inside = _below(
         images, out
-    )  # translations written into a folder below the images are no images to translate
+    )  # translations written into a folder below the images are not images to translate
     found = [name for name in names if is_image(name) and not (inside and name.startswith(inside))]
     if not found:
         raise UsageError(f"There are no images in {redact(images)}.")
     clashes = {output_name(name) for name in found if output_name(name) != name} & set(found)
     if clashes:
-        raise UsageError(f"{images}: the translation of another image would be called {min(clashes)} too.")
+        raise UsageError(f"{images}: two images would both be written to {min(clashes)}.")
     return source, found, target_store, ""
 
 
 def _below(images: str, out: str) -> str:
-    """The prefix that keys of `images` have where they lie in `out`; empty where `out` is elsewhere."""
+    """The prefix that keys of `images` have where they are in `out`; empty where `out` is elsewhere."""
     if "://" in images or "://" in out:
         inner, outer = out.rstrip("/"), images.rstrip("/")
         return inner[len(outer) + 1 :] + "/" if inner.startswith(f"{outer}/") else ""

@@ -45,7 +45,7 @@ class Translator:
     def __call__(self, image: Image.Image | np.ndarray | str | Path) -> Any:
         """Translate a Pillow image or a file into a Pillow image, uint8 H×W×3 into uint8 H×W×3.
 
-        Raises UsageError for an array of another form and for a file that is no image.
+        Raises UsageError for an array of another shape or type and for a file that is not an image.
         """
         import numpy as np
         from PIL import Image
@@ -134,7 +134,7 @@ def load(
 
     Nothing else need be known: the model says what it is. `precision` auto is bfloat16 where the CPU or GPU
     computes in it; `engine` auto is explained at `open_engine`, as is `pictures`. Raises UsageError where
-    there is no model, or for an engine that cannot be had here.
+    there is no model, or for an engine that is not available here.
     """
     from cyclegan.engines.choose import open_engine, open_onnx
 

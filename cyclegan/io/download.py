@@ -33,7 +33,7 @@ LONGEST_PAUSE = 60.0
 
 @dataclass(frozen=True, kw_only=True)
 class RetryPolicy:
-    """How long to try: up to `retries` attempts in a row that bring nothing new; times in seconds."""
+    """How long to try: up to `retries` attempts in a row without progress; times in seconds."""
 
     retries: int = 5
     timeout: float = 30.0
@@ -87,7 +87,7 @@ class _Transfer:
                     return self.digest.hexdigest()
                 except _Broken as error:
                     # only bytes never seen before count as progress: a server that cannot resume and always
-                    # cuts at the same place would otherwise be asked for ever
+                    # cuts at the same place would otherwise be asked without end
                     failures = 0 if self.received > self.furthest else failures + 1
                     self.furthest = max(self.furthest, self.received)
                     if failures > self.patience.retries:
@@ -217,7 +217,7 @@ def _opener(url: str) -> tuple[urllib.request.OpenerDirector, str, dict[str, str
     except ValueError:
         host = None
     if not host or parts.scheme not in {"http", "https"}:
-        raise UsageError(f"{redact(url)} is no http(s) address.")
+        raise UsageError(f"{redact(url)} is not an http(s) address.")
     headers = {}
     if parts.username is not None:
         secret = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()

@@ -1,7 +1,7 @@
 """Pages for people: one set of templates, one style sheet, one way to embed a picture.
 
 A page is one HTML file with everything inside, so that it can be sent by mail and opened without a network.
-Templates (`*.html.j2`) lie beside the module that fills them and extend `io/page.html.j2`.
+Templates (`*.html.j2`) are next to the module that fills them and extend `io/page.html.j2`.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def environment() -> Environment:
 
 
 def write_page(path: Path, template: str, **values: Any) -> None:
-    """Write the page that `template` (such as 'evaluation/pages/report.html.j2') makes of the values."""
+    """Write the page that `template` (such as 'evaluation/pages/report.html.j2') renders from the values."""
     text = environment().get_template(template).render(**values)
     with atomic_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")

@@ -53,7 +53,7 @@ class Store(ABC):
 
     @abstractmethod
     def put(self, path: Path, key: str) -> None:
-        """Store the file `path` under `key`, replacing a former object at once."""
+        """Store the file `path` under `key`, replacing an existing object atomically."""
 
     @abstractmethod
     def get(self, key: str, path: Path) -> None:
@@ -241,11 +241,11 @@ class S3Store(Store):
                 action()
                 return
             except RetriesExceededError:  # a part did, in as many attempts
-                raise CycleGANError(f"{self._name(key)} broke off in {ATTEMPTS} attempts.") from None
+                raise CycleGANError(f"{self._name(key)} broke off in all {ATTEMPTS} attempts.") from None
             except (*broken, S3DownloadFailedError, _Damaged) as error:  # the second: replaced meanwhile
                 if attempt == ATTEMPTS - 1:
-                    what = "broke off" if isinstance(error, broken) else "came damaged"
-                    raise CycleGANError(f"{self._name(key)} {what} in {ATTEMPTS} attempts.") from None
+                    what = "broke off" if isinstance(error, broken) else "arrived corrupted"
+                    raise CycleGANError(f"{self._name(key)} {what} in all {ATTEMPTS} attempts.") from None
                 time.sleep(min(0.1 * 2**attempt, 5))
 
     def list(self, prefix: str = "") -> list[Entry]:

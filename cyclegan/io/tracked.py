@@ -1,4 +1,4 @@
-"""What DVC tracks, read from its own files: the next `dvc pull` or `dvc repro` replaces what lies there."""
+"""What DVC tracks, read from its own files: the next `dvc pull` or `dvc repro` replaces what is there."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def tracked_at_or_above(path: Path) -> Tracked | None:
     """What DVC tracks at `path` or above it; None outside a DVC project.
 
     Covers `*.dvc` files and the outputs of `dvc.yaml` in the folders above `path`, links resolved as well.
-    Outputs whose name DVC still has to fill in (`${…}`) are passed over.
+    Outputs whose name DVC still has to fill in (`${…}`) are skipped.
     """
     for target in {path.absolute(), path.resolve()}:
         parents = [parent for parent in target.parents if _in_project(parent)]
@@ -46,7 +46,7 @@ def refuse_tracked(path: Path, *, itself: bool = False) -> None:
     where, by = _shown(tracked.path), _shown(tracked.by)
     if tracked.path not in {path.absolute(), path.resolve()}:
         raise UsageError(
-            f"{path} lies inside {where}, which DVC tracks ({by}): `dvc pull` and `dvc repro` would delete "
+            f"{path} is inside {where}, which DVC tracks ({by}): `dvc pull` and `dvc repro` would delete "
             "it. Choose a folder elsewhere, such as datasets/NAME or runs/NAME."
         )
     if itself and path.exists() and (not path.is_dir() or any(path.iterdir())):

@@ -36,7 +36,7 @@ class Address(str):
 
 
 def reveal(address: str) -> str:
-    """The address as it was given, with its secrets: only for what connects to it."""
+    """The address as the user wrote it, with its secrets: only for what connects to it."""
     return address._whole if isinstance(address, Address) else str(address)
 
 
@@ -49,8 +49,8 @@ def hide_secrets(config: Any, *names: str) -> None:
 def redact(text: str) -> str:
     """An address without what may be secret: user and password, query and fragment.
 
-    Covers what people mistype as well: a password with / ? # or @ in it, one slash too few, no scheme. Where
-    it can't be told where the secret ends, only the scheme is shown.
+    Covers what people mistype as well: a password with / ? # or @ in it, one slash too few, no scheme. If it
+    is unclear where the secret ends, only the scheme is shown.
     """
     text = printable(reveal(text))
     match = _SCHEME.fullmatch(text)

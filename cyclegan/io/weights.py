@@ -36,7 +36,7 @@ def local_copy(address: str, *, advice: str) -> Iterator[Path]:
 
 
 def obtain(address: str, path: Path, *, advice: str) -> None:
-    """Write what lies at an https:// or s3:// address to `path`; CycleGANError where it can't be had."""
+    """Write the file at an https:// or s3:// address to `path`; CycleGANError if it can't be fetched."""
     whole = reveal(address)
     try:
         if whole.startswith("s3://"):
@@ -72,12 +72,12 @@ def read_state_dict(path: Path, name: str) -> dict[str, Tensor]:
         raise
     except Exception:  # the readers raise whatever their C code or the pickle runs into
         raise UsageError(
-            f"{redact(name)} is no file of weights (a state dict as .pth or .safetensors)."
+            f"{redact(name)} is not a weights file (a state dict as .pth or .safetensors)."
         ) from None
     if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise UsageError(f"{redact(name)} holds something else than a state dict of tensors.")
+        raise UsageError(f"{redact(name)} does not contain a state dict of tensors.")
     if not all(isinstance(key, str) for key in state):
-        raise UsageError(f"{redact(name)} holds something else than a state dict of tensors.")
+        raise UsageError(f"{redact(name)} does not contain a state dict of tensors.")
     for key, tensor in state.items():
         if tensor.is_floating_point() and not tensor.isfinite().all():
             raise UsageError(f"{redact(name)}: {key} holds values that are not finite.")

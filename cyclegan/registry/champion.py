@@ -57,7 +57,7 @@ def _from_folder(folder: Path, scores: Path) -> Champion:
         ) from None
     ours, about_ours = _read(scores)
     if any(about.get(key) != about_ours[key] for key in ("extractor", "data_version", "protocol")):
-        return Champion("judged on other data or by other means: the scores can't be compared")
+        return Champion("evaluated on different data or with another protocol: the scores are not comparable")
     intervals = {name: (low, high) for name, (low, high) in about["intervals"].items()}
     low, high = about_ours["intervals"].get("score", [ours["score"]] * 2)
     their_low, their_high = intervals.get("score", (theirs["score"],) * 2)
@@ -66,7 +66,7 @@ def _from_folder(folder: Path, scores: Path) -> Champion:
     elif low > their_high:
         verdict = "this model is worse, and the intervals do not overlap"
     else:
-        verdict = "not certainly different: the intervals overlap"
+        verdict = "no significant difference: the 95 % intervals overlap"
     return Champion(verdict, theirs, intervals)
 
 

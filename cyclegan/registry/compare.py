@@ -27,7 +27,7 @@ PICTURE = re.compile(
 
 @dataclass(frozen=True, kw_only=True)
 class CompareConfig:
-    """Which runs are compared, beside those named."""
+    """Which runs are compared, besides those named."""
 
     data_version: str = ""
     """Compare the runs on this data version, the best first."""
@@ -76,7 +76,7 @@ def compare(runs: Sequence[str], out: Path, config: CompareConfig) -> str:
         if config.data_version:
             found += _on_data(config.data_version, config.count, known={run.info.run_id for run in found})
         if not found:
-            raise UsageError("Name the runs to compare, by id or name, or give a data_version that has runs.")
+            raise UsageError("Name the runs to compare, by id or name, or set a data_version that has runs.")
         compared = [_read(run) for run in found[: config.count]]
     except mlflow.MlflowException as error:
         where = redact(mlflow.get_tracking_uri())
@@ -169,7 +169,7 @@ def _find(run: str) -> Any:
         raise UsageError(f"There is no run called '{run}' at {redact(mlflow.get_tracking_uri())}.")
     if len(runs) > 1:
         ids = ", ".join(found.info.run_id for found in runs[:4])
-        raise UsageError(f"{len(runs)} runs are called '{run}': give an id instead, such as {ids}.")
+        raise UsageError(f"{len(runs)} runs are called '{run}': pass an id instead, such as {ids}.")
     return runs[0]
 
 

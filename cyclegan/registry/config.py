@@ -1,4 +1,4 @@
-"""What can be chosen about registering; imports nothing heavy, so that the command line stays quick."""
+"""Parameters of registering; imports nothing heavy, so that the command line stays quick."""
 
 from __future__ import annotations
 

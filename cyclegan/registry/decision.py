@@ -29,7 +29,7 @@ class Evidence:
     interval: tuple[float, float] | None = None
     """95 % interval of the score."""
     fingerprint: str = ""
-    """Hash of the weights: tells whether two pieces of evidence are about the same model."""
+    """Hash of the weights: shows whether two pieces of evidence are about the same model."""
 
     def to_json(self) -> str:
         """All of it, to the last digit, as one line."""
@@ -56,7 +56,7 @@ class Decision:
 
 
 def passes_gate(score: float, max_score: float, *, lower_is_better: bool = True) -> bool:
-    """Whether a score is good enough to be registered at all; a `max_score` of 0 is no gate.
+    """Whether a score is good enough to be registered at all; a `max_score` of 0 disables the gate.
 
     A score that is not a finite number never passes.
     """
@@ -193,7 +193,9 @@ def _read(scores: Path, name: str) -> dict[str, Any]:
     except ValueError:
         raise UsageError(f"The scores in {scores} are damaged: no valid JSON; evaluate again.") from None
     if not isinstance(content, dict):
-        raise UsageError(f"The scores in {scores} are damaged: {name} holds no object; evaluate again.")
+        raise UsageError(
+            f"The scores in {scores} are damaged: {name} does not contain an object; evaluate again."
+        )
     return content
 
 

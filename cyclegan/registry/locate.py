@@ -60,7 +60,9 @@ def _of_registry(uri: str, direction: Direction | None) -> tuple[str, str]:
 
     match = ADDRESS.fullmatch(uri)
     if match is None:
-        raise UsageError(f"{uri} is no model address: write models:/NAME@champion or models:/NAME/VERSION.")
+        raise UsageError(
+            f"{uri} is not a model address: write models:/NAME@champion or models:/NAME/VERSION."
+        )
     name, version = match["name"], match["version"] or ""
     alias = "" if version else match["alias"] or "champion"
     named = _direction_of(name)

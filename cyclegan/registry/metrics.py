@@ -1,7 +1,7 @@
 """What the scores are called, what they mean and which way is better: the one table of metrics.
 
 `evaluate` writes names such as `frechet_inception768_AtoB` into scores.json; every page, table and run shows
-what `describe` says about them. It lies in the registry because evaluation and registry both read it.
+what `describe` says about them. It is in the registry because evaluation and registry both read it.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ _PATTERN = re.compile(
 
 
 def describe(name: str, names: Mapping[str, str] = NO_NAMES) -> Metric | None:
-    """What a name in scores.json stands for; None for what is no score, such as a loss.
+    """What a name in scores.json stands for; None for what is not a score, such as a loss.
 
     `names` are the user's names of domain A and B.
     """

@@ -8,8 +8,8 @@ registration if a process was killed in between.
 
 MLflow has no locks, but it numbers versions in its database. So the version of `<name>` is also a ticket:
 registrations decide in the order of their numbers, each after those before it have settled. A process that
-dies while it waits or decides is passed over after STALE_SECONDS. One that was only stalled and finds itself
-passed over restores the pointer and takes a new ticket.
+dies while it waits or decides is skipped after STALE_SECONDS. One that was only stalled and finds itself
+skipped restores the pointer and takes a new ticket.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def promote(
                 settle(decision.alias)
                 return decision
         except _PassedOver:
-            logger.warning("Others registered while this process stood still; deciding again.")
+            logger.warning("Others registered while this process was stalled; deciding again.")
     raise CycleGANError(f"The registry did not settle on a champion of {config.name}: register again.")
 
 
@@ -185,8 +185,8 @@ def _wait_for_turn(client: MlflowClient, name: str, ticket: str) -> None:
         if ahead[0] != head:
             head, since = ahead[0], time.monotonic()
         elif time.monotonic() - since > STALE_SECONDS:
-            logger.warning("Version %d of %s was never decided about; it is passed over.", head, name)
-            client.set_model_version_tag(name, str(head), "state", "passed over")
+            logger.warning("Version %d of %s was never decided about; skipping it.", head, name)
+            client.set_model_version_tag(name, str(head), "state", "skipped")
         time.sleep(min(LONGEST_POLL, 0.05 * len(ahead)))
 
 
@@ -223,7 +223,7 @@ def _restore(client: MlflowClient, name: str, ticket: str) -> None:
 
 
 def _point(client: MlflowClient, registered: str, alias: str, version: str) -> bool:
-    """Set an alias; False where its version does not exist any more."""
+    """Set an alias; False if its version no longer exists."""
     import mlflow
 
     try:

@@ -24,18 +24,18 @@ def resolve_device(wanted: str) -> torch.device:
     try:
         device = torch.device(wanted)
     except RuntimeError:
-        raise UsageError(f"device = {wanted} is unknown: give auto, cpu, cuda, cuda:N or mps.") from None
+        raise UsageError(f"device = {wanted} is unknown: use auto, cpu, cuda, cuda:N or mps.") from None
     if device.type not in {"cpu", "cuda", "mps"}:
-        raise UsageError(f"device = {wanted} is not supported: give auto, cpu, cuda, cuda:N or mps.")
+        raise UsageError(f"device = {wanted} is not supported: use auto, cpu, cuda, cuda:N or mps.")
     if device.type == "cuda":
         if not cuda:
-            raise UsageError(f"device = {wanted}, but torch finds no CUDA device: give auto or cpu.")
+            raise UsageError(f"device = {wanted}, but torch finds no CUDA device: use auto or cpu.")
         index = int(os.environ.get("LOCAL_RANK", 0)) if device.index is None else device.index
         if index >= torch.cuda.device_count():
             raise UsageError(f"There is no GPU {index}: this machine has {torch.cuda.device_count()}.")
         return torch.device("cuda", index)
     if device.type == "mps" and not mps:
-        raise UsageError("device = mps, but torch finds none here: give auto or cpu.")
+        raise UsageError("device = mps, but torch finds none here: use auto or cpu.")
     return device
 
 
@@ -59,7 +59,7 @@ def _has_bfloat16(device: torch.device) -> bool:
 
 
 def memory_format(device: torch.device, *, compiled: bool) -> torch.memory_format:
-    """How images lie in memory: channels last on GPUs and in compiled networks.
+    """How images are laid out in memory: channels last on GPUs and in compiled networks.
 
     Plain on CPUs otherwise, where torch's instance norm wants planes and would copy there and back.
     """
@@ -76,7 +76,7 @@ def limit_threads() -> None:
 def available_bytes(device: torch.device) -> int | None:
     """Memory that is free on a CUDA device, or on Linux for the CPU; None elsewhere.
 
-    On a CPU the container's limit counts where it is lower than what the machine has free.
+    On a CPU the container's limit applies if it is lower than what the machine has free.
     """
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
@@ -93,7 +93,7 @@ def available_bytes(device: torch.device) -> int | None:
 
 @contextmanager
 def machine(device: torch.device, *, threads: int, deterministic: bool) -> Iterator[None]:
-    """Set the process-wide switches of torch for a training run and put the former ones back."""
+    """Set the process-wide switches of torch for a training run and restore the previous ones."""
     former = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     cudnn = torch.backends.cudnn
     choice, tf32 = cudnn.benchmark, cudnn.allow_tf32

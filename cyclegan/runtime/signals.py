@@ -45,7 +45,7 @@ class StopRequest:
         number = self.number or signal.SIGTERM  # another process may have been asked
         raise Interrupted(
             f"stopped by {signal.Signals(number).name} after update {step} of {total}, with a checkpoint; "
-            "the same command goes on from there.",
+            "run the same command to resume.",
             number,
         )
 

@@ -191,7 +191,9 @@ class MlflowTracker(Tracker):
             return
         except Exception as error:
             uri = redact(mlflow.get_tracking_uri())
-            opened.set_exception(CycleGANError(f"MLflow at {uri} opened no run: {first_line(error)}."))
+            opened.set_exception(
+                CycleGANError(f"Could not start an MLflow run at {uri}: {first_line(error)}.")
+            )
             return
         while True:
             item: tuple[Callable[[], Any], Future[Any]] | None
@@ -269,7 +271,7 @@ class MlflowTracker(Tracker):
                     logger.warning("Not recorded in MLflow: %s.", first_line(error))
                     return
                 if away and attempt == 1:
-                    logger.warning("The MLflow server does not answer; the step goes on and tries again.")
+                    logger.warning("The MLflow server does not answer; the step continues and tries again.")
                 time.sleep(AWAY_SECONDS if away else 1.0)
 
     def _log_params(self, shown: dict[str, str], flat: dict[str, str]) -> None:
@@ -340,8 +342,8 @@ def _refuse_lost_artifacts(run: Any) -> None:
     if run.info.artifact_uri.startswith("mlflow-artifacts:") and not uri.startswith(("http://", "https://")):
         mlflow.end_run("FAILED")
         raise CycleGANError(
-            f"The experiment in {redact(uri)} was made by an MLflow server, which alone can store its "
-            "artifacts: set MLFLOW_TRACKING_URI to its address, or MLFLOW_EXPERIMENT_NAME to a new name."
+            f"The experiment in {redact(uri)} belongs to an MLflow server, and artifacts can be stored only "
+            "through it: set MLFLOW_TRACKING_URI to its address, or MLFLOW_EXPERIMENT_NAME to a new name."
         )
 
 

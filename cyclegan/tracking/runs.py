@@ -104,7 +104,7 @@ def close_runs(kfp_run: str) -> list[str]:
 
 
 def run_page(run_id: str | None) -> str:
-    """The address of a run's page; empty where there is none, or the server does not tell."""
+    """The address of a run's page; empty if there is none, or the server does not say."""
     if not run_id or not enabled():
         return ""
     import mlflow

@@ -1,4 +1,4 @@
-"""The same update, sooner: compiled networks, and on CUDA one recorded graph in place of 2000 launches."""
+"""Faster updates: torch.compile, and on CUDA one captured graph instead of about 2000 kernel launches."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ WARM_UP = 3
 def should_compile(wanted: str, device: torch.device, updates: int) -> bool:
     """Whether to compile for a run of so many updates. `auto`: long runs on CUDA, where that is possible.
 
-    Nothing that changes during a run decides it, so what goes on from a checkpoint computes as before.
+    Nothing that changes during a run decides it, so what resumes from a checkpoint computes as before.
     Raises UsageError where compiling is asked for and can't be done.
     """
     worth = wanted == "auto" and device.type == "cuda" and updates >= WORTH_COMPILING
@@ -34,7 +34,7 @@ def should_compile(wanted: str, device: torch.device, updates: int) -> bool:
         return False
     lack = missing_toolchain(device)
     if lack and wanted == "on":
-        raise UsageError(f"compile = on needs {lack}, not to be found here: give compile = auto or off.")
+        raise UsageError(f"compile = on requires {lack}, which was not found: use compile = auto or off.")
     if lack:
         logger.warning("Training would be faster with its networks compiled, which needs %s.", lack)
     return not lack

@@ -1,6 +1,6 @@
 """Training parameters, as one flat dataclass.
 
-A field decides the weights unless its default stands in `indifferent` or `schedule`.
+A field decides the weights unless its default is wrapped in `indifferent` or `schedule`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class TrainConfig:
     generator: Literal["vgg_unet", "resnet", "unet"] = "vgg_unet"
     """Architecture of both generators."""
     blocks: int = 9
-    """Residual blocks of `resnet`: the paper takes 6 at 128×128, 9 from 256×256 on."""
+    """Residual blocks of `resnet`: the paper uses 6 at 128×128, 9 from 256×256 up."""
     depth: int = 7
     """Halvings of `unet`; image sides must be multiples of 2^depth."""
     width: int = 64
@@ -36,7 +36,7 @@ class TrainConfig:
     weights_partial: bool = False
     """Accept `weights` that lack some of the encoder's layers; those start at random."""
     discriminator: Literal["patchgan", "strided"] = "strided"
-    """The paper's PatchGAN, or the author's: norm after the activation, four strides."""
+    """patchgan: the paper's 70×70 one; strided: four stride-2 layers, normalisation after the activation."""
     discriminator_layers: int = 3
     """Strided layers of `patchgan`: 3 give patches of 70×70 pixels."""
     discriminator_width: int = 64
@@ -48,17 +48,17 @@ class TrainConfig:
     lambda_cycle: float = 10.0
     """Weight of the cycle loss (L1)."""
     lambda_identity: float = 1.0
-    """Weight of the identity loss (L1); 0 leaves it out and makes an update a third cheaper."""
+    """Weight of the identity loss (L1); 0 disables it and makes an update a third cheaper."""
     order: Literal["generators_first", "discriminators_first"] = "generators_first"
     """Which pair of networks an update changes first."""
     discriminator_updates: Literal["joint", "separate"] = "joint"
     """One step on half the sum of real and fake loss, or a step on each at full weight."""
     pool_size: int = 50
-    """Former translations kept to train the discriminators on; 0 shows them the newest only."""
+    """Earlier translations kept to train the discriminators on; 0: only the newest."""
 
     # --- data
     crop_size: int = 256
-    """Side of random square crops; 0 takes whole images."""
+    """Side of random square crops; 0: whole images."""
     image_size: int = indifferent(0)
     """Shorter side of the whole test images that samples and scores are made of; 0: as prepared, which is the
     scale that crops are taken at. For protocols that differ, such as load 286, crop 256, test at 256."""
@@ -85,21 +85,22 @@ class TrainConfig:
     beta2: float = 0.999
     """Decay of Adam's second moment."""
     ema: float = 0.0
-    """Decay per update of an average of the generators' weights, used for samples and export; 0 is off."""
+    """EMA decay of the generators' weights per update; samples and export use the EMA. 0 disables it."""
     seed: int = 0
-    """Decides initial weights, order of images, augmentation and buffer."""
+    """Decides initial weights, order of images, augmentation and image pool."""
 
     # --- machine
     device: str = indifferent("auto")
     """auto, cpu, cuda, cuda:1, mps."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """Arithmetic of the networks; auto is bf16 on GPUs that have it and fp32 elsewhere; losses are fp32."""
+    """Arithmetic of the networks; losses are fp32. auto: bf16 on Ampere or newer GPUs and on CPUs with
+    AVX-512 BF16 or AMX, else fp32."""
     compile: Literal["auto", "off", "on"] = indifferent("auto")
-    """Compile the networks; auto does so on CUDA where the run is long enough to pay for it."""
+    """Compile the networks; auto does so on CUDA if the run is long enough to pay off."""
     deterministic: bool = indifferent(False)
-    """On GPUs, only algorithms that give the same bits again (CPU runs always do)."""
+    """On GPUs, only algorithms with bit-identical results (CPU results always are)."""
     threads: int = indifferent(0)
-    """CPU threads; 0 takes OMP_NUM_THREADS, or else what the container may use."""
+    """CPU threads; 0: OMP_NUM_THREADS, or else as many as the container may use."""
     gradient_checkpointing: bool = indifferent(False)
     """Recompute the generators' activations in the backward pass: less memory, a third more time."""
 
@@ -115,7 +116,7 @@ class TrainConfig:
     checkpoint_every: int = indifferent(1)
     """Epochs between two checkpoints; the last epoch always ends with one."""
     evaluate_every: int = indifferent(0)
-    """Epochs between two evaluations of the kernel distance on the test images; 0 is off."""
+    """Epochs between two evaluations of the kernel distance on the test images; 0: never."""
     patience: int = indifferent(0)
     """Stop after this many evaluations without a better score; 0 never stops early."""
 
@@ -133,7 +134,7 @@ class TrainConfig:
         for name in (*natural, "threads", "seed"):
             _require(getattr(self, name) >= 0, name, getattr(self, name), "must not be negative")
         for name in ("beta1", "beta2", "ema"):
-            _require(0 <= getattr(self, name) < 1, name, getattr(self, name), "must lie in [0, 1)")
+            _require(0 <= getattr(self, name) < 1, name, getattr(self, name), "must be in [0, 1)")
         _require(self.epochs + self.decay_epochs > 0, "epochs", 0, "and decay_epochs cannot both be 0")
         _require(
             self.checkpoint_minutes > 0, "checkpoint_minutes", self.checkpoint_minutes, "must be positive"
@@ -145,10 +146,12 @@ class TrainConfig:
             "must divide batch_size",
         )
         if self.patience and not self.evaluate_every:
-            raise UsageError("patience needs evaluate_every: without evaluations nothing tells when to stop.")
+            raise UsageError(
+                "patience needs evaluate_every: without evaluations there is no score to stop by."
+            )
 
     def generator_options(self) -> dict[str, Any]:
-        """Name and arguments of the generator, as they stand in a model's config.json."""
+        """Name and arguments of the generator, as in a model's config.json."""
         options: dict[str, Any] = {"name": self.generator, "norm": self.norm}
         if self.generator == "resnet":
             options |= {"blocks": self.blocks, "width": self.width, "upsample": self.upsample}

@@ -24,7 +24,7 @@ class ImagePool:
         self._lane = torch.arange(lanes, device=device)
 
     def exchange(self, fakes: Tensor, rows: Tensor) -> Tensor:
-        """New translations B×3×H×W and B×(slot, keep, show old) in; what the discriminator shall see out."""
+        """New translations B×3×H×W and B×(slot, keep, show old) in; what the discriminator is shown out."""
         if self.images.shape[1] == 0:
             return fakes
         slot, keep, show_old = rows.unbind(1)

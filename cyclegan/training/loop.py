@@ -1,4 +1,4 @@
-"""The run itself: epochs of updates, after each what is due: pictures, a score, a checkpoint."""
+"""The training loop: epochs of updates, then the samples, evaluation and checkpoint that are due."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ class Trainer:
             self.show_progress()
 
     def translations(self, done: int) -> None:
-        """Show what the generators make of the sample images after so many epochs."""
+        """Log the generators' translations of the sample images after so many epochs."""
         with self.report.pace.pause("samples"):
             self.report.translations(*self.state.exported(), done)
 

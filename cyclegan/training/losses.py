@@ -1,7 +1,7 @@
 """The losses of CycleGAN, on tensors; equation numbers are those of arXiv 1703.10593.
 
 G: A→B is `AtoB`, F: B→A is `BtoA`. Images are N×3×H×W in [-1, 1], scores N×1×h×w. All losses are means in
-float32 whatever the networks compute in.
+float32 regardless of the networks' precision.
 """
 
 from __future__ import annotations

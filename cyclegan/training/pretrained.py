@@ -23,7 +23,7 @@ ADVICE = "name a copy of the file or its URI by --weights, or start from random 
 def load_encoder(generators: list[VggUnet], weights: str, *, partial: bool = False) -> None:
     """Give the encoders the weights named: imagenet, none, a file (.pth, .safetensors), https:// or s3://.
 
-    Raises UsageError for a file that is missing or is no VGG-16, CycleGANError for a failed download.
+    Raises UsageError for a file that is missing or is not VGG-16, CycleGANError for a failed download.
     """
     weights = Address(weights)
     if weights == "none":

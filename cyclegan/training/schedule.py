@@ -31,5 +31,5 @@ class Schedule:
         return 1 - done if self.kind == "linear" else (1 + math.cos(math.pi * done)) / 2
 
     def agrees(self, other: Schedule, epochs: int) -> bool:
-        """Whether both give the same rate in each of the first `epochs` epochs."""
+        """Whether both have the same rate in each of the first `epochs` epochs."""
         return all(self.factor(epoch) == other.factor(epoch) for epoch in range(epochs))

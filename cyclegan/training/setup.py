@@ -1,4 +1,4 @@
-"""What a training configuration means on given data and a given machine: networks, optimisers, sampling."""
+"""A training configuration applied to given data and a given machine: networks, optimisers, sampling."""
 
 from __future__ import annotations
 
@@ -71,12 +71,12 @@ class Setup:
 
     @cached_property
     def compiled(self) -> bool:
-        """Whether the networks are compiled; raises UsageError where they shall be and can't."""
+        """Whether the networks are compiled; raises UsageError where they must be and can't."""
         return should_compile(self.config.compile, self.device, self.total)
 
     @property
     def memory_format(self) -> torch.memory_format:
-        """How images and weights lie in memory."""
+        """How images and weights are laid out in memory."""
         return memory_format(self.device, compiled=self.compiled)
 
     @property

@@ -1,4 +1,4 @@
-"""The training step: from packed arrays to a model folder. Run the same command again to go on."""
+"""The training step: from packed arrays to a model folder. Run the same command again to resume."""
 
 from __future__ import annotations
 
@@ -93,12 +93,13 @@ def resume_or_begin(setup: Setup, kept: Checkpoints, checkpoints: str) -> State:
             logger.warning(what, progress.step, error)
             state = initial_state(setup)
             continue
-        logger.info("Going on after update %d of %d.", state.step, setup.total)
+        logger.info("Resuming after update %d of %d.", state.step, setup.total)
         break
     else:
         if kept.others():
             logger.info(
-                "The checkpoints in %s are of other parameters or data; starting anew.", kept.store.uri
+                "No checkpoint in %s matches these parameters and data; starting from scratch.",
+                kept.store.uri,
             )
         load_encoders(state.networks, setup.config)
     for what, before, now in (
@@ -106,7 +107,7 @@ def resume_or_begin(setup: Setup, kept: Checkpoints, checkpoints: str) -> State:
         ("compiled networks", state.progress.compiled, setup.compiled),
     ):
         if before not in (None, now):
-            message = "The checkpoint was made with %s: %s, and now it is %s: rounding will differ."
+            message = "The checkpoint was written with %s: %s, this run uses %s; rounding will differ."
             logger.warning(message, what, before, now)
     state.progress.threads = state.progress.threads or setup.threads
     state.progress.compiled = setup.compiled if state.progress.compiled is None else state.progress.compiled

@@ -28,7 +28,7 @@ TERMS = (
 
 
 class Networks(nn.Module):
-    """The four networks. `D_A` tells photographs of A from translations B→A, `D_B` the other way."""
+    """The four networks. `D_A` separates real images of A from translations B→A, `D_B` real B from A→B."""
 
     def __init__(self, AtoB: nn.Module, BtoA: nn.Module, D_A: nn.Module, D_B: nn.Module) -> None:
         super().__init__()

@@ -30,7 +30,7 @@ def says(inspection: Inspection, pattern: str, level: str) -> bool:
 def test_a_clean_dataset_has_no_complaints(tmp_path: Path, make_tree: MakeTree) -> None:
     inspection = look(make_tree(tmp_path / "data", {"trainA": 60, "trainB": 55, "testA": 5, "testB": 5}))
     assert inspection.findings == []
-    assert "nothing to complain of" in as_table(inspection)
+    assert "no problems found" in as_table(inspection)
     assert inspection.domains["trainA"].count == 60
     assert inspection.domains["trainA"].sizes == [("24x20", 60)]
     assert inspection.domains["trainA"].formats == {"PNG": 60}
@@ -95,7 +95,7 @@ def test_other_troubles(tmp_path: Path, make_tree: MakeTree, picture: Picture) -
     assert says(inspection, "1 files have several frames", "note")
     assert says(inspection, "B: the images are oblong", "note")
     assert says(inspection, "20 pixels in A and 100 in B: one domain is sharper", "warn")
-    assert says(inspection, "B: 8 images are few", "warn")
+    assert says(inspection, "B: only 8 images", "warn")
     assert says(inspection, "A has 64 images to train on, B has 8", "note")
 
 

@@ -170,7 +170,7 @@ def test_validation_beside_test_is_named(caplog: pytest.LogCaptureFixture) -> No
     caplog.set_level("INFO")
     names = [*FULL, "valA/5.jpg", "valA/6.jpg", "__MACOSX/._1.jpg", "trainA/._2.jpg"]
     assert set(places(*names).values()) == set(FULL)
-    assert "not taken: 2 images in valA/, 2 hidden files" in caplog.text
+    assert "ignored: 2 images in valA/, 2 hidden files" in caplog.text
 
 
 @pytest.mark.parametrize(

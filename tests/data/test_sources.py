@@ -360,7 +360,7 @@ def test_a_link_that_leads_to_itself_costs_nothing(tmp_path: Path, original: Pat
 )
 def test_archives_of_other_kinds(tmp_path: Path, start: bytes, kind: str) -> None:
     (tmp_path / "x").write_bytes(start + bytes(50))
-    with pytest.raises(CycleGANError, match=f"x is a {kind} archive: unpack it and give the folder"):
+    with pytest.raises(CycleGANError, match=f"x is a {kind} archive: unpack it and pass the folder"):
         fetch(tmp_path / "out", FetchConfig(source=str(tmp_path / "x")))
 
 

@@ -142,7 +142,7 @@ def test_unreadable_images_are_named_and_left_out(model, pictures, tmp_path, cap
     (pictures / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nand no more")
     done = translate(str(model), str(pictures), str(tmp_path / "out"), TranslateConfig())
     assert (done.written, done.unreadable) == (5, ["broken.png"])
-    assert "broken.png is left out" in caplog.text
+    assert "Skipped broken.png" in caplog.text
     again = translate(str(model), str(pictures), str(tmp_path / "out"), TranslateConfig(summary="s.json"))
     assert (again.written, again.skipped, again.unreadable) == (0, 5, ["broken.png"])
     summary = json.loads(Path("s.json").read_text())

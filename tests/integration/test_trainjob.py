@@ -83,6 +83,6 @@ def test_two_nodes_train_and_one_process_finishes(
 
     options = ("--params", "params.yaml", "--prepared", "prepared", "--checkpoints", checkpoints)
     said = both(second, "cyclegan", "train", *options, "--model", "model")
-    assert "Going on after update 5 of 5" in said
+    assert "Resuming after update 5 of 5" in said
     for file in ("AtoB.safetensors", "BtoA.safetensors"):
         assert (second / "model" / file).read_bytes() == (first / "model" / file).read_bytes()

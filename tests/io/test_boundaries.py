@@ -43,13 +43,13 @@ def write_config(folder: Path, **changes: Any) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"generator": {"blocks": 1_000_000_000}}, "blocks = 1000000000 must lie"),
+        ({"generator": {"blocks": 1_000_000_000}}, "blocks = 1000000000 must be"),
         ({"generator": {"blocks": 1e9}}, "blocks is neither"),
         ({"generator": {"blocks": True}}, "blocks is neither"),
         ({"generator": {"blocks": 2}}, "see blocks.1"),
         ({"generator": {"width": 1000}}, "see blocks.0"),
-        ({"generator": {"width": 30000}}, "width = 30000 must lie"),
-        ({"generator": {"norm": "batch"}}, "norm = 'batch' is none of instance, layer"),
+        ({"generator": {"width": 30000}}, "width = 30000 must be"),
+        ({"generator": {"norm": "batch"}}, "norm = 'batch' is not one of instance, layer"),
         ({"generator": {"upsample": "bilinear"}}, "upsample = 'bilinear'"),
         ({"generator": {"norm": ["instance"]}}, "norm is neither"),
         ({"generator": {"name": "unet"}}, "cannot be built"),

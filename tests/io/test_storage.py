@@ -287,6 +287,6 @@ def test_an_endless_fault_ends_in_one_sentence(
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
-        with pytest.raises(CycleGANError, match=r"s3://bucket/k broke off in 2 attempts"):
+        with pytest.raises(CycleGANError, match=r"s3://bucket/k broke off in all 2 attempts"):
             open_store("s3://bucket").read("k")
         server.shutdown()

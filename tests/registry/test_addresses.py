@@ -43,7 +43,7 @@ def test_a_registered_pair_is_found_by_each_of_its_addresses(mlflow_server, make
         load(f"models:/{name}-BtoA@champion", "AtoB")
     with pytest.raises(CycleGANError, match="nothing-here"):
         load("models:/nothing-here")
-    with pytest.raises(UsageError, match="no model address"):
+    with pytest.raises(UsageError, match="not a model address"):
         load("models:/a/b/c")
 
     (path,) = export(f"models:/{name}-BtoA@champion", tmp_path / "out", ExportConfig(format="pt2"))

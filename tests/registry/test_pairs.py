@@ -113,7 +113,7 @@ def test_a_registration_that_dies_before_deciding_is_passed_over(client, name, m
     offer(client, name, 5.0)
     dead = pairs._take_ticket(client, name, {"AtoB": "1", "BtoA": "1"}, evidence(1.0), {}, "")
     assert offer(client, name, 4.0).alias == "champion"
-    assert client.get_model_version(name, dead).tags["state"] == "passed over"
+    assert client.get_model_version(name, dead).tags["state"] == "skipped"
     assert aliases(client, name) == {"champion": 4.0}
 
 

@@ -53,6 +53,7 @@ def test_every_rule_has_an_example() -> None:
     "sentence",
     [
         "there is no such file",
+        "There are no images in x",
         "it is no longer needed",
         "do not give up",
         "the very first epoch",

@@ -24,7 +24,7 @@ def test_long_runs_on_a_gpu_are_compiled_where_that_is_possible(
     monkeypatch.setattr(compiling.shutil, "which", lambda name: f"/usr/bin/{name}")
     monkeypatch.setattr(compiling.sysconfig, "get_path", lambda name: str(tmp_path))
     monkeypatch.delenv("CC", raising=False)
-    with pytest.raises(UsageError, match=r"compile = on needs Python's headers \(.*Python\.h\)"):
+    with pytest.raises(UsageError, match=r"compile = on requires Python's headers \(.*Python\.h\)"):
         should_compile("on", cuda, 1)
     (tmp_path / "Python.h").touch()
     assert should_compile("auto", cuda, WORTH_COMPILING)
@@ -35,7 +35,7 @@ def test_long_runs_on_a_gpu_are_compiled_where_that_is_possible(
     monkeypatch.setattr(compiling.shutil, "which", lambda name: None)
     assert not should_compile("auto", cuda, WORTH_COMPILING)
     assert "faster with its networks compiled, which needs a C compiler" in caplog.text
-    with pytest.raises(UsageError, match=r"compile = on needs a C\+\+ compiler"):
+    with pytest.raises(UsageError, match=r"compile = on requires a C\+\+ compiler"):
         should_compile("on", cpu, 1)
 
 

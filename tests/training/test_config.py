@@ -54,7 +54,7 @@ def test_the_papers_preset_and_the_authors() -> None:
     [
         ({"batch_size": 0}, "batch_size = 0 must be positive"),
         ({"epochs": 0, "decay_epochs": 0}, "cannot both be 0"),
-        ({"ema": 1.0}, r"must lie in \[0, 1\)"),
+        ({"ema": 1.0}, r"must be in \[0, 1\)"),
         ({"batch_size": 4, "accumulation_steps": 3}, "must divide batch_size"),
         ({"patience": 2}, "patience needs evaluate_every"),
         ({"lambda_cycle": -1.0}, "must not be negative"),

@@ -192,7 +192,7 @@ def test_signs_of_a_collapse_are_warned_of_once_at_the_third_report(
     for i in range(1, 6):
         report.losses(collapsed + i / 1e5, i, 1e-4)
         assert ("D_A" in caplog.text) == (i >= 3)
-    assert caplog.text.count("gives nearly" if "gives nearly" in caplog.text else "D_A tells") <= 1
+    assert caplog.text.count("gives nearly" if "gives nearly" in caplog.text else "D_A separates") <= 1
 
     images = torch.rand(3, 3, 8, 8) * 2 - 1
     inverting = torch.nn.Conv2d(3, 3, 1, bias=False)

@@ -145,18 +145,18 @@ def test_more_epochs_go_on_where_the_schedule_was_the_same(
     longer = small(epochs=3, decay_epochs=0)
     train(prepared, tmp_path / "m1", small(epochs=2, decay_epochs=0), checkpoints=str(tmp_path / "c"))
     train(prepared, tmp_path / "m2", longer, checkpoints=str(tmp_path / "c"))
-    assert "Going on after update 14 of 21" in caplog.text
+    assert "Resuming after update 14 of 21" in caplog.text
     train(prepared, tmp_path / "m3", longer, checkpoints=str(tmp_path / "other"))
     assert weights(tmp_path / "m2") == weights(tmp_path / "m3")
     if compiling == "on":
         train(prepared, tmp_path / "eager", replace(longer, compile="off"), checkpoints=str(tmp_path / "c"))
-        assert "compiled networks: True, and now it is False" in caplog.text
+        assert "compiled networks: True, this run uses False" in caplog.text
         return
 
     caplog.clear()
     falling = small(epochs=1, decay_epochs=1)  # from the second epoch on its rate is another
     train(prepared, tmp_path / "m4", falling, checkpoints=str(tmp_path / "c"))
-    assert "Going on after update 7 of 14" in caplog.text
+    assert "Resuming after update 7 of 14" in caplog.text
     train(prepared, tmp_path / "m5", falling, checkpoints=str(tmp_path / "another"))
     assert weights(tmp_path / "m4") == weights(tmp_path / "m5")
 
@@ -170,12 +170,12 @@ def test_what_decides_the_result_starts_anew_and_what_does_not_goes_on(
     train(
         prepared, tmp_path / "n", replace(run, sample_every=0, log_every=2), checkpoints=str(tmp_path / "c")
     )
-    assert "Going on after update 7 of 7" in caplog.text
+    assert "Resuming after update 7 of 7" in caplog.text
     assert weights(tmp_path / "m") == weights(tmp_path / "n")
     caplog.clear()
     train(prepared, tmp_path / "o", replace(run, seed=1), checkpoints=str(tmp_path / "c"))
-    assert "Going on" not in caplog.text
-    assert "other parameters" in caplog.text
+    assert "Resuming" not in caplog.text
+    assert "matches these parameters" in caplog.text
     assert weights(tmp_path / "m") != weights(tmp_path / "o")
 
 

@@ -61,7 +61,7 @@ def test_a_run_goes_on_from_a_bucket(
     newest = max(key for key in keys if "-3-0-" in key)
     store.write(newest, b"damaged")
     train(prepared, tmp_path / "n", whole, checkpoints=bucket)
-    assert "is damaged and passed over" in caplog.text
+    assert f"Skipping checkpoint {newest}, which is damaged" in caplog.text
     assert weights(tmp_path / "n") == weights(tmp_path / "straight")
 
 

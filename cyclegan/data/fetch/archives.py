@@ -50,7 +50,7 @@ def is_archive(name: str) -> bool:
 def safe_name(name: str) -> str | None:
     """A member's name as a relative POSIX path that stays below the target, or None if it points elsewhere.
 
-    Bytes that are no UTF-8 are read as Latin-1; control characters become '_'.
+    Bytes that are not UTF-8 are read as Latin-1; control characters become '_'.
     """
     text = name.replace("\\", "/")
     try:
@@ -92,7 +92,7 @@ def unpack(archive: Path, folder: Path, *, limits: Limits | None = None, where: 
                 if is_image(safe):
                     _write(content, folder / safe, f"{where}: {name!r}", budget)
     if links:
-        logger.info("%s: %d links or devices are left aside", where, links)
+        logger.info("%s: ignored %d links or devices", where, links)
     return names
 
 
@@ -137,7 +137,10 @@ class _Budget:
         if size > self.limits.max_bytes:
             raise CycleGANError(f"{self.where} unpacks to more than {self.limits.max_bytes} bytes.")
         if size > self.credible:
-            raise CycleGANError(f"{self.where} unpacks to over {MAX_RATIO} times its size: a bomb?")
+            raise CycleGANError(
+                f"{self.where} unpacks to more than {MAX_RATIO} times its size: "
+                "refused as a decompression bomb."
+            )
 
 
 _FOREIGN = {
@@ -158,14 +161,14 @@ def _members(archive: Path, folder: Path, where: str) -> Iterator[Iterator[Membe
         start = file.read(8)
     for magic, kind in _FOREIGN.items():
         if start.startswith(magic):
-            raise CycleGANError(f"{where} is a {kind} archive: unpack it and give the folder.")
+            raise CycleGANError(f"{where} is a {kind} archive: unpack it and pass the folder.")
     if start[:2] == b"PK" or (start[:2] in {b"MZ", b"\x7fE", b"#!"} and zipfile.is_zipfile(archive)):
         with zipfile.ZipFile(archive) as opened:
             yield _zip_members(opened, where)
         return
     with tarfile.open(archive, "r:*", errors="surrogateescape", tarinfo=_TarInfo) as opened_tar:
         yield _tar_members(opened_tar, folder, where)
-        # to the very end, where a compressed archive keeps its checksum
+        # to the end, where a compressed archive keeps its checksum
         while opened_tar.fileobj and opened_tar.fileobj.read(BLOCK):
             pass
 
@@ -210,12 +213,12 @@ def _zip_members(opened: zipfile.ZipFile, where: str) -> Iterator[Member]:
             yield info.filename, 0, None
             continue
         if info.flag_bits & 1:
-            raise CycleGANError(f"{where} is encrypted: unpack it with its password and give the folder.")
+            raise CycleGANError(f"{where} is encrypted: unpack it with its password and pass the folder.")
         if info.compress_type not in _METHODS:
             method = {9: "Deflate64", 93: "Zstandard", 95: "XZ", 99: "AES"}.get(
                 info.compress_type, f"method {info.compress_type}"
             )
-            raise CycleGANError(f"{where} is compressed by {method}: unpack it and give the folder.")
+            raise CycleGANError(f"{where} is compressed by {method}: unpack it and pass the folder.")
         with opened.open(info) as content:
             yield info.filename, info.file_size, content
 
@@ -265,13 +268,13 @@ def _write(content: IO[bytes], path: Path, what: str, budget: _Budget) -> None:
         same = file_md5(target) == file_md5(path)
         target.unlink()
         if not same:
-            raise CycleGANError(f"{what} is there twice with different content.")
+            raise CycleGANError(f"{what} occurs twice with different content.")
 
 
 def pack_zip(folder: Path, path: Path) -> None:
     """Write all files below `folder` into one stored (uncompressed) zip; the same files give the same bytes.
 
-    Raises UsageError if `folder` is no folder.
+    Raises UsageError if `folder` is not a folder.
     """
     if not folder.is_dir():
         raise UsageError(f"There is no folder {folder}.")
@@ -300,6 +303,6 @@ def unpack_zip(path: Path, folder: Path) -> None:
                 budget.member()
                 safe = safe_name(name)
                 if safe is None or content is None:
-                    raise CycleGANError(f"{path}: the member {name!r} is no plain file below the folder.")
+                    raise CycleGANError(f"{path}: the member {name!r} is not a plain file below the folder.")
                 budget.declare(size)
                 _write(content, folder / safe, f"{path}: {name!r}", budget)

@@ -129,7 +129,7 @@ def _read_listing(path: Path, what: str) -> dict[str, str]:
         listing = json.loads(path.read_bytes())
         entries = {str(entry["relpath"]): str(entry["md5"]) for entry in listing}
     except (ValueError, KeyError, TypeError):
-        raise CycleGANError(f"{what} is no listing of a folder.") from None
+        raise CycleGANError(f"{what} is not a folder listing.") from None
     for relative, md5 in entries.items():
         if safe_name(relative) != relative or not re.fullmatch(r"[0-9a-f]{32}", md5):
             raise CycleGANError(f"{what} names the file {relative!r}, which leads outside the folder.")

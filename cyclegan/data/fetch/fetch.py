@@ -19,8 +19,8 @@ logger = logging.getLogger(__name__)
 def fetch(out: Path, config: FetchConfig) -> Source:
     """Write trainA trainB testA testB and source.json into the folder `out`.
 
-    A failed fetch leaves a former `out` as it was. Raises UsageError for a source that is none, and
-    CycleGANError when it cannot be had whole.
+    A failed fetch leaves an existing `out` as it was. Raises UsageError for an unknown source, and
+    CycleGANError when it cannot be fetched completely.
     """
     _guard(out)
     try:
@@ -37,12 +37,12 @@ def _guard(out: Path) -> None:
     """Refuse to replace anything but a dataset, an empty folder or nothing, and what DVC tracks."""
     refuse_tracked(out, itself=True)
     if out.exists() and not out.is_dir():
-        raise UsageError(f"{out} is a file: give a folder to write to.")
+        raise UsageError(f"{out} is a file: pass a folder to write to.")
     if out.is_dir():
         others = sorted(p.name for p in out.iterdir() if p.name not in {*SUBSETS, SOURCE_FILE})
         if others:
             raise UsageError(
-                f"{out} holds other files ('{others[0]}') and would be replaced: give a new folder."
+                f"{out} holds other files ('{others[0]}') and would be replaced: pass a new folder."
             )
 
 

@@ -102,12 +102,12 @@ def _draw(folder: Path, uri: str) -> Origin:
 
     parts = urlsplit(uri)
     if parts.path != "city":
-        raise UsageError(f"There is no synthetic dataset '{parts.path}': synthetic:city is the one.")
+        raise UsageError(f"There is no synthetic dataset '{parts.path}': the only one is synthetic:city.")
     options = {}
     for name, value in parse_qsl(parts.query, keep_blank_values=True):
         if name not in {"train", "test", "size", "seed"} or not re.fullmatch(r"[0-9]{1,9}", value):
             raise UsageError(
-                f"{uri}: '{name}={value}' is none of train, test, size, seed with a whole number."
+                f"{uri}: unknown option '{name}={value}'; expected train, test, size or seed as an integer."
             )
         options[name] = int(value)
     draw_city(folder, **options)
@@ -256,7 +256,7 @@ def _arrange(names: Sequence[str], config: FetchConfig, where: str) -> Arrangeme
 
 
 def _cut_pairs(tree: Path, pairs: Arrangement, folder: Path, config: FetchConfig, where: str) -> None:
-    """Write both halves of each image as PNGs of one name, so that test pairs stay pairs."""
+    """Write both halves of each image as PNGs with one name, so that test pairs remain pairs."""
     from cyclegan.data.decode import BadImage, open_image, to_rgb
 
     for place, name in pairs.places.items():

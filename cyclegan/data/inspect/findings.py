@@ -24,7 +24,7 @@ def judge(domains: dict[str, DomainSummary], duplicates: Sequence[Duplicate]) ->
             )
         if 0 < domain.grey < domain.count:
             share = f"{domain.grey} of {domain.count} images have no colour"
-            found.append(Finding("warn", f"{name}: {share}; a generator learns to paint both kinds."))
+            found.append(Finding("warn", f"{name}: {share}; the generator will learn to produce both."))
         elif domain.grey and any(other.grey < other.count for other in domains.values()):
             found.append(Finding("warn", f"{name}: no image has colour, unlike elsewhere in this dataset."))
         if domain.turned:
@@ -33,7 +33,7 @@ def judge(domains: dict[str, DomainSummary], duplicates: Sequence[Duplicate]) ->
             )
         if domain.animated:
             found.append(
-                Finding("note", f"{name}: {domain.animated} files have several frames; the first counts.")
+                Finding("note", f"{name}: {domain.animated} files have several frames; the first is used.")
             )
         found += _of_levels(name, domain)
         if domain.aspect > 1.25:
@@ -42,7 +42,7 @@ def judge(domains: dict[str, DomainSummary], duplicates: Sequence[Duplicate]) ->
                 Finding("note", f"{name}: {ratio}; aspect=squash distorts them, aspect=crop cuts them.")
             )
         if domain.count < FEW and not name.startswith(("test", "val")):
-            found.append(Finding("warn", f"{name}: {domain.count} images are few to learn from."))
+            found.append(Finding("warn", f"{name}: only {domain.count} images; expect overfitting."))
     return sorted(found, key=lambda finding: ("bad", "warn", "note").index(finding.level))
 
 

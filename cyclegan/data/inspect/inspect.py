@@ -162,5 +162,5 @@ def as_table(inspection: Inspection) -> str:
     marks = {"bad": "!!", "warn": "! ", "note": "  "}
     lines += ["", *(f"{marks[finding.level]} {finding.text}" for finding in inspection.findings)]
     if not inspection.findings:
-        lines.append("nothing to complain of")
+        lines.append("no problems found")
     return "\n".join(lines)

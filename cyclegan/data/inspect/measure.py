@@ -67,7 +67,7 @@ def kind_of(image: Image.Image) -> str:
 
 
 def jpeg_quality(image: Image.Image) -> int:
-    """The quality, 1 to 100, at which libjpeg writes this image's luminance table; 0 if it is no JPEG."""
+    """The quality, 1 to 100, at which libjpeg writes this image's luminance table; 0 if it is not a JPEG."""
     if not isinstance(image, JpegImagePlugin.JpegImageFile) or 0 not in image.quantization:
         return 0
     scale = 100 * sum(image.quantization[0]) / TABLE_SUM

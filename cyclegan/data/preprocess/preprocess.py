@@ -33,9 +33,9 @@ def preprocess(raw: Path, out: Path, config: PreprocessConfig) -> Prepared:
     """Pack the images of `raw` (trainA trainB testA testB) into `out`.
 
     Writes trainA.npy … testB.npy, uint8 N×H×W×3, and manifest.json; the same images and settings give the
-    same bytes on any machine, whatever the number of workers. Where the images came from is noted apart, in
-    provenance.json. Rows are ordered by file stem; where test A and B are pairs, row i of one
-    is the truth of row i of the other. Does nothing when `out` already holds this very result. Raises
+    same bytes on any machine, whatever the number of workers. Where the images came from is noted
+    separately, in provenance.json. Rows are ordered by file stem; where test A and B are pairs, row i of one
+    is the truth of row i of the other. Does nothing when `out` already holds this result. Raises
     UsageError for a raw folder without the four domains, and CycleGANError when too many images are bad or
     the disk is full.
     """
@@ -104,16 +104,18 @@ def _find_images(raw: Path) -> dict[str, list[str]]:
         if not files[domain]:
             raise UsageError(f"{raw / domain} holds no images ({len(names)} other files).")
         if len(files[domain]) < len(names):
-            logger.info("%s: %d files that are no images", raw / domain, len(names) - len(files[domain]))
+            logger.info(
+                "%s: ignored %d files that are not images", raw / domain, len(names) - len(files[domain])
+            )
     return files
 
 
 def _guard(out: Path) -> None:
     """Refuse to replace a folder that preprocess did not write."""
     if out.exists() and not out.is_dir():
-        raise UsageError(f"{out} is a file: give a folder to write to.")
+        raise UsageError(f"{out} is a file: pass a folder to write to.")
     if out.is_dir() and any(out.iterdir()) and not (out / MANIFEST_FILE).is_file():
-        raise UsageError(f"{out} holds other files and would be replaced: give an empty or a new folder.")
+        raise UsageError(f"{out} holds other files and would be replaced: pass an empty or a new folder.")
 
 
 def _former_result(

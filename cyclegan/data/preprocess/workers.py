@@ -73,9 +73,7 @@ def _in_processes(action: Callable[[Job], Result], jobs: Sequence[Job], workers:
                     process.stdin.flush()
                     answers.put((number, pickle.load(process.stdout)))
                 except (OSError, EOFError, ValueError, pickle.UnpicklingError):
-                    error = CycleGANError(
-                        "A worker process died, perhaps for want of memory: try fewer workers."
-                    )
+                    error = CycleGANError("A worker process died, perhaps out of memory: try fewer workers.")
                     answers.put((number, error))
                     return
 

@@ -167,7 +167,7 @@ class Canvas:
             rim = (u > half[0] - 36) | (np.abs(v) > half[1] - 36)
             shade = light + 12 * rim
         else:
-            # the sun stands in the top left: the slope that faces it is light, the other dark
+            # the sun is in the top left: the slope that faces it is light, the other dark
             shade = light + np.sign(v) * ((way[1] - way[0]) * 18 // ONE)
         self.kind[part][roof] = HOUSE
         self.colour[part][roof] = (colour * shade[..., None] // 100)[roof]

@@ -1,6 +1,6 @@
 """A few test images and what became of them, as files: for comparing models, DVC and MLflow.
 
-They lie at even distances through the test set, so every model that is judged on the same images shows the
+They are evenly spaced through the test set, so every model that is judged on the same images shows the
 same ones.
 """
 
@@ -48,7 +48,7 @@ def shown(e: Evaluation, d: Direction, rows: list[int]) -> Shown:
 
 
 def spread(count: int, most: int) -> list[int]:
-    """At most `most` of `count` rows, at even distances."""
+    """At most `most` of `count` rows, evenly spaced."""
     return [int(row) for row in np.linspace(0, count - 1, min(count, most)).round()]
 
 

@@ -37,7 +37,7 @@ def table(e: Evaluation) -> list[dict[str, Any]]:
 
 
 def markdown(e: Evaluation, champion: Champion | None) -> str:
-    """Verdict, headline and how to go further, in Markdown."""
+    """Verdict, headline and next steps, in Markdown."""
     found = verdict(e, champion)
     lines = [f"**{found.text}** {found.measure}", "", "| | | 95 % interval |", "|---|---|---|"]
     for name, value in headline(e.scores).items():

@@ -2,7 +2,7 @@
 
 An object appears whole or not at all, in a folder by renaming and in S3 by its own rules, and there is no
 second file that could disagree with it. So a process may be killed at any moment, while writing too.
-Training goes on while a checkpoint is hashed and written: disks and networks are slower than GPUs.
+Training continues while a checkpoint is hashed and written: disks and networks are slower than GPUs.
 """
 
 from __future__ import annotations
@@ -77,8 +77,8 @@ class Checkpoints:
         for name, tensor in tensors.items():
             if not tensor.isfinite().all():
                 raise CycleGANError(
-                    f"After update {progress.step} {name} is not finite; the checkpoint before it is good. "
-                    "Start again with another seed, a smaller lr, or precision fp32."
+                    f"After update {progress.step} {name} is not finite. The previous checkpoint is intact: "
+                    "restart with another seed, a lower lr or --precision fp32."
                 )
         from safetensors.torch import save
 
@@ -97,7 +97,7 @@ class Checkpoints:
         key = f"{self.folder}/{step:010d}-{_digest(data)}.safetensors"
         self.store.write(key, data)
         others = [found for found in self.all() if found.key != key]
-        # What claims to be further than this was passed over as damaged when the run went on.
+        # Checkpoints with a later step were rejected as damaged when the run resumed.
         damaged = [found for found in others if found.step >= step]
         older = [found for found in others if found.step < step]
         for checkpoint in damaged + older[KEEP - 1 :]:
@@ -112,12 +112,12 @@ class Checkpoints:
         return any(found.folder != self.folder for found in _newest_first(self.store, ""))
 
     def load(self, wanted: Schedule, steps_per_epoch: int) -> Iterator[tuple[dict[str, Tensor], Progress]]:
-        """What the run can go on from, best first: the content of undamaged checkpoints.
+        """What the run can resume from, best first: the content of undamaged checkpoints.
 
         These are its own, then those of runs that differ in their schedule only, as far as both schedules
-        agree. Damaged ones are passed over with a warning; a store that can't be read is an error, since
-        starting anew for want of a network would throw work away. Raises CycleGANError for a checkpoint of a
-        newer format as well.
+        agree. Damaged ones are skipped with a warning; a store that can't be read is an error, since
+        starting from scratch because of a network failure would throw work away. Raises CycleGANError for
+        a checkpoint of a newer format as well.
         """
         own, decisive = self.all(), self.folder.partition("-")[0]
         others = []
@@ -135,10 +135,10 @@ class Checkpoints:
             except NotFound:  # another process has removed it in the meantime
                 continue
             except ValueError as error:
-                logger.warning("Checkpoint %s is damaged and passed over: %s", found.key, error)
+                logger.warning("Skipping checkpoint %s, which is damaged: %s", found.key, error)
                 continue
             if found.folder != self.folder:
-                logger.info("Going on from %s, whose schedule was the same so far.", found.key)
+                logger.info("Resuming from %s, whose schedule was the same so far.", found.key)
             yield tensors, progress
 
 

@@ -1,8 +1,8 @@
 """One process at a time on a checkpoint folder.
 
-In a folder the kernel holds the lock and lets go when the process ends, however it ends. S3 has nothing like
-it, so there a small object says who is at work and is renewed while he is; one that was not renewed for a
-while belongs to a process that died, and is taken over.
+In a folder the kernel holds the lock and releases it when the process ends, however it ends. S3 has nothing
+like it, so there a small object records the holder, which renews it while running; one that was not renewed
+for a while belongs to a process that died, and is taken over.
 """
 
 from __future__ import annotations
@@ -49,11 +49,11 @@ def _folder_lock(store: FolderStore, folder: str) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise CycleGANError(
-                f"Another process is training with the checkpoints in {path}: wait for it, or give another "
-                "folder by --checkpoints."
+                f"Another process is training with the checkpoints in {path}: wait for it, or choose another "
+                "folder with --checkpoints."
             ) from None
         except (ImportError, OSError):  # Windows, and network file systems without locks
-            logger.warning("%s cannot be locked: see to it that one process at a time uses it.", path)
+            logger.warning("Could not lock %s; make sure that only one process at a time uses it.", path)
         for left in path.glob(".*.safetensors.*"):  # of a process killed while writing
             left.unlink(missing_ok=True)
         yield
@@ -72,7 +72,7 @@ def _lease(store: Store, folder: str) -> Iterator[None]:
                 store.write(key, json.dumps({"holder": me, "task": task, "beat": uuid.uuid4().hex}).encode())
 
     store.write(key, json.dumps({"holder": me, "task": task, "beat": uuid.uuid4().hex}).encode())
-    time.sleep(0.2)  # of two that came at the same moment, the one whose name stayed goes on
+    time.sleep(0.2)  # of two that came at the same moment, the one whose name stayed continues
     if _content(store, key).get("holder") != me:
         raise CycleGANError(f"Another process has just begun to use the checkpoints in {store.uri}/{folder}.")
     thread = threading.Thread(target=renew, daemon=True, name="checkpoint-lease")
@@ -104,8 +104,8 @@ def _wait_for_turn(store: Store, key: str) -> None:
             return
         if now != seen:
             raise CycleGANError(
-                f"{now.get('holder')} is training with the checkpoints in {store.uri}: wait for it, or give "
-                "another place by --checkpoints."
+                f"{now.get('holder')} is training with the checkpoints in {store.uri}: wait for it, or "
+                "choose another place with --checkpoints."
             )
 
 

@@ -1,4 +1,4 @@
-"""How far a run is and what it remembers of its way: the part of a checkpoint that is no tensor."""
+"""How far a run is and what it keeps of its history: the part of a checkpoint that is not tensors."""
 
 from __future__ import annotations
 

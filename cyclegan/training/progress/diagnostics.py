@@ -1,4 +1,4 @@
-"""Signs that training goes wrong: numbers that are none, a collapse, inverted colours."""
+"""Signs that training fails: values that are not finite, a collapse, inverted colours."""
 
 from __future__ import annotations
 
@@ -32,13 +32,14 @@ def diversity(translated: Tensor, inputs: Tensor) -> float:
 
 
 def complaints(losses: Mapping[str, float]) -> list[str]:
-    """What the means of an epoch's losses (names of `step.TERMS`) give reason to warn of."""
+    """Warnings that the means of an epoch's losses (names of `step.TERMS`) call for."""
     found = []
     for domain, direction in (("A", "BtoA"), ("B", "AtoB")):
         if losses[f"D_{domain}"] < 0.01:
             found.append(
-                f"D_{domain} tells every image apart (loss {losses[f'D_{domain}']:.4f}), so {direction} "
-                "learns little from it: a lower learning rate or a larger image pool may help."
+                f"D_{domain} separates real from translated images almost perfectly "
+                f"(loss {losses[f'D_{domain}']:.4f}), so {direction} gets almost no gradient: "
+                "a lower learning rate or a larger image pool may help."
             )
         if abs(losses[f"real_{domain}"] - losses[f"fake_{domain}"]) < 0.01:
             found.append(
@@ -49,7 +50,7 @@ def complaints(losses: Mapping[str, float]) -> list[str]:
 
 
 def inversions(direction: str, correlation: float, diversity: float) -> list[str]:
-    """What the sample translations of a direction give reason to warn of."""
+    """Warnings that the sample translations of a direction call for."""
     found = []
     if correlation < -0.3:
         found.append(

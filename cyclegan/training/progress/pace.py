@@ -90,7 +90,7 @@ class Pace:
         return self.updates >= WARM_UP + MEASURED
 
     def left(self, step: int) -> float | None:
-        """Seconds that the run will go on after update `step`; None before any update was measured."""
+        """Seconds that the run will take after update `step`; None before any update was measured."""
         if not self.recent:
             return None
         updates = self.total - step

@@ -153,7 +153,7 @@ class Reporter:
         return self.pace.speed * self.batch_size
 
     def _warn(self, messages: list[str]) -> None:
-        """Each warning once, at the third report that gives reason for it; one alone may be chance."""
+        """Each warning once, at the third report that shows its cause; one alone may be chance."""
         for message in messages:
             kind = message.split("(")[0]  # its numbers change with every report, its first words don't
             self._seen[kind] += 1
@@ -172,6 +172,6 @@ def losses_csv(rows: Iterable[Sequence[float]]) -> str:
 
 def _not_finite(step: int) -> str:
     return (
-        f"At update {step} the losses are not finite numbers any more; the checkpoint before it is good. "
-        "Start again with another seed, a smaller lr, or precision fp32."
+        f"Loss became NaN or infinite at update {step}. The previous checkpoint is intact: "
+        "restart with another seed, a lower lr or --precision fp32."
     )
