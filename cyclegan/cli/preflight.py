@@ -35,7 +35,7 @@ def size_multiple(config: TrainConfig) -> int:
 
 def least_side(config: TrainConfig) -> int:
     """The smallest images whose discriminator still has more than one value to normalise, in pixels."""
-    return 17 if config.discriminator == "strided" else 3 * 2**config.discriminator_layers
+    return 32 if config.discriminator == "strided" else 3 * 2**config.discriminator_layers
 
 
 def check_sizes(config: TrainConfig, height: int, width: int) -> None:

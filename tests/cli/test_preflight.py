@@ -39,7 +39,7 @@ def test_sizes_are_checked_as_the_networks_would(generator: str) -> None:
     config = TrainConfig(generator=generator, depth=5, width=4, crop_size=0)  # type: ignore[arg-type]
     multiple = build_generator(**config.generator_options()).multiple
     assert preflight.size_multiple(config) == multiple
-    preflight.check_sizes(config, 2 * multiple, multiple)
+    preflight.check_sizes(config, 16 * multiple, 8 * multiple)
     with pytest.raises(UsageError, match=f"multiples of {multiple}"):
         preflight.check_sizes(config, 2 * multiple, multiple + 2)
     with pytest.raises(UsageError, match="larger than the prepared images"):

@@ -79,7 +79,7 @@ def test_a_team_shares_versions_by_s3(
     assert second in (tmp_path / "compiled" / "cyclegan.yaml").read_text()
     asked = "from pipeline.submitting import from_storage; import json; print(json.dumps(from_storage()))"
     arguments = json.loads(run(theirs, "python", "-c", asked))
-    assert (arguments["source"], arguments["version"]) == (url, second)
+    assert (arguments["data_source"], arguments["data_version"]) == (url, second)
 
 
 def test_a_team_shares_versions_by_a_folder(clone: Callable[[], Path], run: Run, tmp_path: Path) -> None:

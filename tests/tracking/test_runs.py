@@ -82,7 +82,7 @@ def test_one_run_is_shared_by_the_steps(client, tmp_path, monkeypatch):
     report = tmp_path / "report.html"
     report.write_text("<p>fine</p>")
     with open_run("train", name="resnet on city") as tracker:
-        tracker.params("train", Config())
+        tracker.params("train", Config(flip=False))
         tracker.dataset(DATA)
         for step in range(1200):  # more than MLflow takes in one request
             tracker.metrics({"loss/G": 1 / (step + 1)}, step)
