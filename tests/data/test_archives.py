@@ -238,7 +238,7 @@ def test_a_file_that_is_a_folder_too(tmp_path: Path, box: Path) -> None:
 def test_a_name_that_is_too_long(
     tmp_path: Path, box: Path, make: Callable[[Path, dict[str, bytes]], Path]
 ) -> None:
-    with pytest.raises(CycleGANError, match="cannot be written: File name too long"):
+    with pytest.raises(CycleGANError, match="File name too long"):
         unpack(make(tmp_path / "long.archive", {"x" * 300 + ".png": b"1"}), box)
 
 

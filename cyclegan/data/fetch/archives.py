@@ -247,7 +247,7 @@ def _filter(member: tarfile.TarInfo, folder: Path, where: str) -> None:
         tarfile.data_filter(member.replace(name=safe, deep=False), os.fspath(folder))
     except tarfile.FilterError:
         raise CycleGANError(f"{where}: the member {member.name!r} leads outside its folder.") from None
-    except OSError:  # a name too long, which says more where it is written
+    except OSError:  # a name too long, which only matters where the file is written
         pass
 
 
