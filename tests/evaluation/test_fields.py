@@ -23,6 +23,7 @@ from cyclegan.evaluation.config import EvaluateConfig
 from cyclegan.evaluation.measure import Evaluation
 from cyclegan.io.files import read_json
 from cyclegan.model import Model
+from cyclegan.runtime.device import resolve_device
 
 Make = Callable[..., Path]
 IMAGES = 20
@@ -231,10 +232,8 @@ def device(judge: Judge) -> None:
     judge.patch.setattr(step, "load_model", loaded)
     judge.patch.setattr(step, "weights_digest", lambda folder: "")
     judge.patch.setattr(step, "measure", measured)
-    judge.patch.setattr(torch.cuda, "is_available", lambda: False)
-    judge.patch.setattr(torch.backends.mps, "is_available", lambda: False)
     (judge.folder / "model").mkdir()
-    for wanted, found in (("auto", "cpu"), ("cpu:0", "cpu:0")):
+    for wanted, found in (("auto", str(resolve_device("auto"))), ("cpu:0", "cpu:0")):
         used.clear()
         with pytest.raises(Seen):
             judge.evaluate(device=wanted)
