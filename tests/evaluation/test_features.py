@@ -56,7 +56,7 @@ def test_random_features_order_what_eyes_order() -> None:
 def test_auto_without_weights_says_loudly_what_it_falls_back_to(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, logger="cyclegan"):
         assert load_extractor("auto").name == "random"
-    assert "RANDOM" in caplog.text
+    assert "a fixed random network" in caplog.text
     assert "not FID" in caplog.text
 
 

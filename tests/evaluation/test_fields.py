@@ -199,7 +199,7 @@ def champion(judge: Judge) -> None:
     first = judge.evaluate()
     assert "Champion:" not in page(first)
     judge.evaluate(champion=str(first))
-    assert "Champion: not certainly different" in page(judge.folder / "scores2")
+    assert "Champion: no significant difference" in page(judge.folder / "scores2")
 
 
 def seed(judge: Judge) -> None:
