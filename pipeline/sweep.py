@@ -3,16 +3,13 @@
 from kfp import dsl
 from kfp.dsl.base_component import BaseComponent
 
-from components.evaluate import evaluate
-from components.fetch import fetch
 from components.finish import finish
-from components.preprocess import preprocess
 from components.register import register
 from components.sweep import pick_best, plan_trials
-from components.train import train
 from pipeline.defaults import Defaults
 from pipeline.parameters import SWEEP, Given, pipeline_of
-from pipeline.placement import closed_by, place, run_limits, settle
+from pipeline.placement import closed_by, run_limits, settle
+from pipeline.steps import prepare, train_and_score
 
 PARALLEL = 4
 """Trials at a time; KFP takes no parameter for it."""
@@ -32,48 +29,18 @@ def build(defaults: Defaults) -> BaseComponent:
 
 
 def _steps(given: Given) -> None:
-    node = given.node()
     typed = given.of("train")
     options = typed.pop("options")
     with closed_by(finish, "Sweep and register"):
         planned = plan_trials(grid=given["sweep_grid"], options=options)
         settle(planned, "Plan the trials", hours=1)
 
-        fetched = fetch(**given.of("fetch"))
-        settle(fetched, "Fetch images", hours=12)
-
-        prepared = preprocess(
-            raw=fetched.outputs["raw"],
-            data_version=fetched.outputs["data_version"],
-            **given.of("preprocess"),
-        )
-        settle(prepared, "Prepare arrays", hours=12)
-
+        prepared = prepare(given)
         with dsl.ParallelFor(planned.output, parallelism=PARALLEL, name="Trials") as trial:
-            trained = train(
-                prepared=prepared.outputs["prepared"],
-                prepared_digest=prepared.outputs["prepared_digest"],
-                **typed,
-                options=trial,
-                checkpoints=given["train_checkpoints"],
-                accelerators=node["accelerators"],
-                trial=True,
-            )
-            settle(trained, "Train generators", hours=6 * 24, retries=5)
-            place(trained, node)
+            parameters = {**typed, "options": trial}
+            trained, scored = train_and_score(prepared, given, parameters, trial=True)
             # A failed trial ends well for the backend, which would answer with it from then on.
             trained.set_caching_options(False)
-
-            scored = evaluate(
-                prepared=prepared.outputs["prepared"],
-                model=trained.outputs["model"],
-                model_digest=trained.outputs["model_digest"],
-                **given.of("evaluate"),
-                accelerators=node["accelerators"],
-                trial=True,
-            )
-            settle(scored, "Score and report", hours=12)
-            place(scored, node)
             scored.set_caching_options(False)
 
         best = pick_best(

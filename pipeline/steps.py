@@ -1,0 +1,57 @@
+"""The tasks that the pipeline and the sweep have in common."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from kfp.dsl import PipelineTask
+
+from components.evaluate import evaluate
+from components.fetch import fetch
+from components.preprocess import preprocess
+from components.train import train
+from pipeline.parameters import Given
+from pipeline.placement import place, settle
+
+
+def prepare(given: Given) -> PipelineTask:
+    """Fetch and preprocess; returns the task with the arrays."""
+    fetched = fetch(**given.of("fetch"))
+    settle(fetched, "Fetch images", hours=12)
+
+    prepared = preprocess(
+        raw=fetched.outputs["raw"],
+        data_version=fetched.outputs["data_version"],
+        **given.of("preprocess"),
+    )
+    settle(prepared, "Prepare arrays", hours=12)
+    return prepared
+
+
+def train_and_score(
+    prepared: PipelineTask, given: Given, parameters: Mapping[str, Any], *, trial: bool
+) -> tuple[PipelineTask, PipelineTask]:
+    """Train with the component's `parameters` and evaluate, on the node that was asked for; both tasks."""
+    node = given.node()
+    trained = train(
+        prepared=prepared.outputs["prepared"],
+        prepared_digest=prepared.outputs["prepared_digest"],
+        **parameters,
+        checkpoints=given["train_checkpoints"],
+        accelerators=node["accelerators"],
+        trial=trial,
+    )
+    # Spot nodes vanish now and then; each retry continues from the last checkpoint.
+    settle(trained, "Train generators", hours=6 * 24, retries=5)
+    place(trained, node)
+
+    scored = evaluate(
+        prepared=prepared.outputs["prepared"],
+        model=trained.outputs["model"],
+        model_digest=trained.outputs["model_digest"],
+        **given.of("evaluate"),
+        accelerators=node["accelerators"],
+        trial=trial,
+    )
+    settle(scored, "Score and report", hours=12)
+    place(scored, node)
+    return trained, scored
