@@ -112,13 +112,13 @@ class Train(FromFile):
         prepared, model = self.prepared or run.prepared, self.model or run.model
         checkpoints = self.checkpoints or run.checkpoints
         places.writable(model)
-        manifest = preflight.check_train(prepared, self.config, checkpoints)
+        data = preflight.check_train(prepared, self.config, checkpoints)
         try:
-            preflight.check_test_images(manifest)
+            preflight.check_test_images(data)
         except UsageError as error:  # a model can be trained and used all the same
             logger.warning("%s", error)
-        preflight.check_disk(self.config, manifest, checkpoints, model)
-        preflight.name_experiment(manifest)
+        preflight.check_disk(self.config, data, checkpoints, model)
+        preflight.name_experiment(data)
         from cyclegan.training.train import train
 
         train(prepared, model, self.config, checkpoints=checkpoints)
