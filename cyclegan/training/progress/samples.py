@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from cyclegan.data.packed import PackedImages, scale
+from cyclegan.evaluation.images import to_uint8
 from cyclegan.io.pictures import sheet
 from cyclegan.networks.padding import at_any_size
 
@@ -33,9 +34,4 @@ def translate_and_back(there: nn.Module, back: nn.Module, images: Tensor) -> tup
 def labelled(images: Tensor, translated: Tensor, reconstructed: Tensor) -> Grid:
     """The three, each N×3×H×W in [-1, 1], as columns with labels: uint8, 1200 pixels wide, a row an image."""
     columns = {"input": images, "translation": translated, "and back": reconstructed}
-    return sheet({label: _uint8(pictures) for label, pictures in columns.items()})
-
-
-def _uint8(images: Tensor) -> Grid:
-    pixels = (images.float().cpu() + 1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
-    return pixels.permute(0, 2, 3, 1).numpy()
+    return sheet({label: to_uint8(pictures) for label, pictures in columns.items()})
