@@ -55,7 +55,8 @@ class Usual(Dataset[torch.Tensor]):
 
     def __getitem__(self, index: int) -> torch.Tensor:
         with Image.open(self.files[index]) as image:
-            return self.transform(image.convert("RGB"))
+            pixels: torch.Tensor = self.transform(image.convert("RGB"))
+        return pixels
 
 
 def usual_batches(

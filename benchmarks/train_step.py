@@ -30,6 +30,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from torch.autograd import backward
 from torch.utils.flop_counter import FlopCounterMode
 
 from cyclegan.cli.params import config_from
@@ -37,7 +38,8 @@ from cyclegan.data.layout import SUBSETS
 from cyclegan.data.prepared import Manifest, Prepared
 from cyclegan.io.files import write_json
 from cyclegan.networks import build_discriminator, build_generator
-from cyclegan.runtime.device import resolve_device, resolve_precision, resolve_threads
+from cyclegan.runtime.cpu import resolve_threads
+from cyclegan.runtime.device import resolve_device, resolve_precision
 from cyclegan.runtime.distributed import Processes
 from cyclegan.training.build import initial_state
 from cyclegan.training.config import TrainConfig
@@ -102,7 +104,8 @@ class Plain:
         return torch.stack(shown).to(self.device)
 
     def gan(self, score: Tensor, target: float) -> Tensor:
-        return self.square(score, torch.full_like(score, target))
+        loss: Tensor = self.square(score, torch.full_like(score, target))
+        return loss
 
     def __call__(self) -> None:
         a, b = self.images(), self.images()
@@ -115,14 +118,14 @@ class Plain:
         terms = [self.gan(D_B(fake_b), 1.0), self.gan(D_A(fake_a), 1.0)]
         terms += [self.absolute(cycled_a, a) * LAMBDA_CYCLE, self.absolute(cycled_b, b) * LAMBDA_CYCLE]
         terms += [self.absolute(F(a), a) * LAMBDA_IDENTITY, self.absolute(G(b), b) * LAMBDA_IDENTITY]
-        torch.stack(terms).sum().backward()
+        backward(torch.stack(terms).sum())
         self.g.step()
         for p in self.n.discriminator_parameters():
             p.requires_grad = True
         self.d.zero_grad()
         for D, real, fake, pool in ((D_A, a, fake_a, self.pools[0]), (D_B, b, fake_b, self.pools[1])):
             loss = (self.gan(D(real), 1.0) + self.gan(D(self.pooled(fake, pool)), 0.0)) * 0.5
-            loss.backward()
+            backward(loss)
             terms.append(loss)
         self.d.step()
         [term.item() for term in terms]
@@ -174,7 +177,7 @@ class Ours:
 
 def seconds(step: Callable[[], object], device: torch.device, repeats: int) -> tuple[float, float]:
     """Wall time of one step, waiting for the device; its CPU time, which other processes hardly change."""
-    synchronise = torch.cuda.synchronize if device.type == "cuda" else lambda: None
+    synchronise: Callable[[], None] = torch.cuda.synchronize if device.type == "cuda" else lambda: None
     synchronise()
     start, cpu = time.perf_counter(), time.process_time()
     for _ in range(repeats):
@@ -214,7 +217,7 @@ def flops(generator: str, discriminator: str, batch: int, size: int) -> float:
         image, rows = torch.empty(batch, 3, size, size), torch.empty(batch, 3, dtype=torch.int64)
         with FlopCounterMode(display=False) as counter:
             update(image, image, rows, rows)
-    return counter.get_total_flops() / 1e12
+    return int(counter.get_total_flops()) / 1e12
 
 
 def png_files(images: Tensor) -> list[bytes]:

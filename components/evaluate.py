@@ -1,22 +1,21 @@
 """Component: a model's scores and report."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from kfp import dsl
 
-from components import IMAGE, documented
+from components import component
 from cyclegan.evaluation.config import EvaluateConfig
 
 
-@dsl.component(base_image=IMAGE, install_kfp_package=False)
-@documented(EvaluateConfig)
+@component(EvaluateConfig)
 def evaluate(
     prepared: dsl.Input[dsl.Dataset],
     model: dsl.Input[dsl.Model],
     model_digest: str,
     features: str,
     weights: str,
-    options: dict,
+    options: dict[str, Any],
     accelerators: str,
     trial: bool,
     scores: dsl.Output[dsl.Artifact],

@@ -1,19 +1,18 @@
 """Component: images by URI into one artifact."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from kfp import dsl
 
-from components import IMAGE, documented
+from components import component
 from cyclegan.data.config import FetchConfig
 
 
-@dsl.component(base_image=IMAGE, install_kfp_package=False)
-@documented(FetchConfig)
+@component(FetchConfig)
 def fetch(
     source: str,
     version: str,
-    options: dict,
+    options: dict[str, Any],
     raw: dsl.Output[dsl.Dataset],
 ) -> NamedTuple("Fetched", [("data_version", str)]):  # type: ignore[valid-type]
     """Fetch two domains of images by URI.

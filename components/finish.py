@@ -2,11 +2,11 @@
 
 from kfp import dsl
 
-from components import IMAGE
+from components import component
 
 
-@dsl.component(base_image=IMAGE, install_kfp_package=False)
-def finish(status: dsl.PipelineTaskFinalStatus):
+@component()
+def finish(status: dsl.PipelineTaskFinalStatus) -> None:
     """Mark MLflow runs as failed that a killed step left open.
 
     MLflow decides which those are: the status that the backend sends is RUNNING after a success with older

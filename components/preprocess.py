@@ -1,20 +1,19 @@
 """Component: raw images into packed arrays."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from kfp import dsl
 
-from components import IMAGE, documented
+from components import component
 from cyclegan.data.config import PreprocessConfig
 
 
-@dsl.component(base_image=IMAGE, install_kfp_package=False)
-@documented(PreprocessConfig)
+@component(PreprocessConfig)
 def preprocess(
     raw: dsl.Input[dsl.Dataset],
     data_version: str,
     load_size: int,
-    options: dict,
+    options: dict[str, Any],
     prepared: dsl.Output[dsl.Dataset],
 ) -> NamedTuple("Prepared", [("prepared_digest", str)]):  # type: ignore[valid-type]
     """Validate, orient, resize and pack the images.

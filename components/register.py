@@ -1,21 +1,20 @@
 """Component: a scored model into the MLflow model registry."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from kfp import dsl
 
-from components import IMAGE, documented
+from components import component
 from cyclegan.registry.config import RegisterConfig
 
 
-@dsl.component(base_image=IMAGE, install_kfp_package=False)
-@documented(RegisterConfig)
+@component(RegisterConfig)
 def register(
     model: dsl.Input[dsl.Model],
     scores: dsl.Input[dsl.Artifact],
     name: str,
     max_score: float,
-    options: dict,
+    options: dict[str, Any],
     registration: dsl.Output[dsl.Artifact],
     summary: dsl.Output[dsl.Markdown],
 ) -> NamedTuple("Registered", [("passes", bool), ("alias", str), ("reason", str)]):  # type: ignore[valid-type]

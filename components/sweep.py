@@ -1,14 +1,15 @@
 """Components of a sweep: what to try, and which trial was best."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from kfp import dsl
 
-from components import IMAGE
+from components import component
 
 
-@dsl.component(base_image=IMAGE, install_kfp_package=False)
-def plan_trials(grid: dict, options: dict) -> list[dict]:  # kfp.local loops over an unnamed output alone
+# its output has no name, for kfp.local can loop over no other
+@component()
+def plan_trials(grid: dict[str, Any], options: dict[str, Any]) -> list[dict[str, Any]]:
     """Spell out every combination of a grid, each as the options of one training.
 
     Args:
@@ -25,11 +26,11 @@ def plan_trials(grid: dict, options: dict) -> list[dict]:  # kfp.local loops ove
     return trials
 
 
-@dsl.component(base_image=IMAGE, install_kfp_package=False)
+@component()
 def pick_best(
     models: dsl.Input[list[dsl.Model]],
     scores: dsl.Input[list[dsl.Artifact]],
-    grid: dict,
+    grid: dict[str, Any],
     best_model: dsl.Output[dsl.Model],
     best_scores: dsl.Output[dsl.Artifact],
     summary: dsl.Output[dsl.Markdown],

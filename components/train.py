@@ -1,15 +1,14 @@
 """Component: packed arrays into two generators."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from kfp import dsl
 
-from components import IMAGE, documented
+from components import component
 from cyclegan.training.config import TrainConfig
 
 
-@dsl.component(base_image=IMAGE, install_kfp_package=False)
-@documented(TrainConfig)
+@component(TrainConfig)
 def train(
     prepared: dsl.Input[dsl.Dataset],
     prepared_digest: str,
@@ -22,7 +21,7 @@ def train(
     lambda_cycle: float,
     lambda_identity: float,
     seed: int,
-    options: dict,
+    options: dict[str, Any],
     checkpoints: str,
     accelerators: str,
     trial: bool,

@@ -1,11 +1,13 @@
 """Components: a registered model applied to many images, a shard a task."""
 
+from typing import Any
+
 from kfp import dsl
 
-from components import IMAGE
+from components import component
 
 
-@dsl.component(base_image=IMAGE, install_kfp_package=False)
+@component()
 def list_shards(shards: int) -> list[int]:  # kfp.local loops over an unnamed output alone
     """Number the shards, for a loop over them.
 
@@ -18,17 +20,17 @@ def list_shards(shards: int) -> list[int]:  # kfp.local loops over an unnamed ou
     return list(range(shards))
 
 
-@dsl.component(base_image=IMAGE, install_kfp_package=False)
+@component()
 def translate_shard(
     model: str,
     images: str,
     out: str,
     shard: int,
     shards: int,
-    options: dict,
+    options: dict[str, Any],
     accelerators: str,
     image_counts: dsl.Output[dsl.Metrics],
-):
+) -> None:
     """Translate one shard of the images; what is there already is skipped, so a retry resumes.
 
     Args:

@@ -14,7 +14,7 @@ from torch import nn
 
 from cyclegan.errors import UsageError
 from cyclegan.io.files import atomic_dir, read_json, sha256, write_json
-from cyclegan.networks import build_generator, generator_shapes
+from cyclegan.networks import Generator, build_generator, generator_shapes
 from cyclegan.networks.norm import Norm
 from cyclegan.networks.resnet import Upsample
 
@@ -67,17 +67,17 @@ _KINDS: dict[str, Any] = {
 class Model:
     """Both generators in eval mode: float32 N×3×H×W in [-1, 1] to the same; H, W multiples of `multiple`."""
 
-    AtoB: nn.Module
-    BtoA: nn.Module
+    AtoB: Generator
+    BtoA: Generator
     config: ModelConfig
 
-    def __getitem__(self, direction: Direction) -> nn.Module:
+    def __getitem__(self, direction: Direction) -> Generator:
         return self.AtoB if direction == "AtoB" else self.BtoA
 
     @property
     def multiple(self) -> int:
         """The sides of images must be multiples of this."""
-        return int(self.AtoB.multiple)  # type: ignore[arg-type]
+        return self.AtoB.multiple
 
     def test_size(self, height: int, width: int) -> tuple[int, int]:
         """At which height and width to evaluate the model on prepared images of height×width.
@@ -142,7 +142,7 @@ def read_config(folder: Path, where: str = "") -> ModelConfig:
 
 def load_generator(
     folder: Path, direction: Direction, device: str | torch.device = "cpu", *, where: str = ""
-) -> tuple[nn.Module, ModelConfig]:
+) -> tuple[Generator, ModelConfig]:
     """One generator of a model folder, in eval mode, and the model's config; only that file need be there.
 
     The weights' names and shapes are compared with the architecture before that is built. Raises UsageError

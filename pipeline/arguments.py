@@ -40,7 +40,8 @@ def load_spec(file: Path) -> dict[str, Any]:
 
 def inputs_of(spec: dict[str, Any]) -> dict[str, Any]:
     """The pipeline's parameters by name: type, default, description."""
-    return spec["root"].get("inputDefinitions", {}).get("parameters", {})
+    inputs: dict[str, Any] = spec["root"].get("inputDefinitions", {}).get("parameters", {})
+    return inputs
 
 
 def parse(spec: dict[str, Any], words: Sequence[str]) -> dict[str, Any]:

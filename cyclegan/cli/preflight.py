@@ -30,7 +30,7 @@ KEPT_CHECKPOINTS = 3  # the last two, and the one being written
 
 def size_multiple(config: TrainConfig) -> int:
     """What image sides must be multiples of for the generator that `config` names."""
-    return {"vgg_unet": 32, "resnet": 4, "unet": 2**config.depth}[config.generator]
+    return 2**config.depth if config.generator == "unet" else {"vgg_unet": 32, "resnet": 4}[config.generator]
 
 
 def least_side(config: TrainConfig) -> int:

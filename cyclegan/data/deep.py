@@ -153,7 +153,8 @@ def to_eight_bits(values: NDArray[Any], scale: float, levels: Levels) -> NDArray
     if white <= black:
         raise BadImage(f"black = {black:g} must be below white = {white:g}")
     scaled = (values.astype(np.float32) - np.float32(black)) * np.float32(255 / (white - black))
-    return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+    eight: NDArray[np.uint8] = np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+    return eight
 
 
 def dark(largest: float, scale: float) -> str:

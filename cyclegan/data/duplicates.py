@@ -44,7 +44,8 @@ def flatness(thumbnails: Thumbnails) -> NDArray[np.float32]:
     """Standard deviation of each thumbnail's grey values, in [0, 127.5]; below `FLAT` it shows nothing."""
     grey = np.empty(thumbnails.shape[:3], np.float32)
     np.mean(thumbnails, axis=3, out=grey)
-    return grey.std(axis=(1, 2))
+    deviations: NDArray[np.float32] = grey.std(axis=(1, 2))
+    return deviations
 
 
 def find_pairs(

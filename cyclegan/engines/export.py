@@ -14,24 +14,24 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from cyclegan.engines.base import to_uint8
 from cyclegan.engines.parity import check_export, example_batch, example_picture, pack
 from cyclegan.engines.pytorch import TorchEngine
 from cyclegan.model import Direction
+from cyclegan.networks import Generator
 
 OPSET = 20
 
 
-def metadata(generator: nn.Module, direction: Direction, config: Mapping[str, Any]) -> dict[str, str]:
+def metadata(generator: Generator, direction: Direction, config: Mapping[str, Any]) -> dict[str, str]:
     """What is written into an exported file: direction, multiple, config, and a picture to compare with."""
-    facts = {"direction": direction, "multiple": str(int(generator.multiple))}  # type: ignore[arg-type]
-    drawn = to_uint8(TorchEngine(generator)(example_picture(int(generator.multiple))))  # type: ignore[arg-type]
+    facts = {"direction": direction, "multiple": str(generator.multiple)}
+    drawn = to_uint8(TorchEngine(generator)(example_picture(generator.multiple)))
     return facts | {"config": json.dumps(config), "parity": pack(drawn)}
 
 
-def write_onnx(generator: nn.Module, direction: Direction, config: Mapping[str, Any], path: Path) -> None:
+def write_onnx(generator: Generator, direction: Direction, config: Mapping[str, Any], path: Path) -> None:
     """Write `images` float32 N×3×H×W in [-1, 1] → `translated`, opset 20, for a float32 generator on the CPU.
 
     Raises CycleGANError where ONNX Runtime computes something else from the file.
@@ -41,7 +41,7 @@ def write_onnx(generator: nn.Module, direction: Direction, config: Mapping[str, 
     with _quiet():
         program = torch.onnx.export(
             generator,
-            (example_batch(int(generator.multiple), 1, 2),),  # type: ignore[arg-type]
+            (example_batch(generator.multiple, 1, 2),),
             dynamo=True,
             verbose=False,
             opset_version=OPSET,
@@ -61,13 +61,13 @@ def write_onnx(generator: nn.Module, direction: Direction, config: Mapping[str, 
     check_export(run, generator)
 
 
-def write_pt2(generator: nn.Module, direction: Direction, config: Mapping[str, Any], path: Path) -> None:
+def write_pt2(generator: Generator, direction: Direction, config: Mapping[str, Any], path: Path) -> None:
     """Write a torch.export program for a float32 generator on the CPU.
 
     Raises CycleGANError where the program computes something else when it is read back.
     """
     auto = torch.export.Dim.AUTO
-    example = example_batch(int(generator.multiple), 1, 2)  # type: ignore[arg-type]
+    example = example_batch(generator.multiple, 1, 2)
     program = torch.export.export(generator, (example,), dynamic_shapes=({0: auto, 2: auto, 3: auto},))
     # Not into the file: where a write fails, torch's zip writer aborts the process.
     buffer = io.BytesIO()

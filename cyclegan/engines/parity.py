@@ -14,13 +14,15 @@ from cyclegan.errors import CycleGANError
 if TYPE_CHECKING:
     import torch
 
+    from cyclegan.networks import Generator
+
 TOLERANCE = 1e-3  # of [-1, 1]; one grey level of 8 bits is 8e-3
 GATE = 1.0  # grey levels on average, for arithmetic of 16 bits
 
 
 def check_export(
     run: Callable[[torch.Tensor], torch.Tensor],
-    generator: torch.nn.Module,
+    generator: Generator,
     *,
     tolerance: float = TOLERANCE,
 ) -> float:
@@ -31,7 +33,7 @@ def check_export(
     """
     import torch
 
-    multiple = int(generator.multiple)  # type: ignore[arg-type]
+    multiple = generator.multiple
     worst = 0.0
     for columns, batch in ((0, 1), (1, 2), (3, 1)):
         images = example_batch(multiple, columns, batch)

@@ -7,19 +7,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from cyclegan.model import Direction, load_generator
+from cyclegan.networks import Generator
 
 
 class TorchEngine:
     """A generator of ours in float32 or bfloat16; the input is normalised on its device."""
 
-    def __init__(self, generator: nn.Module, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(self, generator: Generator, dtype: torch.dtype = torch.float32) -> None:
         self.generator = generator.to(dtype) if dtype != torch.float32 else generator
         self.dtype = dtype
         self.device = next(generator.parameters()).device
-        self.multiple = int(generator.multiple)  # type: ignore[arg-type]
+        self.multiple = generator.multiple
         # on CPUs one image at a time is the fastest
         self.batch = 4 if self.device.type == "cuda" else 1
         self.name = f"torch {'bf16' if dtype == torch.bfloat16 else 'fp32'} on {self.device}"
@@ -34,10 +34,11 @@ class TorchEngine:
             )
             # made contiguous by `to`, for torch's instance norm on CPUs wants planes
             x = (batch.to(torch.float32, memory_format=torch.contiguous_format) / 127.5 - 1).to(self.dtype)
-            return self.generator(x).permute(0, 2, 3, 1).to(torch.float32).contiguous().cpu().numpy()
+            output: torch.Tensor = self.generator(x)
+            return output.permute(0, 2, 3, 1).to(torch.float32).contiguous().cpu().numpy()
 
 
-def read_generator(folder: Path, direction: Direction, where: str) -> tuple[nn.Module, dict[str, Any]]:
+def read_generator(folder: Path, direction: Direction, where: str) -> tuple[Generator, dict[str, Any]]:
     """One generator of a model folder, float32, in eval mode, and the model's config.
 
     `where` names the folder in messages. Raises UsageError where there is no model or it is damaged.

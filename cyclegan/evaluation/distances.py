@@ -26,7 +26,8 @@ def frechet_distance(x: Tensor, y: Tensor) -> float:
 def _centred_factor(x: Tensor) -> Tensor:
     """A with AᵀA = cov(x) and min(N, D) rows."""
     a = (x - x.mean(0)) / (len(x) - 1) ** 0.5
-    return torch.linalg.qr(a, mode="r").R if a.shape[0] > a.shape[1] else a
+    factor: Tensor = torch.linalg.qr(a, mode="r").R if a.shape[0] > a.shape[1] else a
+    return factor
 
 
 def resample_counts(n: int, resamples: int, generator: torch.Generator) -> Tensor:
@@ -67,7 +68,8 @@ def _weighted_frechet(xx: Tensor, xy: Tensor, yy: Tensor, counts_x: Tensor, coun
     trace_y = (w @ yy.diagonal()[j] - m * norm_y) / (m - 1)
     centred = (gram - row[:, None] - column + cross) * v.sqrt()[:, None] * w.sqrt()
     nuclear = torch.linalg.svdvals(centred).sum() / ((n - 1) * (m - 1)).sqrt()
-    return norm_x - 2 * cross + norm_y + trace_x + trace_y - 2 * nuclear
+    distance: Tensor = norm_x - 2 * cross + norm_y + trace_x + trace_y - 2 * nuclear
+    return distance
 
 
 def frechet_influence(x: Tensor, y: Tensor) -> Tensor:
@@ -104,7 +106,8 @@ def frechet_influence(x: Tensor, y: Tensor) -> Tensor:
     gap_without = gap - d / (n - 1)
     trace_without = (trace - n / (n - 1) * squares) / (n - 2)
     without = gap_without.square().sum(1) + trace_without - 2 * (root + change) / (n - 2) ** 0.5
-    return whole - without
+    influence: Tensor = whole - without
+    return influence
 
 
 def nearest_distance(x: Tensor, y: Tensor, *, itself: bool = False) -> Tensor:

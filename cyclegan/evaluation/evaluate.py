@@ -38,7 +38,8 @@ def evaluate(prepared: Path, model: Path, out: Path, config: EvaluateConfig) -> 
     from cyclegan.evaluation.pages.plots import write_plots
     from cyclegan.evaluation.pages.report import write_per_image, write_report
     from cyclegan.evaluation.pages.samples import write_samples
-    from cyclegan.runtime.device import machine, resolve_device, resolve_threads
+    from cyclegan.runtime.cpu import resolve_threads
+    from cyclegan.runtime.device import machine, resolve_device
     from cyclegan.tracking.runs import open_run
 
     _guard(out)

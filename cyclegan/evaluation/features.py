@@ -157,6 +157,7 @@ def random_network(device: torch.device) -> Extractor:
         for kernel in kernels:
             x = F.leaky_relu(F.conv2d(x, kernel, stride=2, padding=1), 0.2)
             scales.append(x.mean((2, 3)))
-        return torch.cat(scales, 1) @ projection
+        features: Tensor = torch.cat(scales, 1) @ projection
+        return features
 
     return Extractor("random", RANDOM_DIMENSIONS, digest, function, device)

@@ -11,7 +11,6 @@ import time
 from collections.abc import Mapping
 
 import torch
-from torch import nn
 
 from cyclegan.data.prepared import Prepared
 from cyclegan.errors import UsageError
@@ -21,6 +20,7 @@ from cyclegan.evaluation.distances import kernel_distance
 from cyclegan.evaluation.features import load_extractor
 from cyclegan.evaluation.translations import ENDS, load_test_sets, translate_images
 from cyclegan.model import DIRECTIONS, Direction
+from cyclegan.networks import Generator
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ class Monitor:
         """The key of the mean of both directions in what `score` returns: lower is better."""
         return self.extractor.kernel
 
-    def score(self, generators: Mapping[Direction, nn.Module]) -> dict[str, float]:
+    def score(self, generators: Mapping[Direction, Generator]) -> dict[str, float]:
         """`<kernel>_AtoB`, `<kernel>_BtoA`, their mean `<kernel>`, and `evaluation_seconds`.
 
         <kernel> is `kid` or, with another extractor, `kernel_<name>`. Draws no random numbers; the generators

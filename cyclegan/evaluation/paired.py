@@ -5,6 +5,8 @@ Each function takes uint8 images N×H×W×3 and returns one value per image: flo
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,14 +23,16 @@ def _difference(x: Images, y: Images) -> NDArray[np.int16]:
 
 def l1(x: Images, y: Images) -> Values:
     """Mean absolute difference, as a share of the full range: 0 to 1."""
-    return np.abs(_difference(x, y)).mean(axis=(1, 2, 3), dtype=np.float64) / 255
+    values: Values = np.abs(_difference(x, y)).mean(axis=(1, 2, 3), dtype=np.float64) / 255
+    return values
 
 
 def psnr(x: Images, y: Images) -> Values:
     """Peak signal-to-noise ratio in dB for a peak of 255, at most `PSNR_MOST`."""
     squares = np.square(_difference(x, y).astype(np.int32)).mean(axis=(1, 2, 3), dtype=np.float64)
     with np.errstate(divide="ignore"):
-        return np.minimum(10 * np.log10(255**2 / squares), PSNR_MOST)
+        values: Values = np.minimum(10 * np.log10(255**2 / squares), PSNR_MOST)
+    return values
 
 
 def map_accuracy(x: Images, y: Images, threshold: int) -> Values:
@@ -37,7 +41,8 @@ def map_accuracy(x: Images, y: Images, threshold: int) -> Values:
     The accuracy used for aerial photo → map, where the true picture has few colours; Fu et al. 2019 (GcGAN)
     report it at thresholds of 5 and 10.
     """
-    return (np.abs(_difference(x, y)).max(axis=3) < threshold).mean(axis=(1, 2), dtype=np.float64)
+    shares: Values = (np.abs(_difference(x, y)).max(axis=3) < threshold).mean(axis=(1, 2), dtype=np.float64)
+    return shares
 
 
 def ssim(x: Images, y: Images) -> Values:
@@ -47,8 +52,9 @@ def ssim(x: Images, y: Images) -> Values:
     """
     from skimage.metrics import structural_similarity
 
+    similarity: Callable[..., float] = structural_similarity
     values = [
-        structural_similarity(
+        similarity(
             p,
             q,
             channel_axis=2,

@@ -7,7 +7,6 @@ from typing import Literal
 
 import numpy as np
 import torch
-from torch import nn
 from tqdm import tqdm
 
 from cyclegan.data.prepared import Prepared
@@ -16,6 +15,7 @@ from cyclegan.evaluation.features import full_precision
 from cyclegan.evaluation.images import Images, batches, choose, resize, to_float, to_uint8
 from cyclegan.evaluation.paired import Values
 from cyclegan.model import Direction, Model
+from cyclegan.networks import Generator
 from cyclegan.networks.padding import at_any_size
 
 Domain = Literal["A", "B"]
@@ -97,7 +97,7 @@ def translate(
 
 
 def translate_images(
-    generator: nn.Module, images: Images, batch_size: int, device: torch.device, what: str = "translate"
+    generator: Generator, images: Images, batch_size: int, device: torch.device, what: str = "translate"
 ) -> Images:
     """The generator's output for uint8 images N×H×W×3, rounded to uint8."""
     progress = tqdm(total=len(images), desc=what, unit="image", disable=None, leave=False)

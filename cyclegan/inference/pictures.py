@@ -42,7 +42,8 @@ def decode(data: bytes, size: int = 0) -> Image.Image:
     """
     from PIL import Image
 
-    from cyclegan.data.decode import BadImage, open_image, to_rgb
+    from cyclegan.data.decode import open_image, to_rgb
+    from cyclegan.data.errors import BadImage
 
     try:
         image = to_rgb(open_image(data))

@@ -50,7 +50,8 @@ class Translator:
         import numpy as np
         from PIL import Image
 
-        from cyclegan.data.decode import BadImage, open_image, to_rgb
+        from cyclegan.data.decode import open_image, to_rgb
+        from cyclegan.data.errors import BadImage
 
         if isinstance(image, np.ndarray):
             if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:

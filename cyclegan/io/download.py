@@ -94,7 +94,7 @@ class _Transfer:
                         raise CycleGANError(f"Cannot download {self.name}: {error}.") from None
                     self._pause(failures, error)
 
-    def _bar(self) -> tqdm:
+    def _bar(self) -> tqdm[NoReturn]:
         name = self.name.rpartition("/")[2][:40]
         return tqdm(desc=name, unit="B", unit_scale=True, unit_divisor=1024, disable=None)
 
@@ -104,7 +104,7 @@ class _Transfer:
         logger.info("%s: %s; trying again in %.1f s", self.name, error, wait)
         time.sleep(wait)
 
-    def _attempt(self, file: IO[bytes], bar: tqdm) -> None:
+    def _attempt(self, file: IO[bytes], bar: tqdm[NoReturn]) -> None:
         try:
             with self._open() as answer:
                 self._place(answer, file, bar)
@@ -129,9 +129,10 @@ class _Transfer:
         if self.received and self.validator:
             request.add_header("Range", f"bytes={self.received}-")
             request.add_header("If-Range", self.validator)
-        return self.opener.open(request, timeout=self.patience.timeout)
+        answer: http.client.HTTPResponse = self.opener.open(request, timeout=self.patience.timeout)
+        return answer
 
-    def _place(self, answer: http.client.HTTPResponse, file: IO[bytes], bar: tqdm) -> None:
+    def _place(self, answer: http.client.HTTPResponse, file: IO[bytes], bar: tqdm[NoReturn]) -> None:
         """Settle where the answer's bytes belong: after those received so far, or at the beginning."""
         validator = _validator(answer.headers)
         if answer.status == 206:
@@ -149,7 +150,7 @@ class _Transfer:
         bar.total = self.total
         self._check_size(self.total or 0)
 
-    def _restart(self, file: IO[bytes], bar: tqdm) -> None:
+    def _restart(self, file: IO[bytes], bar: tqdm[NoReturn]) -> None:
         self.furthest = max(self.furthest, self.received)
         if self.received:
             file.seek(0)
@@ -157,7 +158,7 @@ class _Transfer:
         self.received, self.total, self.validator, self.digest = 0, None, "", hashlib.sha256()
         bar.reset()
 
-    def _take(self, block: bytes, file: IO[bytes], bar: tqdm) -> None:
+    def _take(self, block: bytes, file: IO[bytes], bar: tqdm[NoReturn]) -> None:
         self._check_size(self.received + len(block))
         try:
             file.write(block)
@@ -172,7 +173,7 @@ class _Transfer:
         if size > self.patience.max_bytes:
             raise CycleGANError(f"{self.name} has more than {self.patience.max_bytes} bytes: see max_bytes.")
 
-    def _judge(self, error: urllib.error.HTTPError, file: IO[bytes], bar: tqdm) -> NoReturn:
+    def _judge(self, error: urllib.error.HTTPError, file: IO[bytes], bar: tqdm[NoReturn]) -> NoReturn:
         code, reason = error.code, printable(" ".join(str(error.reason).split()))[:200]
         if code == 416 and self.received:
             self._restart(file, bar)

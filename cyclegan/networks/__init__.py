@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from cyclegan.errors import UsageError
+from cyclegan.networks.generator import Generator
 from cyclegan.networks.patchgan import AuthorDiscriminator, PatchGAN
 from cyclegan.networks.resnet import ResnetGenerator
 from cyclegan.networks.unet import UnetGenerator
 from cyclegan.networks.vgg_unet import VggUnet
 
-GENERATORS: dict[str, type[nn.Module]] = {
+GENERATORS: dict[str, type[Generator]] = {
     "vgg_unet": VggUnet,
     "resnet": ResnetGenerator,
     "unet": UnetGenerator,
 }
 DISCRIMINATORS: dict[str, type[nn.Module]] = {"patchgan": PatchGAN, "strided": AuthorDiscriminator}
 
+Network = TypeVar("Network", bound=nn.Module)
+
 __all__ = [
     "AuthorDiscriminator",
+    "Generator",
     "PatchGAN",
     "ResnetGenerator",
     "UnetGenerator",
@@ -33,7 +37,7 @@ __all__ = [
 ]
 
 
-def build_generator(name: str, **options: Any) -> nn.Module:
+def build_generator(name: str, **options: Any) -> Generator:
     """An initialised generator: N×3×H×W in [-1, 1] to the same shape and range.
 
     H and W must be multiples of its `.multiple`; `padding.at_any_size` takes others. The options are the
@@ -78,7 +82,7 @@ def build_discriminator(name: str, **options: Any) -> nn.Module:
     return _build("discriminator", DISCRIMINATORS, name, options)
 
 
-def _build(kind: str, known: dict[str, type[nn.Module]], name: str, options: dict[str, Any]) -> nn.Module:
+def _build(kind: str, known: dict[str, type[Network]], name: str, options: dict[str, Any]) -> Network:
     if name not in known:
         raise UsageError(f"There is no {kind} '{name}'; choose one of {', '.join(known)}.")
     try:

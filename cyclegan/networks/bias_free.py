@@ -21,7 +21,8 @@ class Conv2dBeforeNorm(nn.Conv2d):
     """nn.Conv2d, without its bias in training mode."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return self._conv_forward(x, self.weight, None if self.training else self.bias)
+        output: Tensor = self._conv_forward(x, self.weight, None if self.training else self.bias)
+        return output
 
 
 class ConvTranspose2dBeforeNorm(nn.ConvTranspose2d):

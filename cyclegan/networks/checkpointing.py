@@ -18,5 +18,7 @@ class Recomputable(nn.Module):
         """Apply `layer` to `x`, remembering no activation inside it when `gradient_checkpointing` is set."""
         if self.gradient_checkpointing and self.training:
             # The networks draw no random numbers, so there is no generator state to keep.
-            return checkpoint(layer, x, use_reentrant=False, preserve_rng_state=False)
-        return layer(x)
+            output: Tensor = checkpoint(layer, x, use_reentrant=False, preserve_rng_state=False)
+        else:
+            output = layer(x)
+        return output

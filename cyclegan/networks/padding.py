@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from cyclegan.networks.generator import Generator
+
 
 class ReflectionPad(nn.Module):
     """Mirror the outermost `size` pixels of N×C×H×W features outwards, without repeating the edge itself.
@@ -26,23 +28,22 @@ class ReflectionPad(nn.Module):
         return x
 
 
-def at_any_size(generator: nn.Module, images: Tensor) -> Tensor:
+def at_any_size(generator: Generator, images: Tensor) -> Tensor:
     """A generator's output for images of any height and width, N×3×H×W in [-1, 1] to the same.
 
     Sides that the generator does not take are reflected outwards at both ends, as often as need be, up to
     multiples of `generator.multiple` and at least `generator.smallest`; the output is cropped back.
     """
-    multiple = int(generator.multiple)  # type: ignore[arg-type]
-    smallest = int(getattr(generator, "smallest", multiple))
     inner = []
     for dim in (2, 3):
         side = images.shape[dim]
-        spare = max(-(-side // multiple) * multiple, smallest) - side
+        spare = max(-(-side // generator.multiple) * generator.multiple, generator.smallest) - side
         before = spare // 2
         inner.append(slice(before, before + side))
         if spare:
             images = images.index_select(dim, _reflected(side, before, side + spare, images.device))
-    return generator(images)[:, :, inner[0], inner[1]]
+    output: Tensor = generator(images)
+    return output[:, :, inner[0], inner[1]]
 
 
 def _reflected(side: int, before: int, length: int, device: torch.device) -> Tensor:

@@ -34,7 +34,8 @@ class PatchGAN(nn.Module):
         normal_(self)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.body(x)
+        scores: Tensor = self.body(x)
+        return scores
 
 
 class AuthorDiscriminator(nn.Module):
@@ -60,4 +61,5 @@ class AuthorDiscriminator(nn.Module):
         glorot_(self)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.body(x)
+        scores: Tensor = self.body(x)
+        return scores

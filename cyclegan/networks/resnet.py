@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from cyclegan.errors import UsageError
 from cyclegan.networks.bias_free import before_norm
-from cyclegan.networks.checkpointing import Recomputable
+from cyclegan.networks.generator import Generator
 from cyclegan.networks.init import normal_
 from cyclegan.networks.norm import Norm, norm_layer
 from cyclegan.networks.padding import ReflectionPad
@@ -33,10 +33,11 @@ class ResidualBlock(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.body(x)
+        change: Tensor = self.body(x)
+        return x + change
 
 
-class ResnetGenerator(Recomputable):
+class ResnetGenerator(Generator):
     """c7s1-64, d128, d256, R256 × blocks, u128, u64, c7s1-3 (arXiv 1703.10593, section 7.2).
 
     The paper takes 6 blocks for 128×128 images and 9 for 256×256 and larger. `upsample` chooses between

@@ -6,12 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from cyclegan.networks.bias_free import before_norm
-from cyclegan.networks.checkpointing import Recomputable
+from cyclegan.networks.generator import Generator
 from cyclegan.networks.init import normal_
 from cyclegan.networks.norm import Norm, norm_layer
 
 
-class UnetGenerator(Recomputable):
+class UnetGenerator(Generator):
     """`depth` halvings by Conv4×4 stride 2, as many doublings, skips between equal sizes (arXiv 1611.07004).
 
     Widths are width × 1, 2, 4, 8, 8, …; sides must be multiples of 2^depth. There is no dropout, so that a

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from cyclegan.errors import UsageError
-from cyclegan.networks.checkpointing import Recomputable
+from cyclegan.networks.generator import Generator
 from cyclegan.networks.init import glorot_
 from cyclegan.networks.norm import Norm, norm_layer
 
@@ -17,7 +17,7 @@ STAGES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512
 DECODER = (256, 128, 64, 32, 32)
 
 
-class VggUnet(Recomputable):
+class VggUnet(Generator):
     """VGG-16's convolutions down to 1/32, then five blocks up, each after a nearest-neighbour doubling.
 
     A block of width c: [concatenate the pool of this size] → norm → Conv1×1(c), ReLU → norm → Conv3×3(c),
@@ -78,7 +78,8 @@ class VggUnet(Recomputable):
             if skips:
                 x = torch.cat([x, skips.pop()], dim=1)
             x = self.segment(block, x)
-        return self.head(x)
+        output: Tensor = self.head(x)
+        return output
 
     def load_vgg_(self, state: Mapping[str, Tensor], *, partial: bool = False) -> list[str]:
         """Copy VGG-16's convolutions from a state dict in torchvision's layout (`features.0.weight`, …).

@@ -8,13 +8,15 @@ import os
 import shutil
 import sysconfig
 from pathlib import Path
-from typing import cast
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 
 from cyclegan.errors import UsageError
 from cyclegan.training.update import Networks, Update
+
+Network = TypeVar("Network", bound=nn.Module)
 
 logger = logging.getLogger(__name__)
 
@@ -58,11 +60,11 @@ def compiled(networks: Networks) -> Networks:
     So samples and scores, with shapes of their own, are better computed by the networks as they were.
     """
 
-    def one(network: nn.Module) -> nn.Module:
+    def one(network: Network) -> Network:
         # Batches come in two sizes; code for any size would be slower than code for each.
-        return cast(nn.Module, torch.compile(network, dynamic=False))
+        return cast(Network, torch.compile(network, dynamic=False))
 
-    return Networks(*map(one, (networks.AtoB, networks.BtoA, networks.D_A, networks.D_B)))
+    return Networks(one(networks.AtoB), one(networks.BtoA), one(networks.D_A), one(networks.D_B))
 
 
 class CudaGraphUpdate:
@@ -97,7 +99,7 @@ class CudaGraphUpdate:
         return self.losses.clone()  # the next replay writes to the same place
 
     def _on_side_stream(self, inputs: tuple[Tensor, ...]) -> Tensor:
-        stream = torch.cuda.Stream()
+        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch does not annotate it
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
             losses = self.update(*inputs)

@@ -56,7 +56,9 @@ def train_everywhere(
         start_method="spawn",
     )
     try:
-        return elastic_launch(launch, _one)(prepared, model, config, checkpoints)[0]
+        results: dict[int, dict[str, float]]
+        results = elastic_launch(launch, _one)(prepared, model, config, checkpoints)
+        return results[0]
     except ChildFailedError as error:
         rank, failure = error.get_first_failure()
         raise CycleGANError(f"process {rank} of {count} ended with exit code {failure.exitcode}.") from None

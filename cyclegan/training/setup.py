@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -118,7 +118,7 @@ def sampling_of(config: TrainConfig, data: Prepared, processes: Processes) -> Sa
         lane_slots=lane_slots(config.pool_size, config.batch_size),
     )
     with torch.device("meta"):
-        multiple = cast(int, build_generator(**config.generator_options()).multiple)
+        multiple = build_generator(**config.generator_options()).multiple
     if sampling.height % multiple or sampling.width % multiple:
         raise UsageError(
             f"{config.generator} takes images whose sides are multiples of {multiple}, not "

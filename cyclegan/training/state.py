@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from cyclegan.networks import Generator
 from cyclegan.runtime.distributed import Processes, gathered
 from cyclegan.training.checkpoints.record import Best, Progress
 from cyclegan.training.ema import EMA
@@ -85,25 +86,25 @@ class State:
     def _optimisers(self) -> dict[str, torch.optim.Optimizer]:
         return {"opt_G": self.opt_G, "opt_D": self.opt_D}
 
-    def exported(self) -> tuple[nn.Module, nn.Module]:
+    def exported(self) -> tuple[Generator, Generator]:
         """The generators AtoB and BtoA as they are now: the averages where there are any."""
         source = self.ema or self.networks
         return source.AtoB, source.BtoA
 
-    def best_exported(self) -> tuple[nn.Module, nn.Module]:
+    def best_exported(self) -> tuple[Generator, Generator]:
         """The generators of the model folder: copies with the best score so far, else the present ones."""
         if not self.best:
             return self.exported()
-        pair = copy.deepcopy(nn.ModuleList(self.exported()))
-        pair.load_state_dict(self.best)
-        return pair[0], pair[1]
+        pair = copy.deepcopy(self.exported())
+        nn.ModuleList(pair).load_state_dict(self.best)
+        return pair
 
     def note_score(self, score: float, epoch: int, patience: int) -> None:
         """Keep the weights of the best score (lowest) so far; after `patience` worse ones in a row, stop."""
         progress = self.progress
         if progress.best is None or score < progress.best.score:
             progress.best = Best(score, epoch)
-            pair = torch.nn.ModuleList(self.exported())
+            pair = nn.ModuleList(self.exported())
             self.best = {name: tensor.detach().cpu().clone() for name, tensor in pair.state_dict().items()}
             progress.worse = 0
         else:

@@ -14,12 +14,8 @@ from cyclegan.data.packed import PackedImages
 from cyclegan.data.prepared import Prepared
 from cyclegan.errors import enough_memory
 from cyclegan.io.storage import open_store
-from cyclegan.runtime.device import (
-    machine,
-    resolve_device,
-    resolve_precision,
-    resolve_threads,
-)
+from cyclegan.runtime.cpu import resolve_threads
+from cyclegan.runtime.device import machine, resolve_device, resolve_precision
 from cyclegan.runtime.distributed import process_group
 from cyclegan.runtime.signals import StopRequest
 from cyclegan.tracking.base import Tracker, git_commit

@@ -12,7 +12,9 @@ from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import backward
 
+from cyclegan.networks import Generator
 from cyclegan.runtime.distributed import average_gradients
 from cyclegan.training.image_pool import ImagePool
 from cyclegan.training.losses import Objective, adversarial, l1
@@ -30,7 +32,7 @@ TERMS = (
 class Networks(nn.Module):
     """The four networks. `D_A` separates real images of A from translations B→A, `D_B` real B from A→B."""
 
-    def __init__(self, AtoB: nn.Module, BtoA: nn.Module, D_A: nn.Module, D_B: nn.Module) -> None:
+    def __init__(self, AtoB: Generator, BtoA: Generator, D_A: nn.Module, D_B: nn.Module) -> None:
         super().__init__()
         self.AtoB, self.BtoA, self.D_A, self.D_B = AtoB, BtoA, D_A, D_B
 
@@ -123,7 +125,7 @@ class Update:
             ):
                 x = made or self.translate(part_a, part_b)
                 part = self.generator_terms(part_a, part_b, x)
-                (self.generator_loss(part) / self.accumulation_steps).backward()
+                backward(self.generator_loss(part) / self.accumulation_steps)
                 terms.append(part.detach())
                 fakes_a.append(x.fake_a.detach())
                 fakes_b.append(x.fake_b.detach())
@@ -150,7 +152,8 @@ class Update:
     def generator_loss(self, terms: Tensor) -> Tensor:
         """Equation 3 with the identity loss: L_GAN + λ_cycle·L_cyc + λ_identity·L_identity."""
         gan, cycle, identity = terms.view(3, 2).sum(1)
-        return gan + self.lambda_cycle * cycle + self.lambda_identity * identity
+        loss: Tensor = gan + self.lambda_cycle * cycle + self.lambda_identity * identity
+        return loss
 
     def update_discriminators(
         self, a: Tensor, b: Tensor, fake_a: Tensor, fake_b: Tensor, slots_a: Tensor, slots_b: Tensor
@@ -187,7 +190,7 @@ class Update:
                     for score, kind in zip(scores, kinds, strict=True)
                 ]
             )
-            (losses.sum() * weight / self.accumulation_steps).backward()
+            backward(losses.sum() * weight / self.accumulation_steps)
             means = torch.stack([score.detach().to(losses.dtype).mean() for score in scores])
             terms.append(torch.stack([losses.detach(), means]))
         self._step(self.opt_D)

@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, PngImagePlugin
 
-from cyclegan.data.decode import BadImage, Levels, fit, open_image, to_rgb
+from cyclegan.data.decode import fit, open_image, to_rgb
+from cyclegan.data.deep import Levels
+from cyclegan.data.errors import BadImage
 
 Picture = Callable[..., Image.Image]
 Encoded = Callable[..., bytes]

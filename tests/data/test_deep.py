@@ -14,7 +14,9 @@ import tifffile
 from PIL import Image
 
 from cyclegan.data.config import InspectConfig, PreprocessConfig
-from cyclegan.data.decode import BadImage, Levels, open_image, to_rgb
+from cyclegan.data.decode import open_image, to_rgb
+from cyclegan.data.deep import Levels
+from cyclegan.data.errors import BadImage
 from cyclegan.data.inspect.inspect import inspect
 from cyclegan.data.preprocess.preprocess import preprocess
 

@@ -24,6 +24,7 @@ from cyclegan.evaluation.pages.verdict import verdict
 from cyclegan.io.files import read_json, write_json
 from cyclegan.io.page import number
 from cyclegan.model import Model
+from cyclegan.networks import Generator
 
 Make = Callable[..., Path]
 
@@ -34,7 +35,7 @@ def fast(**fields: Any) -> EvaluateConfig:
     )
 
 
-class Same(nn.Module):
+class Same(Generator):
     """Gives back what it gets."""
 
     multiple = 1

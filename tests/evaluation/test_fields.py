@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from cyclegan.data.prepared import Prepared
 from cyclegan.errors import CycleGANError, UsageError
@@ -23,13 +22,14 @@ from cyclegan.evaluation.config import EvaluateConfig
 from cyclegan.evaluation.measure import Evaluation
 from cyclegan.io.files import read_json
 from cyclegan.model import Model
+from cyclegan.networks import Generator
 from cyclegan.runtime.device import resolve_device
 
 Make = Callable[..., Path]
 IMAGES = 20
 
 
-class Darker(nn.Module):
+class Darker(Generator):
     """Takes some light away; notes how many images come at once."""
 
     multiple = 1

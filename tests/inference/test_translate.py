@@ -18,6 +18,7 @@ from cyclegan.inference.translate import TranslateConfig, load, translate
 from cyclegan.inference.translator import Translator
 from cyclegan.io.storage import open_store
 from cyclegan.model import DIRECTIONS, load_model
+from cyclegan.networks import Generator
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def names(folder: Path) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
 
-class Same(nn.Module):
+class Same(Generator):
     """Returns its input; checks what it is given."""
 
     multiple = 8

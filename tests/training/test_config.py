@@ -11,7 +11,8 @@ import cyclegan
 from cyclegan.cli.params import load_section
 from cyclegan.data.config import PreprocessConfig
 from cyclegan.errors import UsageError
-from cyclegan.runtime.device import resolve_device, resolve_precision, resolve_threads
+from cyclegan.runtime.cpu import resolve_threads
+from cyclegan.runtime.device import resolve_device, resolve_precision
 from cyclegan.training.config import TrainConfig
 from cyclegan.training.image_pool import ImagePool, lane_slots
 from cyclegan.training.progress.diagnostics import (

@@ -198,7 +198,7 @@ def test_signs_of_a_collapse_are_warned_of_once_at_the_third_report(
     inverting = torch.nn.Conv2d(3, 3, 1, bias=False)
     with torch.no_grad():
         inverting.weight.copy_(-torch.eye(3)[:, :, None, None])
-    inverting.multiple = 4  # type: ignore[assignment]
+    inverting.multiple, inverting.smallest = 4, 1
     shown = Reporter(Tracker(), Pace(9, 3, {}), batch_size=1, step=0, samples=[images, images])
     for i in range(3):
         assert "AtoB inverts" not in caplog.text

@@ -257,7 +257,8 @@ def _arrange(names: Sequence[str], config: FetchConfig, where: str) -> Arrangeme
 
 def _cut_pairs(tree: Path, pairs: Arrangement, folder: Path, config: FetchConfig, where: str) -> None:
     """Write both halves of each image as PNGs with one name, so that test pairs remain pairs."""
-    from cyclegan.data.decode import BadImage, open_image, to_rgb
+    from cyclegan.data.decode import open_image, to_rgb
+    from cyclegan.data.errors import BadImage
 
     for place, name in pairs.places.items():
         subset, _, below = place.partition("/")

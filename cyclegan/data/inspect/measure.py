@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageStat, JpegImagePlugin
 
-from cyclegan.data.decode import BadImage, Levels, has_other_profile, open_image, to_rgb
+from cyclegan.data.decode import has_other_profile, open_image, to_rgb
+from cyclegan.data.deep import Levels
 from cyclegan.data.duplicates import SIDE, thumbnail
+from cyclegan.data.errors import BadImage
 from cyclegan.io.page import picture
 
 # Sum of the luminance quantisation table of ITU-T T.81, table K.1, which quality 50 means

@@ -14,8 +14,10 @@ from typing import Literal
 
 import numpy as np
 
-from cyclegan.data.decode import BadImage, Levels, fit, open_image, to_rgb
+from cyclegan.data.decode import fit, open_image, to_rgb
+from cyclegan.data.deep import Levels
 from cyclegan.data.duplicates import thumbnail
+from cyclegan.data.errors import BadImage
 from cyclegan.errors import CycleGANError
 
 HEADER = 128  # bytes; numpy pads a version 1 header to 64 and leaves room for 21 digits of N

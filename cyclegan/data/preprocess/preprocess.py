@@ -133,7 +133,7 @@ def _former_result(
 def _pack(
     raw: Path, folder: Path, files: Mapping[str, Sequence[str]], config: PreprocessConfig
 ) -> dict[str, list[Outcome]]:
-    from cyclegan.data.decode import Levels
+    from cyclegan.data.deep import Levels
     from cyclegan.data.preprocess.packing import Job, create, pack_image
     from cyclegan.data.preprocess.workers import for_each
 

@@ -204,7 +204,8 @@ def aerial_view(canvas: Canvas, dice: Dice) -> Ints:
         shadow[k:, k:] |= canvas.height[:-k, :-k] - k * step > canvas.height[k:, k:]
     colour[shadow] = colour[shadow] * SHADOW // 100
     view = _shrunk(colour)
-    return np.clip(view + dice.noise(len(view), len(view), 4)[..., None], 0, 255)
+    noisy: Ints = np.clip(view + dice.noise(len(view), len(view), 4)[..., None], 0, 255)
+    return noisy
 
 
 def _patches(dice: Dice, cells: int, amplitude: int, points: Ints) -> Ints:

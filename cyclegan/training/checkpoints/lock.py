@@ -111,7 +111,8 @@ def _wait_for_turn(store: Store, key: str) -> None:
 
 def _content(store: Store, key: str) -> dict[str, str]:
     try:
-        return json.loads(store.read(key))
+        content: dict[str, str] = json.loads(store.read(key))
+        return content
     except NotFound:
         return {}
     except ValueError:

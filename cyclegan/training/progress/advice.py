@@ -21,7 +21,7 @@ def update_flops(config: TrainConfig, height: int, width: int) -> int:
         images = torch.empty(config.batch_size, 3, height, width)
         slots = torch.empty(config.batch_size, 3, dtype=torch.int64)
         update(images, images, slots, slots)
-    return counter.get_total_flops()
+    return int(counter.get_total_flops())
 
 
 def alternatives(config: TrainConfig, height: int, width: int) -> list[dict[str, Any]]:

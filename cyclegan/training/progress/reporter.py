@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
 from cyclegan.errors import CycleGANError
+from cyclegan.networks import Generator
 from cyclegan.training.progress.diagnostics import (
     complaints,
     correlation,
@@ -129,7 +130,7 @@ class Reporter:
         self._warn(complaints(means))
         return means
 
-    def translations(self, AtoB: nn.Module, BtoA: nn.Module, epoch: int) -> None:
+    def translations(self, AtoB: Generator, BtoA: Generator, epoch: int) -> None:
         """Log a grid for each direction: input, translation, reconstruction."""
         a, b = self.samples
         for direction, there, back, images in (("AtoB", AtoB, BtoA, a), ("BtoA", BtoA, AtoB, b)):

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from cyclegan.data.packed import PackedImages, scale
 from cyclegan.evaluation.images import to_uint8
 from cyclegan.io.pictures import sheet
+from cyclegan.networks import Generator
 from cyclegan.networks.padding import at_any_size
 
 Grid = np.ndarray
@@ -24,7 +25,7 @@ def sample_images(images: PackedImages, count: int, size: tuple[int, int]) -> Te
 
 
 @torch.no_grad()
-def translate_and_back(there: nn.Module, back: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
+def translate_and_back(there: Generator, back: Generator, images: Tensor) -> tuple[Tensor, Tensor]:
     """Translations and reconstructions, one image at a time so that memory stays what training needs."""
     translated = torch.cat([at_any_size(there, image[None]).float() for image in images])
     reconstructed = torch.cat([at_any_size(back, image[None]).float() for image in translated])

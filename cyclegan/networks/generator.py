@@ -1,0 +1,13 @@
+"""What all generators are: networks from images to images that say which sizes they take."""
+
+from __future__ import annotations
+
+from cyclegan.networks.checkpointing import Recomputable
+
+
+class Generator(Recomputable):
+    """N×3×H×W in [-1, 1] to the same shape and range; H and W are multiples of `multiple`."""
+
+    multiple: int
+    smallest: int = 1
+    """The least H and W, where that is more than `multiple`."""
