@@ -47,8 +47,8 @@ def evaluate(
     from cyclegan.cluster.tasks import evaluate_task, show
     from cyclegan.evaluation.config import EvaluateConfig
 
-    config = pick(EvaluateConfig, locals(), "evaluate")
     begin(accelerators=accelerators, tracked=True)
+    config = pick(EvaluateConfig, locals(), "evaluate")
     done = evaluate_task(Path(prepared.path), Path(model.path), Path(scores.path), config, trial=trial)
     show(done, summary, quality)
     scores.metadata.update(done.facts)

@@ -33,8 +33,8 @@ def fetch(
     from cyclegan.data.fetch.fetch import fetch as step
     from cyclegan.data.fetch.published import resolve_version
 
-    begin(tracked=True)
     version = resolve_version(version)
+    begin(tracked=True)
     config = pick(FetchConfig, {"source": source, "version": version, "options": options}, "fetch")
     with tempfile.TemporaryDirectory() as folder:
         found = step(Path(folder) / "raw", config)

@@ -36,8 +36,8 @@ def preprocess(
     from cyclegan.data.preprocess.preprocess import preprocess as step
     from cyclegan.io.files import sha256
 
-    config = pick(PreprocessConfig, locals(), "preprocess")
     begin()
+    config = pick(PreprocessConfig, locals(), "preprocess")
     with tempfile.TemporaryDirectory() as folder:
         unpack_zip(Path(raw.path), Path(folder) / "raw")
         found = step(Path(folder) / "raw", Path(prepared.path), config)

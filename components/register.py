@@ -38,8 +38,8 @@ def register(
     from cyclegan.cluster.tasks import register_task, show
     from cyclegan.registry.config import RegisterConfig
 
-    config = pick(RegisterConfig, locals(), "register")
     begin(tracked=True)
+    config = pick(RegisterConfig, locals(), "register")
     done = register_task(Path(model.path), Path(scores.path), Path(registration.path), config)
     show(done, summary)
     registration.metadata.update(done.facts)

@@ -52,8 +52,8 @@ def train(
     from cyclegan.cluster.tasks import show, train_task
     from cyclegan.training.config import TrainConfig
 
-    config = pick(TrainConfig, locals(), "train")
     begin(accelerators=accelerators, task=model.uri, tracked=True)
+    config = pick(TrainConfig, locals(), "train")
     done = train_task(Path(prepared.path), Path(model.path), config, checkpoints, trial=trial)
     show(done, summary, losses)
     model.metadata.update(done.facts)

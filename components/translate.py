@@ -50,8 +50,8 @@ def translate_shard(
     from cyclegan.cluster.settings import begin
     from cyclegan.inference.translate import TranslateConfig, translate
 
-    config = pick(TranslateConfig, {"shard": shard, "shards": shards, "options": options}, "translate")
     begin(accelerators=accelerators, tracked=model.startswith("models:"))
+    config = pick(TranslateConfig, {"shard": shard, "shards": shards, "options": options}, "translate")
     done = translate(model, images, out, config)
     counts = {"written": done.written, "skipped": done.skipped, "unreadable": len(done.unreadable)}
     for name, value in counts.items():

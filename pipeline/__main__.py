@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -85,8 +86,11 @@ def _compile(options: argparse.Namespace) -> None:
 
 
 def _arguments(options: argparse.Namespace, spec: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
-    """All arguments: defaults and, by rising precedence, `given`, a preset, the words of the command line."""
-    from pipeline.arguments import complete, parse
+    """All arguments: defaults and, by rising precedence, `given`, a preset, the words of the command line.
+
+    A word such as `train_options={"precision": "bf16"}` sets the fields that it names and keeps the others.
+    """
+    from pipeline.arguments import complete, defaults_of, parse
 
     arguments = dict(given)
     if options.params:
@@ -97,14 +101,21 @@ def _arguments(options: argparse.Namespace, spec: dict[str, Any], given: dict[st
     named = parse(spec, options.words)
     if "data_source" in named and "data_version" not in named:
         named["data_version"] = ""  # the default is the sample's, or the tracked data's
+    before = defaults_of(spec) | arguments
+    for name in named:
+        if name.endswith("_options"):
+            named[name] = before.get(name, {}) | named[name]
     return complete(spec, arguments | named)
 
 
 def _list(spec: dict[str, Any]) -> None:
-    from pipeline.arguments import inputs_of
+    from pipeline.arguments import defaults_of, inputs_of
 
+    defaults = defaults_of(spec)
     for name, facts in inputs_of(spec).items():
-        print(f"{name}={facts.get('defaultValue', '')}\n    {facts.get('description', '')}")
+        value = defaults.get(name, "")
+        print(f"{name}={value if isinstance(value, str) else json.dumps(value)}")
+        print(f"    {facts.get('description', '')}")
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -198,9 +209,9 @@ def _submit(options: argparse.Namespace) -> None:
         return None
     print("\n".join([f"run {run.run_id}", *run_url(server, run)]), flush=True)
     if options.wait:
-        from pipeline.watching import wait
+        from pipeline.watching import Titles, wait
 
-        wait(server, str(run.run_id), lambda line: print(line, flush=True))
+        wait(server, str(run.run_id), Titles.read(spec), lambda line: print(line, flush=True))
     return None
 
 

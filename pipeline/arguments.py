@@ -66,19 +66,24 @@ def parse(spec: dict[str, Any], words: Sequence[str]) -> dict[str, Any]:
     return arguments
 
 
+def defaults_of(spec: dict[str, Any]) -> dict[str, Any]:
+    """The default of every parameter that has one, with whole numbers as int."""
+    return {
+        name: _natural(facts.get("defaultValue", _empty(facts["parameterType"])), facts)
+        for name, facts in inputs_of(spec).items()
+        if facts.get("isOptional")
+    }
+
+
 def complete(spec: dict[str, Any], arguments: dict[str, Any]) -> dict[str, Any]:
     """`arguments` and the default of every other parameter: what a run's page shows, and a clone starts from.
 
     Raises UsageError where a parameter without a default is not given.
     """
-    values = {}
+    values = defaults_of(spec) | arguments
     for name, facts in inputs_of(spec).items():
-        if name in arguments:
-            values[name] = arguments[name]
-        elif not facts.get("isOptional"):
+        if name not in values:
             raise UsageError(f"{name} is missing: {facts['description']}")
-        else:
-            values[name] = _natural(facts.get("defaultValue", _empty(facts["parameterType"])), facts)
     return values
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from cyclegan.errors import CycleGANError
@@ -13,11 +14,35 @@ from pipeline.server import Server
 POLL_SECONDS = 5.0
 ENDED = frozenset({"SUCCEEDED", "FAILED", "CANCELED", "SKIPPED"})
 LAST_LINES = 25
-NOISE = re.compile(r"[IWEF]\d{4} \d\d:|\[KFP Executor|time=\"")
+NOISE = re.compile(r"[IWEF]\d{4} \d\d:|\[KFP Executor|time=")
 """How lines begin that the backend's own programs print into a step's log."""
 
 
-def wait(server: Server, run_id: str, say: Callable[[str], None] = print) -> None:
+@dataclass(frozen=True)
+class Titles:
+    """What a pipeline's tasks are called on the page, by the names that the backend gives them.
+
+    A run also lists, under the same parents, Argo's nodes for drivers, attempts and executors: those aren't
+    tasks of the pipeline, and their names are not among these.
+    """
+
+    of: dict[str, str]
+    blocks: frozenset[str]
+    """Names of tasks that hold others, and so fail with them."""
+
+    @classmethod
+    def read(cls, spec: dict[str, Any]) -> Titles:
+        """The titles in a compiled pipeline."""
+        parts = spec.get("components", {})
+        dags = [spec["root"], *parts.values()]
+        tasks = {name: task for dag in dags for name, task in dag.get("dag", {}).get("tasks", {}).items()}
+        return cls(
+            {name: task.get("taskInfo", {}).get("name") or name for name, task in tasks.items()},
+            frozenset(name for name, task in tasks.items() if "dag" in parts[task["componentRef"]["name"]]),
+        )
+
+
+def wait(server: Server, run_id: str, titles: Titles, say: Callable[[str], None] = print) -> None:
     """Report each task as it starts and ends; return after a success, with what registration said.
 
     Raises CycleGANError when the run failed, naming the step, after showing the end of its log.
@@ -25,29 +50,38 @@ def wait(server: Server, run_id: str, say: Callable[[str], None] = print) -> Non
     shown: dict[str, str] = {}
     while True:
         run = server.get_run(run_id)
-        tasks = [task for task in _tasks(run) if not (task.display_name or "").endswith("-driver")]
-        for task in tasks:
+        tasks = [task for task in _tasks(run) if task.display_name in titles.of]
+        cached = _cached(run)
+        for task in sorted(tasks, key=lambda task: str(task.start_time or "~")):
             state = task.state or "PENDING"
             if shown.get(task.task_id) != state and state not in {"PENDING", "RUNTIME_STATE_UNSPECIFIED"}:
                 shown[task.task_id] = state
-                say(f"{_duration(task):>9}  {state.lower():10}  {task.display_name}")
+                word = (
+                    "cached"
+                    if task.start_time == task.end_time and task.start_time in cached
+                    else state.lower()
+                )
+                say(f"{_duration(task):>9}  {word:10}  {titles.of[task.display_name]}")
         if run.state in ENDED:
             break
         time.sleep(POLL_SECONDS)
     say(f"{_duration(run):>9}  {run.state.lower():10}  the run")
     if run.state == "SUCCEEDED":
         for task in tasks:
-            if _is(task, "register"):
-                say(_end_of_log(server, run_id, task, "# "))
+            if task.display_name in {"register", "pick-best"}:
+                say(_summary(_log(server, run_id, task)))
         return
-    failed = [task for task in tasks if task.state == "FAILED"]
-    # a block fails with its step: the one that ended first is the cause
+    failed = [task for task in tasks if task.state == "FAILED" and task.display_name not in titles.blocks]
     cause = min(failed, key=lambda task: str(task.end_time or "~"), default=None)
     if cause is None:
         raise CycleGANError(f"The run ended {run.state}.")
-    if text := _end_of_log(server, run_id, cause, ""):
-        say(text)
-    raise CycleGANError(f"The run ended {run.state}: step '{cause.display_name}' failed.")
+    lines = _log(server, run_id, cause)
+    if lines:
+        say("\n".join(lines[-LAST_LINES:]))
+    killed = " It was killed, most likely for its memory: raise node_memory." if "Killed" in lines[-1:] else ""
+    raise CycleGANError(
+        f"The run ended {run.state}: step '{titles.of[cause.display_name]}' failed.{killed}"
+    )
 
 
 def _tasks(run: Any) -> list[Any]:
@@ -55,18 +89,37 @@ def _tasks(run: Any) -> list[Any]:
     return list(details.task_details or []) if details else []
 
 
-def _is(task: Any, name: str) -> bool:
-    return str(task.display_name or "").lower().startswith(name)
+def _cached(run: Any) -> set[Any]:
+    """When the tasks started whose executor was skipped: the backend has no other sign of a cached answer."""
+    return {
+        task.start_time for task in _tasks(run) if task.display_name == "executor" and task.state == "SKIPPED"
+    }
 
 
-def _end_of_log(server: Server, run_id: str, task: Any, start: str) -> str:
-    """The last lines that a task's pods printed, from the last line that begins with `start` on."""
-    pods = [task.pod_name, *(child.pod_name for child in task.child_tasks or [])]
-    texts = [server.log(run_id, pod) for pod in pods if pod]
-    lines = [line for line in "\n".join(texts).splitlines() if line.strip() and not NOISE.match(line)]
-    lines = lines[-LAST_LINES:]
-    marks = [number for number, line in enumerate(lines) if start and line.startswith(start)]
-    return "\n".join(lines[marks[-1] :] if marks else lines if not start else [])
+def _log(server: Server, run_id: str, task: Any) -> list[str]:
+    """The lines that a step printed itself in its last attempt."""
+    children = [child.pod_name for child in task.child_tasks or []]
+    texts = [server.log(run_id, pod) for pod in (task.pod_name, *children) if pod]
+    return _own_lines(next((text for text in reversed(texts) if text.strip()), ""))
+
+
+def _own_lines(log: str) -> list[str]:
+    """A log without the lines and the JSON objects that the launcher and KFP's executor print."""
+    own, inside = [], False
+    for line in log.splitlines():
+        if inside:
+            inside = line != "}"
+        elif line == "{" or (NOISE.match(line) and line.endswith("{")):
+            inside = True
+        elif line.strip() and not NOISE.match(line):
+            own.append(line)
+    return own
+
+
+def _summary(lines: list[str]) -> str:
+    """What a step says at its end: its last heading and what follows."""
+    marks = [number for number, line in enumerate(lines) if line.startswith("# ")]
+    return "\n".join(lines[marks[-1] :]) if marks else ""
 
 
 def _duration(what: Any) -> str:

@@ -9,7 +9,9 @@ reads, and `adopt` gives it its real name in this process alone.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import MutableMapping
+from types import TracebackType
 
 from cyclegan.errors import CycleGANError, UsageError
 
@@ -51,6 +53,7 @@ def begin(*, accelerators: str = "", task: str = "", tracked: bool = False) -> N
     Raises CycleGANError where a tracked step in a pod has no server, or accelerators were asked for and the
     process sees none, UsageError where their number is not one.
     """
+    sys.excepthook = _in_one_sentence
     adopt()
     # Any user id may run a pod; without a name for it, libraries that ask for one print a warning.
     os.environ.setdefault("LOGNAME", "cyclegan")
@@ -60,6 +63,16 @@ def begin(*, accelerators: str = "", task: str = "", tracked: bool = False) -> N
         require_server()
     if accelerators.strip() not in {"", "0"}:
         require_accelerators(accelerators)
+
+
+def _in_one_sentence(
+    kind: type[BaseException], error: BaseException, traceback: TracebackType | None
+) -> None:
+    """How the log of a failed step ends: in a sentence for an error of ours, else in the traceback."""
+    if isinstance(error, CycleGANError):
+        print(error, file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, traceback)
 
 
 def require_server(environment: MutableMapping[str, str] = os.environ) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from cyclegan.cluster import settings
@@ -91,3 +94,16 @@ def test_a_user_without_a_name_gets_one(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(pwd, "getpwuid", lambda uid: (_ for _ in ()).throw(KeyError("uid not found")))
     settings.begin()
     assert getpass.getuser() == "cyclegan"
+
+
+@pytest.mark.parametrize(
+    ("error", "traceback"), [("CycleGANError('No images.')", False), ("ValueError('No images.')", True)]
+)
+def test_a_failed_step_ends_in_one_sentence(error: str, traceback: bool) -> None:
+    code = (
+        f"from cyclegan.cluster.settings import begin; from cyclegan.errors import *; begin(); raise {error}"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.rstrip().endswith("No images.")
+    assert ("Traceback" in done.stderr) is traceback

@@ -228,46 +228,69 @@ def test_a_wrong_schedule_is_refused(cron: str, kfp_server: Any, capsys: pytest.
     assert main(["submit", "--schedule", "0 3 * * *", "--wait"]) == 2
 
 
-def _task(number: int, name: str, state: str, end: str = "") -> dict[str, Any]:
-    task = {"task_id": f"t{number}", "display_name": name, "state": state, "pod_name": f"pod-{name}"}
-    task |= {"start_time": "2026-01-01T00:00:00Z"} | ({"end_time": end} if end else {})
-    return task
+ANSWERS = Path(__file__).parent / "answers"
+"""What a KFP 2.17.0 server answered about two runs of ours, without the fields that nothing reads."""
 
 
-def test_wait_follows_the_tasks_and_ends_with_the_verdict(
+def _answer(name: str) -> dict[str, Any]:
+    answer: dict[str, Any] = json.loads((ANSWERS / name).read_text())
+    del answer["run_id"]
+    return answer
+
+
+def test_wait_shows_the_tasks_of_the_pipeline_alone_and_ends_with_the_verdict(
     kfp_server: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pipeline.watching.POLL_SECONDS", 0.01)
-    ended = _task(1, "train", "SUCCEEDED", "2026-01-01T00:01:05Z")
-    registered = _task(2, "register", "SUCCEEDED", "2026-01-01T00:00:20Z")
-    kfp_server.progress = [
-        {"state": "RUNNING", "run_details": {"task_details": [_task(1, "train", "RUNNING")]}},
-        {"state": "RUNNING", "run_details": {"task_details": [ended]}},
-        {"state": "SUCCEEDED", "run_details": {"task_details": [ended, registered]}},
-    ]
-    log = (
-        "# Trained\n# Registered as champion\n- score: fid 1.2 [1, 1.4]\nI0101 00:00:00 launcher.go:1] bye\n"
-    )
-    kfp_server.logs = {"pod-register": log}
+    end = _answer("cached.json")
+    early = json.loads(json.dumps(end)) | {"state": "RUNNING"}
+    for task in early["run_details"]["task_details"]:
+        if task.get("display_name", "").startswith(("register", "train-and-register")):
+            task |= {"state": "RUNNING", "end_time": "0001-01-01T00:00:00Z"}
+    kfp_server.progress = [early, end]
+    kfp_server.logs = {"cyclegan-78qlb-1544504973": (ANSWERS / "register.log").read_text()}
     assert main(["submit", "--wait"]) == 0
-    out = capsys.readouterr().out
-    assert "running     train" in out
-    assert "1 m 05 s  succeeded   train" in out
-    assert out.rstrip().endswith("# Registered as champion\n- score: fid 1.2 [1, 1.4]")
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    assert lines[2:14] == [
+        "running     Train and register",
+        "0 s  cached      Fetch images",
+        "0 s  cached      Prepare arrays",
+        "0 s  cached      Train generators",
+        "0 s  cached      Score and report",
+        "running     Register the model",
+        "20 s  succeeded   Close MLflow runs",
+        "1 m 24 s  succeeded   Train and register",
+        "34 s  succeeded   Register the model",
+        "2 m 15 s  succeeded   the run",
+        "# Registered as champion",
+        "- verdict: **frechet_random 0.0511, and there is no champion yet**",
+    ]
+    assert lines[-1].startswith("- MLflow run: [")
 
 
-def test_wait_names_the_step_that_failed_and_shows_its_log(
+def test_wait_names_the_step_that_failed_and_shows_what_it_said(
     kfp_server: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pipeline.watching.POLL_SECONDS", 0.01)
-    train = _task(1, "train", "FAILED", "2026-01-01T00:01:00Z")
-    block = _task(2, "train-and-register", "FAILED", "2026-01-01T00:01:10Z")
-    kfp_server.progress = [{"state": "FAILED", "run_details": {"task_details": [block, train]}}]
-    kfp_server.logs = {"pod-train": "Loss became NaN.\n"}
+    kfp_server.progress = [_answer("failed.json")]
+    kfp_server.logs = {"cyclegan-w6j8n-368346145": (ANSWERS / "train.log").read_text()}
     assert main(["submit", "--wait"]) == 1
     out, err = capsys.readouterr()
-    assert "Loss became NaN." in out
-    assert "step 'train' failed" in err
+    assert "1 accelerators were asked for and torch sees 0" in out
+    assert "launcher_v2.go" not in out and "KFP Executor" not in out and '"parameterValues"' not in out
+    assert "step 'Train generators' failed" in err
+
+
+def test_a_word_for_options_keeps_the_fields_that_it_does_not_name(kfp_server: Any, tmp_path: Path) -> None:
+    preset = tmp_path / "mine.yaml"
+    preset.write_text("train: {generator: resnet, blocks: 4, width: 24, crop_size: 0}\n")
+    words = ['train_options={"checkpoint_minutes": 3, "width": 8}']
+    assert main(["submit", "--params", str(preset), *words]) == 0
+    sent = kfp_server.runs[0]["runtime_config"]["parameters"]["train_options"]
+    assert (sent["blocks"], sent["width"], sent["checkpoint_minutes"]) == (4, 8, 3)
+    assert main(["submit", 'evaluate_options={"resamples": 20}']) == 0
+    sent = kfp_server.runs[1]["runtime_config"]["parameters"]["evaluate_options"]
+    assert sent == {"champion": "models:/cyclegan", "resamples": 20}
 
 
 def test_a_configured_storage_gives_source_version_and_checkpoints(tmp_path: Path) -> None:
