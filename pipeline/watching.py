@@ -78,10 +78,8 @@ def wait(server: Server, run_id: str, titles: Titles, say: Callable[[str], None]
     lines = _log(server, run_id, cause)
     if lines:
         say("\n".join(lines[-LAST_LINES:]))
-    killed = " It was killed, most likely for its memory: raise node_memory." if "Killed" in lines[-1:] else ""
-    raise CycleGANError(
-        f"The run ended {run.state}: step '{titles.of[cause.display_name]}' failed.{killed}"
-    )
+    killed = " It was killed, likely for its memory: raise node_memory." if lines[-1:] == ["Killed"] else ""
+    raise CycleGANError(f"The run ended {run.state}: step '{titles.of[cause.display_name]}' failed.{killed}")
 
 
 def _tasks(run: Any) -> list[Any]:
