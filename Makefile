@@ -28,6 +28,9 @@ WEIGHTS ?= deploy/weights
 BUILD_FLAGS ?=
 ENGINE ?= $(shell docker info >/dev/null 2>&1 && echo docker || echo podman)
 
+# Without it every process that the tests and the pipeline start would compile torch and MLflow again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help run repro kfp-local ui test test-slow test-all lint docs format lock compile clean wheel image test-lowest test-containers \
   cluster cluster-down
