@@ -23,6 +23,8 @@ COPY pyproject.toml requirements.lock ./
 # What the steps import. Not dvc and its 63 packages: fetch reads DVC versions without it.
 ARG EXTRAS="fid mlflow s3 heif tiff"
 ARG TORCH_INDEX=""
+# A step runs as a user who can't write into the image: without bytecode each would compile torch again.
+ENV UV_COMPILE_BYTECODE=1
 RUN --mount=type=secret,id=uv,target=/etc/uv/uv.toml \
     --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     --mount=type=cache,target=/root/.cache/uv \

@@ -10,6 +10,9 @@ UV_VERSION = 0.13.9
 VENV = .venv
 BIN = $(VENV)/bin
 LOWEST = $(VENV)-lowest
+# processes that the tests are spread over; 0 runs them in pytest's own, as a debugger wants it
+JOBS ?= 2
+PYTEST = PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder
 # which tests `make test-lowest` runs: all, or files and options of pytest
 TESTS ?=
 UV = $(BIN)/uv
@@ -24,6 +27,9 @@ COMPILER ?=
 WEIGHTS ?= deploy/weights
 BUILD_FLAGS ?=
 ENGINE ?= $(shell docker info >/dev/null 2>&1 && echo docker || echo podman)
+
+# Without it every process that the tests and the pipeline start would compile torch and MLflow again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help run repro kfp-local ui test test-slow test-all lint docs format lock compile clean wheel image test-lowest test-containers \
@@ -66,10 +72,10 @@ ui: $(READY)  ## the MLflow UI of the runs; PORT=5001 chooses the port
 	@$(BIN)/cyclegan ui --port $(PORT)
 
 test: $(READY)  ## the tests (no GPU, no Docker, no network), without the slow ones
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
-test-slow: $(READY)  ## the slow ones: compiled networks, several processes, planted secrets
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m slow
+test-slow: $(READY)  ## the slow ones: compiled networks, several processes, whole pipelines
+	$(PYTEST) -m slow
 
 test-all: test test-slow  ## every test
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, field, fields
-from typing import Any, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 T = TypeVar("T")
 
@@ -12,9 +15,12 @@ Role = Literal["weights", "schedule", "none"]
 """What a field decides: the weights after every update, the learning rate by epoch, or neither."""
 
 
-def indifferent(default: T) -> T:
-    """A field that leaves the weights as they are, up to rounding: a run may be resumed with another."""
-    return field(default=default, metadata={"role": "none"})
+def indifferent(default: T, *, recorded: bool = True) -> T:
+    """A field that leaves the weights as they are, up to rounding: a run may be resumed with another.
+
+    One that is not `recorded` does not appear among the settings that a step writes beside its result.
+    """
+    return field(default=default, metadata={"role": "none", "recorded": recorded})
 
 
 def schedule(default: T) -> T:
@@ -25,6 +31,13 @@ def schedule(default: T) -> T:
 def role(of: Field[Any]) -> Role:
     """What a field decides; the weights unless it says otherwise, so that forgetting to say so is safe."""
     return cast(Role, of.metadata.get("role", "weights"))
+
+
+def recorded(config: DataclassInstance) -> dict[str, Any]:
+    """The settings that a step writes beside its result, and that must be the same to keep that result."""
+    return {
+        one.name: getattr(config, one.name) for one in fields(config) if one.metadata.get("recorded", True)
+    }
 
 
 def deciding(cls: type, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,22 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+# folders whose tests share fixtures that cost half a minute: all of one go to one worker
+TOGETHER = {"integration"}
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault(
+        "OMP_NUM_THREADS", "1"
+    )  # the workers fill the cores; their threads would only fight
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests of one file go to one worker (`--dist loadgroup`), for they share fixtures."""
+    for item in items if config.pluginmanager.hasplugin("xdist") else []:
+        place = item.path.relative_to(ROOT / "tests")
+        group = place.parts[0] if place.parts[0] in TOGETHER else str(place)
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 def _folder_or_skip(variable: str, default: Path, what: str) -> Path:

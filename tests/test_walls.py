@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from collections import Counter
@@ -9,6 +10,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 MODULES = sorted((ROOT / "cyclegan").rglob("*.py"))
+FUNCTION = (ast.FunctionDef, ast.AsyncFunctionDef)
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+ONE_PURPOSE = {"forward", "run"}
+"""Methods that do what their class is for: its docstring describes them (a network, a command)."""
 SERVICES = {"mlflow", "kfp", "dvc", "boto3", "pandas", "scipy", "skimage", "matplotlib"}
 
 
@@ -34,3 +39,38 @@ def test_no_module_and_no_folder_grows_crowded() -> None:
     assert not {m: n for m in MODULES if (n := len(m.read_text(encoding="utf-8").splitlines())) > 400}
     files = Counter(module.parent for module in MODULES if module.name != "__init__.py")
     assert not {folder: count for folder, count in files.items() if count > 15}
+
+
+def test_every_public_function_says_what_it_does() -> None:
+    """In its own docstring, or that of the method it overrides, or that of a class with one purpose."""
+    functions: list[tuple[str, str | None, Function]] = []
+    classes: dict[str, ast.ClassDef] = {}
+    for module in MODULES:
+        for node in ast.parse(module.read_text(encoding="utf-8")).body:
+            inside = node.body if isinstance(node, ast.ClassDef) else [node]
+            if isinstance(node, ast.ClassDef):
+                classes[node.name] = node
+            owner = node.name if isinstance(node, ast.ClassDef) else None
+            place = module.relative_to(ROOT).as_posix()
+            functions += [(place, owner, one) for one in inside if isinstance(one, FUNCTION)]
+
+    def described(owner: str, method: str) -> bool:
+        """Whether the class or one that it extends has the method with a docstring."""
+        node = classes.get(owner)
+        if node is None:
+            return False
+        own = [one for one in node.body if isinstance(one, FUNCTION) and one.name == method]
+        bases = [base.id for base in node.bases if isinstance(base, ast.Name)]
+        return any(map(ast.get_docstring, own)) or any(described(base, method) for base in bases)
+
+    silent = [
+        f"{place}: {owner + '.' if owner else ''}{function.name}"
+        for place, owner, function in functions
+        if not function.name.startswith("_")
+        and not (owner or "").startswith("_")
+        and not ast.get_docstring(function)
+        and not (owner and described(owner, function.name))
+        and not (owner and function.name in ONE_PURPOSE and ast.get_docstring(classes[owner]))
+    ]
+    assert len(functions) > 500
+    assert silent == []

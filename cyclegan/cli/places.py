@@ -29,22 +29,27 @@ class RunFolder:
 
     @property
     def prepared(self) -> Path:
+        """The packed arrays."""
         return self.path / "prepared"
 
     @property
     def model(self) -> Path:
+        """Both generators and their config.json."""
         return self.path / "model"
 
     @property
     def scores(self) -> Path:
+        """What evaluate writes."""
         return self.path / "scores"
 
     @property
     def registration(self) -> Path:
+        """The file in which register writes its verdict."""
         return self.path / "registration.json"
 
     @property
     def checkpoints(self) -> str:
+        """An address, since checkpoints may also be in a bucket."""
         return str(self.path / "checkpoints")
 
 

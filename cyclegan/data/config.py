@@ -102,9 +102,9 @@ class PreprocessConfig:
     """Drop train images that are also, exactly or nearly, in the test set of the same domain."""
     pairs: Literal["auto", "no"] = "auto"
     """Whether test images with one name in A and B show the same scene; 'no' if names agree by chance."""
-    workers: int = indifferent(0)
+    workers: int = indifferent(0, recorded=False)
     """Processes; 0: one for every core that the machine or the container grants."""
-    version: str = indifferent("")
+    version: str = indifferent("", recorded=False)
     """Data version to record instead of the one computed from the files."""
 
     def __post_init__(self) -> None:

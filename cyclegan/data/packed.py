@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cyclegan.errors import UsageError
+from cyclegan.pixels import to_unit
 
 EpochSize = Literal["larger", "smaller"]
 
@@ -63,6 +64,7 @@ class Plan:
 
     @property
     def steps(self) -> int:
+        """Updates of the epoch."""
         return self.a.shape[0]
 
     def part(self, rank: int, world: int) -> Plan:
@@ -106,6 +108,7 @@ class Sampling:
 
     @property
     def steps(self) -> int:
+        """Updates in each epoch."""
         return steps_per_epoch(self.count_a, self.count_b, self.batch_size, self.epoch_size)
 
     def plan(self, epoch: int) -> Plan:
@@ -195,4 +198,4 @@ def scale(pixels: Tensor, memory_format: torch.memory_format = torch.channels_la
     """uint8 N×H×W×3 in [0, 255] → float32 N×3×H×W in [-1, 1]."""
     # Reordered as bytes, a quarter of what the floats take
     images = pixels.permute(0, 3, 1, 2).contiguous(memory_format=memory_format)
-    return images.to(torch.float32).div_(127.5).sub_(1)
+    return to_unit(images)

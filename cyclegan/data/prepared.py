@@ -111,10 +111,12 @@ class Prepared:
 
     @property
     def height(self) -> int:
+        """Of every image, in pixels."""
         return self.manifest.height
 
     @property
     def width(self) -> int:
+        """Of every image, in pixels."""
         return self.manifest.width
 
     @property

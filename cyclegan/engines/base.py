@@ -6,6 +6,8 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
+from cyclegan.pixels import to_unit_array
+
 EngineName = Literal["auto", "torch", "onnx", "openvino"]
 Precision = Literal["auto", "fp32", "bf16"]
 
@@ -24,20 +26,9 @@ class Engine(Protocol):
         """uint8 N×H×W×3 to float32 N×H×W×3 in [-1, 1]."""
 
 
-def to_uint8(image: np.ndarray) -> np.ndarray:
-    """float32 in [-1, 1] to uint8, rounded; the input is overwritten."""
-    image += 1
-    image *= 127.5
-    np.round(image, out=image)
-    return np.clip(image, 0, 255, out=image).astype(np.uint8)
-
-
 def planes(images: np.ndarray) -> np.ndarray:
     """uint8 N×H×W×3 to float32 N×3×H×W in [-1, 1]."""
-    floats = np.ascontiguousarray(images.transpose(0, 3, 1, 2)).astype(np.float32)
-    floats /= 127.5
-    floats -= 1
-    return floats
+    return to_unit_array(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
 
 
 def pixels(images: Any) -> np.ndarray:

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from cyclegan.engines.base import to_uint8
 from cyclegan.engines.parity import check_export, example_batch, example_picture, pack
 from cyclegan.engines.pytorch import TorchEngine
 from cyclegan.model import Direction
 from cyclegan.networks import Generator
+from cyclegan.pixels import to_uint8_array
 
 OPSET = 20
 
@@ -27,7 +27,7 @@ OPSET = 20
 def metadata(generator: Generator, direction: Direction, config: Mapping[str, Any]) -> dict[str, str]:
     """What is written into an exported file: direction, multiple, config, and a picture to compare with."""
     facts = {"direction": direction, "multiple": str(generator.multiple)}
-    drawn = to_uint8(TorchEngine(generator)(example_picture(generator.multiple)))
+    drawn = to_uint8_array(TorchEngine(generator)(example_picture(generator.multiple)))
     return facts | {"config": json.dumps(config), "parity": pack(drawn)}
 
 

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from cyclegan.engines.base import Precision, pixels, planes, to_uint8
+from cyclegan.engines.base import Precision, pixels, planes
 from cyclegan.engines.parity import GATE, example_picture, grey_levels_apart
 from cyclegan.errors import CycleGANError, UsageError
+from cyclegan.pixels import to_uint8_array
 from cyclegan.runtime.cpu import resolve_threads
 
 
@@ -93,7 +94,7 @@ def check_engine(engine: OnnxRuntimeEngine | OpenVinoEngine, path: Path) -> floa
     expected = engine.facts.get("parity")
     if not expected:
         raise UsageError(f"{path} was exported by an older version: export it again.")
-    apart = grey_levels_apart(to_uint8(engine(example_picture(engine.multiple))), expected)
+    apart = grey_levels_apart(to_uint8_array(engine(example_picture(engine.multiple))), expected)
     if not apart <= GATE:
         raise CycleGANError(
             f"{engine.name} is {apart:.1f} grey levels off for {path.name}, above {GATE:g}: use engine torch."

@@ -10,6 +10,7 @@ import torch
 
 from cyclegan.model import Direction, load_generator
 from cyclegan.networks import Generator
+from cyclegan.pixels import to_unit
 
 
 class TorchEngine:
@@ -32,8 +33,8 @@ class TorchEngine:
                 .to(self.device)
                 .permute(0, 3, 1, 2)
             )
-            # made contiguous by `to`, for torch's instance norm on CPUs wants planes
-            x = (batch.to(torch.float32, memory_format=torch.contiguous_format) / 127.5 - 1).to(self.dtype)
+            # torch's instance norm on CPUs wants planes
+            x = to_unit(batch.contiguous()).to(self.dtype)
             output: torch.Tensor = self.generator(x)
             return output.permute(0, 2, 3, 1).to(torch.float32).contiguous().cpu().numpy()
 

@@ -19,6 +19,7 @@ from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.evaluation.config import Features
 from cyclegan.evaluation.images import Images, batches
 from cyclegan.evaluation.inception_weights import Weights, cached_file, load_weights
+from cyclegan.pixels import to_unit
 
 logger = logging.getLogger(__name__)
 
@@ -152,7 +153,7 @@ def random_network(device: torch.device) -> Extractor:
     projection = projection.to(device)
 
     def function(pixels: Tensor) -> Tensor:
-        x = pixels.float() / 127.5 - 1
+        x = to_unit(pixels)
         scales = []
         for kernel in kernels:
             x = F.leaky_relu(F.conv2d(x, kernel, stride=2, padding=1), 0.2)

@@ -1,4 +1,4 @@
-"""Between the packed uint8 images and what generators take: one place for rounding and resizing."""
+"""Batches of packed uint8 images as generators take them, resizing, and choosing some of many."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cyclegan.pixels import to_uint8, to_unit
+
 Images = NDArray[np.uint8]
 """N×H×W×3, 0 to 255."""
 
@@ -17,13 +19,7 @@ Images = NDArray[np.uint8]
 def to_float(images: Images, device: torch.device | str = "cpu") -> Tensor:
     """uint8 N×H×W×3 → float32 N×3×H×W in [−1, 1]."""
     pixels = torch.from_numpy(np.ascontiguousarray(images)).to(device)
-    return pixels.permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
-
-
-def to_uint8(images: Tensor) -> Images:
-    """float N×3×H×W in [−1, 1] → uint8 N×H×W×3, rounded to nearest as in a saved file, and clamped."""
-    pixels = images.float().add(1).mul(127.5).round_().clamp_(0, 255).to(torch.uint8)
-    return pixels.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+    return to_unit(pixels.permute(0, 3, 1, 2))
 
 
 def resize(images: Images, height: int, width: int) -> Images:

@@ -62,6 +62,7 @@ class Evaluation:
 
     @property
     def manifest(self) -> Manifest:
+        """Of the prepared data that the model was judged on."""
         return self.data.manifest
 
     @property

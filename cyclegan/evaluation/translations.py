@@ -12,11 +12,12 @@ from tqdm import tqdm
 from cyclegan.data.prepared import Prepared
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.evaluation.features import full_precision
-from cyclegan.evaluation.images import Images, batches, choose, resize, to_float, to_uint8
+from cyclegan.evaluation.images import Images, batches, choose, resize, to_float
 from cyclegan.evaluation.paired import Values
 from cyclegan.model import Direction, Model
 from cyclegan.networks import Generator
 from cyclegan.networks.padding import at_any_size
+from cyclegan.pixels import to_uint8
 
 Domain = Literal["A", "B"]
 ENDS: dict[Direction, tuple[Domain, Domain]] = {"AtoB": ("A", "B"), "BtoA": ("B", "A")}

@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cyclegan.engines.base import Engine, EngineName, Precision, to_uint8
+from cyclegan.engines.base import Engine, EngineName, Precision
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.io.uri import redact, reveal
+from cyclegan.pixels import to_uint8_array
 
 if TYPE_CHECKING:
     import numpy as np
@@ -88,7 +89,7 @@ class Translator:
         tile = self.tile if tile is None else tile
         rows, columns = (split(side, tile, self.overlap, self.multiple) for side in (height, width))
         if len(rows.starts) == len(columns.starts) == 1:
-            yield to_uint8(self._pieces(image[None])[0])
+            yield to_uint8_array(self._pieces(image[None])[0])
             return
         if not self._told:
             self._told = True
@@ -98,7 +99,7 @@ class Translator:
                 tile,
             )
         for band in bands(image, rows, columns, self._pieces, self.engine.batch):
-            yield to_uint8(band)
+            yield to_uint8_array(band)
 
     def _pieces(self, images: np.ndarray) -> np.ndarray:
         """uint8 N×H×W×3 to float32 in [-1, 1], reflected up to sides that the network takes and cropped."""

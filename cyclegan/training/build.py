@@ -88,6 +88,10 @@ def blank_update(config: TrainConfig) -> Update:
 
 
 def load_encoders(networks: Networks, config: TrainConfig) -> None:
+    """Load the pretrained VGG-16 weights that `config` names into both generators, where they have encoders.
+
+    Raises UsageError or CycleGANError as `load_encoder` does.
+    """
     generators = [g for g in (networks.AtoB, networks.BtoA) if isinstance(g, VggUnet)]
     if generators:
         load_encoder(generators, config.weights, partial=config.weights_partial)

@@ -19,6 +19,7 @@ class Schedule:
 
     @property
     def epochs(self) -> int:
+        """All epochs: those of the full rate and those of the decay."""
         return self.constant + self.decay
 
     def factor(self, epoch: int) -> float:

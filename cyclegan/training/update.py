@@ -37,9 +37,11 @@ class Networks(nn.Module):
         self.AtoB, self.BtoA, self.D_A, self.D_B = AtoB, BtoA, D_A, D_B
 
     def generator_parameters(self) -> list[nn.Parameter]:
+        """Of both generators, AtoB first, as the optimiser holds them."""
         return [*self.AtoB.parameters(), *self.BtoA.parameters()]
 
     def discriminator_parameters(self) -> list[nn.Parameter]:
+        """Of both discriminators, D_A first, as the optimiser holds them."""
         return [*self.D_A.parameters(), *self.D_B.parameters()]
 
 

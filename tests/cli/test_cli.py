@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -22,18 +22,7 @@ def no_torch(tmp_path: Path) -> Path:
     return tmp_path / "no torch"
 
 
-def cyclegan(
-    *args: str | Path, cwd: Path, timeout: float = 120, **env: str
-) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "cyclegan", *map(str, args)],
-        cwd=cwd,
-        env={**os.environ, "CYCLEGAN_TRACKING": "off", "COLUMNS": "200", **env},
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-    )
+Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def one_sentence(done: subprocess.CompletedProcess[str], code: int, *words: str) -> None:
@@ -57,7 +46,7 @@ def raw(tmp_path: Path) -> Path:
     return tmp_path / "raw"
 
 
-def test_the_overview_names_every_command(tmp_path: Path) -> None:
+def test_the_overview_names_every_command(cyclegan: Command, tmp_path: Path) -> None:
     from cyclegan.cli.commands import COMMANDS
 
     shown = cyclegan("--help", cwd=tmp_path)
@@ -65,7 +54,7 @@ def test_the_overview_names_every_command(tmp_path: Path) -> None:
     assert all(f"  {name} " in shown.stdout for name in COMMANDS)
 
 
-def test_a_commands_help_names_its_flags(tmp_path: Path) -> None:
+def test_a_commands_help_names_its_flags(cyclegan: Command, tmp_path: Path) -> None:
     shown = cyclegan("train", "--help", cwd=tmp_path)
     assert shown.returncode == 0
     assert "--lambda-cycle" in shown.stdout
@@ -118,7 +107,7 @@ WRONG: list[tuple[str, int, list[str]]] = [
 
 @pytest.mark.parametrize(("line", "code", "words"), WRONG, ids=[line for line, *_ in WRONG])
 def test_wrong_usage_is_one_sentence_said_before_torch_is_imported(
-    prepared: Path, no_torch: Path, line: str, code: int, words: list[str]
+    cyclegan: Command, prepared: Path, no_torch: Path, line: str, code: int, words: list[str]
 ) -> None:
     one_sentence(cyclegan(*line.split(), cwd=prepared, PYTHONPATH=str(no_torch)), code, *words)
 
@@ -146,14 +135,14 @@ def prepared(tmp_path: Path, raw: Path) -> Path:
     ("args", "word"),
     [(["--epoch", "3"], "--epochs"), (["--epochs", "many"], "many"), (["--decay", "x"], "x")],
 )
-def test_a_wrong_flag_is_explained(tmp_path: Path, args: list[str], word: str) -> None:
+def test_a_wrong_flag_is_explained(cyclegan: Command, tmp_path: Path, args: list[str], word: str) -> None:
     done = cyclegan("train", *args, cwd=tmp_path)
     assert done.returncode == 2
     assert word in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_a_parameter_file_sets_the_defaults_and_flags_win(tmp_path: Path) -> None:
+def test_a_parameter_file_sets_the_defaults_and_flags_win(cyclegan: Command, tmp_path: Path) -> None:
     params = tmp_path / "params.yaml"
     params.write_text("train: {epochs: 7, lr: 3e-4}\n")
     shown = cyclegan("train", "--params", "params.yaml", "--help", cwd=tmp_path).stdout
@@ -166,21 +155,23 @@ def test_a_parameter_file_sets_the_defaults_and_flags_win(tmp_path: Path) -> Non
     assert "(default: resnet)" in shown
 
 
-def test_a_folder_with_one_text_file_is_no_dataset(tmp_path: Path) -> None:
+def test_a_folder_with_one_text_file_is_no_dataset(cyclegan: Command, tmp_path: Path) -> None:
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts" / "notes.txt").write_text("no picture")
     one_sentence(cyclegan("fetch", "texts", "--out", "data", cwd=tmp_path), 2, "texts")
     assert not (tmp_path / "data").exists()
 
 
-def test_an_empty_domain_is_named(tmp_path: Path, raw: Path) -> None:
+def test_an_empty_domain_is_named(cyclegan: Command, tmp_path: Path, raw: Path) -> None:
     for file in (raw / "trainB").iterdir():
         file.unlink()
     one_sentence(cyclegan("preprocess", "--raw", raw, "--out", "prepared", cwd=tmp_path), 2, "trainB")
     assert not (tmp_path / "prepared").exists()
 
 
-def test_a_dead_tracking_server_is_found_before_torch_is_imported(prepared: Path, no_torch: Path) -> None:
+def test_a_dead_tracking_server_is_found_before_torch_is_imported(
+    cyclegan: Command, prepared: Path, no_torch: Path
+) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         uri = f"http://127.0.0.1:{free.getsockname()[1]}"
@@ -195,7 +186,7 @@ def test_a_dead_tracking_server_is_found_before_torch_is_imported(prepared: Path
     assert not (prepared / "p" / "checkpoints").exists()
 
 
-def test_presets_are_listed_with_purpose_and_cost(tmp_path: Path, no_torch: Path) -> None:
+def test_presets_are_listed_with_purpose_and_cost(cyclegan: Command, tmp_path: Path, no_torch: Path) -> None:
     shown = cyclegan("presets", cwd=tmp_path, PYTHONPATH=str(no_torch))
     assert shown.returncode == 0
     assert "laptop-photos\n" in shown.stdout
@@ -214,11 +205,13 @@ def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
     assert said == ""
 
 
-def test_run_outside_the_repository_takes_a_preset_that_fits_the_data(tmp_path: Path) -> None:
+def test_run_outside_the_repository_takes_a_preset_that_fits_the_data(
+    cyclegan: Command, tmp_path: Path
+) -> None:
     """The sample at a few updates; everything lands in runs/city, the summary names it."""
     few = ("--train.epochs", "1", "--train.decay-epochs", "0", "--train.width", "4", "--train.threads", "1")
     source = "synthetic:city?train=6&test=3&size=64"
-    done = cyclegan("run", source, *few, cwd=tmp_path, timeout=400)
+    done = cyclegan("run", source, *few, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "preset 'sample'" in done.stderr
     report = tmp_path / "runs" / "city" / "scores" / "report.html"
@@ -229,7 +222,7 @@ def test_run_outside_the_repository_takes_a_preset_that_fits_the_data(tmp_path: 
     assert config["generator"]["width"] == 4, "the flag's"
 
 
-def test_missing_pretrained_weights_say_what_to_do(tmp_path: Path, raw: Path) -> None:
+def test_missing_pretrained_weights_say_what_to_do(cyclegan: Command, tmp_path: Path, raw: Path) -> None:
     assert (
         cyclegan("preprocess", "--raw", raw, "--out", "p", "--load-size", "32", cwd=tmp_path).returncode == 0
     )

@@ -82,6 +82,7 @@ def test_a_failed_init_leaves_nothing(tmp_path: Path) -> None:
     assert list((tmp_path / "empty").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_dvc_and_run_work_in_it(mine: FetchConfig, tmp_path: Path) -> None:
     folder = tmp_path / "mine"
     init(folder, mine, "")

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from cyclegan.evaluation import paired
-from cyclegan.evaluation.images import choose, resize, to_float, to_uint8
+from cyclegan.evaluation.images import choose, resize, to_float
+from cyclegan.pixels import to_uint8
 
 
 def constant(value: int, side: int = 16) -> np.ndarray:

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from cyclegan.engines import choose, onnx_file
-from cyclegan.engines.base import to_uint8
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.inference.translator import load
+from cyclegan.pixels import to_uint8_array
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (45, 70, 3), np.uint8)
 
@@ -102,4 +102,4 @@ def test_an_exported_file_needs_no_torch(exported, tmp_path):
 
 def test_rounding():
     values = np.array([-1.2, -1, 0, 0.999, 1, 1.5], np.float32)
-    assert to_uint8(values).tolist() == [0, 0, 128, 255, 255, 255]
+    assert to_uint8_array(values).tolist() == [0, 0, 128, 255, 255, 255]

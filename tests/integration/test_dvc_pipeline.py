@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import yaml
 
 from cyclegan.data.version import directory_md5
@@ -66,6 +67,7 @@ def test_a_parameter_concerns_its_own_step(project: Path, run: Run) -> None:
     assert set(json.loads(run(project, "dvc", "status", "--json"))) == {"evaluate"}
 
 
+@pytest.mark.slow
 def test_an_experiment_runs_what_depends_on_its_parameter_and_shows_scores_and_curves(
     project: Path, run: Run
 ) -> None:

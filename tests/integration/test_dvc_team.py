@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import yaml
 from PIL import Image
 
@@ -40,6 +41,7 @@ def clone_of(project: Path, folder: Path, run: Run) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_team_shares_versions_by_s3(
     clone: Callable[[], Path], run: Run, tmp_path: Path, s3_bucket: str
 ) -> None:

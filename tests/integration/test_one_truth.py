@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import yaml
 
 from cyclegan.io.files import sha256
@@ -21,6 +22,7 @@ def data_version(model: Path) -> str:
     return str(json.loads((model / "config.json").read_text())["data"]["version"])
 
 
+@pytest.mark.slow
 def test_three_executors_one_model(
     clone: Callable[[], Path], reproduced: Path, run: Run, tmp_path: Path
 ) -> None:

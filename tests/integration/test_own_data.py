@@ -26,6 +26,7 @@ def mine(tmp_path: Path) -> tuple[Path, Path]:
     return tmp_path / "photos", tmp_path / "paintings"
 
 
+@pytest.mark.slow
 def test_dvc_between_own_runs_loses_nothing(project: Path, run: Run, mine: tuple[Path, Path]) -> None:
     run(project, "cyclegan", "fetch", "--a", mine[0], "--b", mine[1])
     run(project, "cyclegan", "preprocess", "--params", "params.yaml")

@@ -58,6 +58,7 @@ def archive_server() -> Iterator[str]:
     server.shutdown()
 
 
+@pytest.mark.slow
 def test_a_whole_run_leaves_no_secret_anywhere(archive_server, tmp_path):
     source = f"http://{USER}:{PASSWORD}@{archive_server}/set.zip?X-Signature={TOKEN}"
     weights = f"https://{USER}:{PASSWORD}@weights.example.org/vgg16.pth?token={TOKEN}"

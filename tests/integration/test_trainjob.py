@@ -48,6 +48,7 @@ def test_it_reads_the_settings_and_secrets_that_the_steps_read(trainjob: dict[st
     assert read == expected | dict.fromkeys(SETTINGS, CONFIG_MAP)
 
 
+@pytest.mark.slow
 def test_two_nodes_train_and_one_process_finishes(
     trainjob: dict[str, Any], run: Run, s3_bucket: str, tmp_path: Path
 ) -> None:

@@ -25,6 +25,7 @@ def _run(folder: Path, *words: str, **environment: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_a_sweep_registers_the_best_though_a_trial_fails(tmp_path: Path) -> None:
     log = _run(
         tmp_path,
@@ -81,6 +82,7 @@ def test_the_runs_of_a_sweep_become_children_of_one(mlflow_server: str, tmp_path
     assert client.get_run(parent).info.status == "FINISHED"
 
 
+@pytest.mark.slow
 def test_images_under_an_s3_prefix_are_translated_once(
     s3_bucket: str, tiny_model: Path, tmp_path: Path
 ) -> None:

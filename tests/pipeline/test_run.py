@@ -79,6 +79,7 @@ def executions(_mlflow_server: str, tmp_path_factory: pytest.TempPathFactory) ->
     }
 
 
+@pytest.mark.slow
 def test_a_bad_score_is_not_registered(executions: dict[str, Execution], mlflow_server: str) -> None:
     from mlflow import MlflowClient
 
@@ -95,6 +96,7 @@ def test_a_bad_score_is_not_registered(executions: dict[str, Execution], mlflow_
     assert "is above the gate" in run.data.tags["verdict"]
 
 
+@pytest.mark.slow
 def test_every_step_tells_what_it_did(executions: dict[str, Execution]) -> None:
     folder = executions["open"].folder
     cards = {
@@ -118,6 +120,7 @@ def test_every_step_tells_what_it_did(executions: dict[str, Execution]) -> None:
     assert len(quality) <= 7
 
 
+@pytest.mark.slow
 def test_artifacts_carry_facts(executions: dict[str, Execution]) -> None:
     folder = executions["open"].folder
     facts = {}
@@ -132,6 +135,7 @@ def test_artifacts_carry_facts(executions: dict[str, Execution]) -> None:
     assert facts["registration"]["version_AtoB"] == "1"
 
 
+@pytest.mark.slow
 def test_a_good_score_is_registered(executions: dict[str, Execution]) -> None:
     (decision,) = executions["open"].decisions()
     assert decision["passed"] is True
@@ -139,6 +143,7 @@ def test_a_good_score_is_registered(executions: dict[str, Execution]) -> None:
     assert decision["versions"] == {"AtoB": "1", "BtoA": "1"}
 
 
+@pytest.mark.slow
 def test_the_summary_names_artifacts_report_and_run(executions: dict[str, Execution]) -> None:
     folder, log = executions["open"].folder, executions["open"].log
     assert f"artifacts     {folder}/outputs/kfp/execution-1" in log
@@ -147,6 +152,7 @@ def test_the_summary_names_artifacts_report_and_run(executions: dict[str, Execut
     assert f"MLflow run    {executions['open'].decisions()[0]['run_id']}" in log
 
 
+@pytest.mark.slow
 def test_one_mlflow_run_holds_the_execution(executions: dict[str, Execution], mlflow_server: str) -> None:
     from mlflow import MlflowClient
 
@@ -160,6 +166,7 @@ def test_one_mlflow_run_holds_the_execution(executions: dict[str, Execution], ml
     assert executions["open"].decisions()[0]["run_id"] == run.info.run_id
 
 
+@pytest.mark.slow
 def test_planted_secrets_are_nowhere(executions: dict[str, Execution], mlflow_server: str) -> None:
     from mlflow import MlflowClient
 

@@ -16,6 +16,7 @@ from cyclegan.registry.register import register
 IMAGE = np.random.default_rng(0).integers(0, 256, (20, 33, 3), np.uint8)
 
 
+@pytest.mark.usefixtures("without_onnx")
 def test_a_registered_pair_is_found_by_each_of_its_addresses(mlflow_server, make_model, tmp_path):
     name = f"city-{uuid.uuid4().hex[:8]}"
     first, second = make_model(0, 5.0), make_model(1, 6.0)

@@ -74,6 +74,7 @@ def name(client) -> str:
     return name
 
 
+@pytest.mark.slow
 def test_of_many_threads_and_processes_the_best_becomes_champion_as_a_pair(client, name):
     scores = [float(score) for score in range(1, 17)]
     random.Random(0).shuffle(scores)

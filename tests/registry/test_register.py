@@ -100,6 +100,7 @@ def test_a_registered_pair_loads_without_pickle_and_computes_the_same(
         assert not [file for file in names if file.endswith((".pth", ".pkl", ".pickle"))]
 
 
+@pytest.mark.usefixtures("without_onnx")
 def test_the_title_goes_to_the_better_and_back_again_never(client, name, make_model, tmp_path):
     config, out = RegisterConfig(name=name), tmp_path / "registration.json"
     first = make_model(0, 5.0)
@@ -129,6 +130,7 @@ def test_the_title_goes_to_the_better_and_back_again_never(client, name, make_mo
     assert client.get_model_version(f"{name}-BtoA", "1").tags["score"] == "3"
 
 
+@pytest.mark.usefixtures("without_onnx")
 def test_half_a_pair_is_completed(client, name, make_model, tmp_path):
     config, out = RegisterConfig(name=name), tmp_path / "registration.json"
     model, scores = make_model()

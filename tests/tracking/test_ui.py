@@ -48,6 +48,7 @@ def test_a_server_that_does_not_start_is_a_failure(tmp_path: Path, monkeypatch: 
     assert said == [], "no address is promised that does not answer"
 
 
+@pytest.mark.slow
 def test_the_address_answers_once_it_is_printed_and_the_server_ends_with_the_command(tmp_path: Path) -> None:
     env = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW_")}
     words = [sys.executable, "-m", "cyclegan", "ui"]

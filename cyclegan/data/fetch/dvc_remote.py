@@ -28,7 +28,8 @@ PREFIXES = ("files/md5/", "")
 class Reader(Protocol):
     """Where objects come from: a store, or a web server."""
 
-    def get(self, key: str, path: Path) -> None: ...
+    def get(self, key: str, path: Path) -> None:
+        """Write the object `key` to `path`; raises NotFound where the remote has none."""
 
 
 class _WebReader:

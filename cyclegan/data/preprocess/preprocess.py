@@ -17,6 +17,7 @@ from cyclegan.data.prepared import MANIFEST_FILE, Manifest, Prepared, Subset, wr
 from cyclegan.data.source import read_origin
 from cyclegan.data.version import SOURCE_FILE, directory_md5
 from cyclegan.errors import CycleGANError, UsageError
+from cyclegan.fields import recorded
 from cyclegan.io.files import atomic_dir, write_json
 
 if TYPE_CHECKING:
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Fields of the configuration that decide no byte of the arrays; the version has its own place.
-INDIFFERENT = frozenset({"workers", "version"})
 EXAMPLES = 3  # train images named in the manifest for each test image that they repeat
 
 
@@ -44,7 +43,7 @@ def preprocess(raw: Path, out: Path, config: PreprocessConfig) -> Prepared:
     files = _find_images(raw)
     _guard(out)
     version = config.version or directory_md5(raw)
-    settings = {name: value for name, value in asdict(config).items() if name not in INDIFFERENT}
+    settings = recorded(config)
     uri, names = read_origin(raw / SOURCE_FILE)
     if (former := _former_result(out, version, settings, (FILTER, RULES))) is not None:
         logger.info("%s already holds this version with these settings", out)

@@ -115,6 +115,7 @@ class Canvas:
         self.height = np.zeros((pixels, pixels), np.int32)
 
     def kind_at(self, point: Point) -> int:
+        """What covers the ground at a point, given in units of the plan."""
         return int(self.kind[point[1] * self.pixels // UNIT, point[0] * self.pixels // UNIT])
 
     def around(self, middle: Point, way: Point, reach: int) -> tuple[Part, Ints, Ints]:

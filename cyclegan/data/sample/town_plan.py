@@ -35,9 +35,11 @@ class Dice:
         return low + int(self._words.random_raw()) % (high - low + 1)
 
     def pick(self, values: Sequence[T]) -> T:
+        """One of the values, each as likely."""
         return values[self.between(0, len(values) - 1)]
 
     def chance(self, percent: int) -> bool:
+        """True in `percent` of a hundred cases."""
         return self.between(0, 99) < percent
 
     def noise(self, rows: int, columns: int, amplitude: int) -> Ints:

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from cyclegan.data.packed import PackedImages, scale
-from cyclegan.evaluation.images import to_uint8
 from cyclegan.io.pictures import sheet
 from cyclegan.networks import Generator
 from cyclegan.networks.padding import at_any_size
+from cyclegan.pixels import to_uint8
 
 Grid = np.ndarray
 
