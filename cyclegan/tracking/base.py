@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 KFP_RUN = "kfp_run."
 """Before the id of each pipeline run that had a part in an MLflow run, in a tag's name: several may share
@@ -17,6 +18,7 @@ COMPARED = frozenset(
     {
         "train.batch_size",
         "train.crop_size",
+        "train.decay_epochs",
         "train.epochs",
         "train.generator",
         "train.lambda_cycle",
@@ -68,6 +70,11 @@ class Tracker:
 
     def tags(self, values: Mapping[str, str]) -> None:
         """Set tags; an earlier value is replaced."""
+
+
+def artifact_link(run_id: str, path: str) -> str:
+    """The address of a run's artifact within the pages of its server, wherever they are."""
+    return f"get-artifact?path={quote(path)}&run_uuid={run_id}"
 
 
 def worth_showing(step: str, values: Any) -> dict[str, str]:

@@ -14,11 +14,11 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from cyclegan.errors import CycleGANError
 from cyclegan.io.uri import redact
-from cyclegan.tracking.base import KFP_RUN, Tracker, flatten, git_commit, worth_showing
+from cyclegan.tracking import view
+from cyclegan.tracking.base import KFP_RUN, Tracker, artifact_link, flatten, git_commit, worth_showing
 from cyclegan.tracking.database import prepare_database
 from cyclegan.tracking.server import check_server, first_line, quiet, run_url
 
@@ -110,7 +110,8 @@ class MlflowTracker(Tracker):
         if picture is not None:
             copy = picture.copy()
             self._send(lambda: mlflow.log_image(copy, OVERVIEW))
-            text = f"![Input, translation and back again]({self._link(OVERVIEW)})\n\n{text}"
+            link = artifact_link(self.run_id or "", OVERVIEW)
+            text = f"![Input, translation and back again]({link})\n\n{text}"
         self.tags({"mlflow.note.content": text})
 
     def conclude(self, text: str) -> None:
@@ -124,10 +125,6 @@ class MlflowTracker(Tracker):
         note = client.get_run(self.run_id).data.tags.get("mlflow.note.content", "")
         above = note.partition(RULE)[0]
         client.set_tag(self.run_id, "mlflow.note.content", f"{above}{RULE}{text}" if above else text)
-
-    def _link(self, path: str) -> str:
-        """The address of an artifact within the pages of the server, wherever they are."""
-        return f"get-artifact?path={quote(path)}&run_uuid={self.run_id}"
 
     def tags(self, values: Mapping[str, str]) -> None:
         import mlflow
@@ -348,14 +345,20 @@ def _refuse_lost_artifacts(run: Any) -> None:
 
 
 def _mark_experiment(experiment_id: str) -> None:
-    """Tell the UI that this is about training; otherwise it opens on a page about language models' traces."""
+    """Tell the UI that this is about training, else it opens on a page about language models' traces.
+
+    It also gets a view of the runs; one that people have changed stays as it is.
+    """
     import mlflow
 
     client = mlflow.MlflowClient()
     with suppress(mlflow.MlflowException):  # whoever may log runs need not be allowed to change experiments
-        kind = client.get_experiment(experiment_id).tags.get("mlflow.experimentKind", "")
+        tags = client.get_experiment(experiment_id).tags
+        kind = tags.get("mlflow.experimentKind", "")
         if not kind or kind.endswith("_inferred"):
             client.set_experiment_tag(experiment_id, "mlflow.experimentKind", "custom_model_development")
+        if view.TAG not in tags:
+            client.set_experiment_tag(experiment_id, view.TAG, view.saved_view())
 
 
 def _source(uri: str) -> tuple[str, dict[str, Any]]:

@@ -4,6 +4,7 @@ import csv
 import math
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -364,7 +365,12 @@ def test_doing_nothing_or_worse_is_said_aloud(make_prepared: Make) -> None:
             return (x - 1) / 2
 
     good = judge(prepared, Half(), Half())
-    assert "horse → zebra comes 100 % of the way" in verdict(good).text
+    name = f"{good.extractor.frechet}_AtoB"
+    for score, words in ((0.0, "100 %"), (0.001, "nearly all (99.9 %)"), (0.0101, "98 %"), (0.71, "29 %")):
+        said = replace(
+            good, scores=good.scores | {name: score * good.scores[f"{good.extractor.frechet}_input"]}
+        )
+        assert f"horse → zebra comes {words} of the way from the input to real zebra" in verdict(said).text
     assert not any("horse → zebra" in note and "untranslated" in note for note in good.notes)
 
 

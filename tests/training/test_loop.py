@@ -151,7 +151,8 @@ def test_a_checkpoint_on_the_last_update_does_not_hide_the_speed(
     config = small(epochs=1, decay_epochs=0, log_every=100, checkpoint_minutes=1e-9, batch_size=2)
     results = train(prepared, tmp_path / "model", config, checkpoints=str(tmp_path / "c"))
     assert results["images_per_second"] > 0
-    speeds = [values["images_per_second"] for _, values in recorder.numbers if "images_per_second" in values]
+    name = "train/speed/images_per_second"
+    speeds = [values[name] for _, values in recorder.numbers if name in values]
     assert len(speeds) == 1 and speeds[0] > 0
 
 
@@ -223,7 +224,7 @@ def test_samples_are_whole_test_images_at_the_scale_of_training(
     config = small(epochs=1, decay_epochs=0, samples=3, image_size=image_size)  # crops of 32 px
     train(oblong, tmp_path / "model", config, checkpoints=str(tmp_path / "c"))
     height, width = expected
-    picture = recorder.pictures["samples_AtoB", 1]
+    picture = recorder.pictures["samples/AtoB", 1]
     cell = (1200 - 4 * GAP) // 3
     tall = round(cell * height / width)
     assert picture.shape == (LINE + 3 * (tall + GAP) + GAP, 1200, 3)

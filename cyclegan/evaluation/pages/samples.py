@@ -72,8 +72,13 @@ def sample_sheet(e: Evaluation, d: Direction) -> NDArray[np.uint8]:
     """Some test images of a direction and their translations as one labelled picture, 1200 pixels wide."""
     source, target = (e.names[end] for end in ENDS[d])
     some = shown(e, d, spread(len(e.translations[d].images), IN_SHEET))
-    labels = {"input": f"{source} (input)", "translation": f"{target} (translation)", "truth": "truth"}
-    columns = {labels.get(kind, "and back"): images for kind, images in some.pictures.items()}
+    labels = {
+        "input": f"{source} (input)",
+        "translation": f"{target} (translation)",
+        "truth": f"{target} (truth)",
+        "back": f"{source} (and back)",
+    }
+    columns = {labels[kind]: images for kind, images in some.pictures.items()}
     return sheet(columns, [name.rpartition("/")[2] for name in some.names])
 
 
