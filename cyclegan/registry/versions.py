@@ -111,8 +111,8 @@ def version_page(
         if metric.direction == direction or metric.name in about or metric.name == "score"
     ]
     parts = [
-        f"![{way}: test images and what became of them]({picture})" if picture else "",
         f"**{way}**. Registered as **{decision.alias}**: {decision.reason}.",
+        f"![{way}: test images and what became of them]({picture})" if picture else "",
         describe(model, data_version),
         "\n".join(["| score | value | |", "|---|--:|---|", *rows]) if rows else "",
         f"```\ncyclegan translate {address} IMAGES --out OUT\n```",

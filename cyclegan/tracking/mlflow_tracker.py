@@ -110,8 +110,9 @@ class MlflowTracker(Tracker):
         if picture is not None:
             copy = picture.copy()
             self._send(lambda: mlflow.log_image(copy, OVERVIEW))
-            link = artifact_link(self.run_id or "", OVERVIEW)
-            text = f"![Input, translation and back again]({link})\n\n{text}"
+            shown = f"![Input, translation and back again]({artifact_link(self.run_id or '', OVERVIEW)})"
+            first, _, rest = text.partition("\n\n")  # of a long description the UI shows 100 pixels at first
+            text = f"{first}\n\n{shown}\n\n{rest}".rstrip()
         self.tags({"mlflow.note.content": text})
 
     def conclude(self, text: str) -> None:

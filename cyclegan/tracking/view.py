@@ -1,8 +1,8 @@
 """A saved view of an experiment in the MLflow UI: scores and schedule as columns, pictures as first charts.
 
 Which columns and charts the list of runs shows is otherwise each browser's choice. MLflow 3 keeps views that
-people save in tags of the experiment, and lists them under **Views**; ours is one of these. A UI that knows no
-such views ignores the tag.
+people save in tags of the experiment, and lists them under **Views**; ours is one of these. A UI that knows
+no such views ignores the tag.
 """
 
 from __future__ import annotations
@@ -14,26 +14,29 @@ from typing import Any
 KEY = "cyclegan"
 TAG = f"mlflow.sharedViewState.{KEY}"
 NAME = "Scores and pictures"
-COLUMNS = (
-    "attributes.`Dataset`",
-    "metrics.`score`",
-    "params.`train.generator`",
-    "params.`train.epochs`",
-    "params.`train.decay_epochs`",
-    "params.`train.lr`",
-    "params.`train.seed`",
-    "tags.`alias`",
-)
+# column, its width in pixels
+COLUMNS = {
+    "metrics.`score`": 110,
+    "attributes.`Dataset`": 150,
+    "params.`train.generator`": 125,
+    "params.`train.epochs`": 105,
+    "params.`train.decay_epochs`": 145,
+    "params.`train.lr`": 80,
+    "params.`train.seed`": 95,
+    "tags.`alias`": 110,
+}
+ALWAYS = {"attributes.`Run Name`": 215, "runDateAndNestInfo": 135}
 # section, whether it is open, charts side by side, height of a chart in pixels
 SECTIONS = (
-    ("samples", True, 1, 700),
+    ("result", True, 1, 480),
     ("Model metrics", True, 3, 300),
+    ("samples", True, 1, 480),
     ("train", True, 2, 360),
     ("train/diagnostics", True, 2, 360),
     ("train/speed", False, 3, 360),
     ("System metrics", False, 3, 360),
 )
-PICTURES = ("samples/AtoB", "samples/BtoA")
+PICTURES = ("result/AtoB", "result/BtoA", "samples/AtoB", "samples/BtoA")
 # title, what is drawn in one chart
 CURVES = (
     ("Cycle-consistency loss", ("train/cycle_A", "train/cycle_B")),
@@ -72,7 +75,7 @@ def _state() -> dict[str, Any]:
         for name, is_open, columns, height in SECTIONS
     ]
     charts = [
-        _card("IMAGE", key, "samples") | {"imageKeys": [key], "step": 0, "showRunParams": False}
+        _card("IMAGE", key, key.partition("/")[0]) | {"imageKeys": [key], "step": 0, "showRunParams": False}
         for key in PICTURES
     ]
     for title, (first, second) in CURVES:
@@ -82,6 +85,8 @@ def _state() -> dict[str, Any]:
         charts.append(_line(second, section) | {"deleted": True})
     return {
         "selectedColumns": list(COLUMNS),
+        "columnOrder": [*ALWAYS, *COLUMNS],
+        "columnWidths": ALWAYS | COLUMNS,
         "compareRunCharts": charts,
         "compareRunSections": sections,
         "isAccordionReordered": True,  # else sections are sorted by name, the scores last

@@ -464,6 +464,8 @@ def test_scores_reach_the_run_and_the_registrys_champion_the_report(
     assert read_json(out / "evaluation.json")["mlflow_run_id"] == run_id
     names = [a.path for a in mlflow.MlflowClient().list_artifacts(run_id, "evaluation")]
     assert "evaluation/report.html" in names
+    shown = [a.path for a in mlflow.MlflowClient().list_artifacts(run_id, "images")]
+    assert {path.partition("+")[0] for path in shown} == {"images/result~AtoB", "images/result~BtoA"}
 
     register(model, out, tmp_path / "registration.json", RegisterConfig(name="evaluation-test"))
     evaluate(prepared, make_model(name="other", seed=1), tmp_path / "second", fast(champion=address))

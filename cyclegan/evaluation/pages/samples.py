@@ -22,7 +22,7 @@ from cyclegan.model import DIRECTIONS, Direction
 
 SHOWN = 6
 """Images of each direction that are kept as files."""
-IN_SHEET = 4
+IN_SHEET = 3
 LARGEST = 512
 
 

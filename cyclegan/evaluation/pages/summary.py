@@ -58,6 +58,11 @@ def markdown(e: Evaluation, champion: Champion | None) -> str:
     return "\n".join(lines)
 
 
+def pictures(e: Evaluation) -> dict[str, NDArray[np.uint8]]:
+    """Each direction's samples by the key that the charts of the UI have them under: first of all sections."""
+    return {f"result/{d}": sample_sheet(e, d) for d in DIRECTIONS}
+
+
 def picture(e: Evaluation) -> NDArray[np.uint8]:
     """Both directions' samples, one above the other: uint8, 1200 pixels wide."""
     return np.concatenate([sample_sheet(e, d) for d in DIRECTIONS])
