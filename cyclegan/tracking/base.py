@@ -63,7 +63,7 @@ class Tracker:
         """Record rows with the same keys as a table artifact; an earlier table of that name is replaced."""
 
     def describe(self, text: str, picture: Any = None) -> None:
-        """Set the run's description, in Markdown; `picture`, uint8 H×W×3, stands after its first paragraph."""
+        """Set the run's description, in Markdown; `picture`, uint8 H×W×3, follows its first paragraph."""
 
     def conclude(self, text: str) -> None:
         """Add Markdown below the run's description, in place of what was added before."""

@@ -59,7 +59,7 @@ def markdown(e: Evaluation, champion: Champion | None) -> str:
 
 
 def pictures(e: Evaluation) -> dict[str, NDArray[np.uint8]]:
-    """Each direction's samples by the key that the charts of the UI have them under: first of all sections."""
+    """Each direction's samples by their key in MLflow, whose section the UI puts first."""
     return {f"result/{d}": sample_sheet(e, d) for d in DIRECTIONS}
 
 
