@@ -179,8 +179,13 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
 
 
 def test_the_page_of_a_run_is_fresh_while_it_trains_and_rests_when_it_is_done(
-    prepared: Path, tmp_path: Path, small: Callable[..., TrainConfig], monkeypatch: pytest.MonkeyPatch
+    prepared: Path,
+    tmp_path: Path,
+    small: Callable[..., TrainConfig],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    caplog.set_level("INFO")
     pages: list[str] = []
     write = loop.write_progress
 
@@ -191,12 +196,15 @@ def test_the_page_of_a_run_is_fresh_while_it_trains_and_rests_when_it_is_done(
     monkeypatch.setattr(loop, "write_progress", keep)
     config = small(epochs=2, decay_epochs=0, samples=2, sample_every=1, log_every=1)
     train(prepared, tmp_path / "model", config, checkpoints=str(tmp_path / "c"))
-    first, last = pages
+    start, first, last = pages
+    assert "Starting: 2 epochs" in start and 'http-equiv="refresh"' in start
+    assert start.count("data:image/webp") == 2  # what the untrained generators draw
+    assert caplog.text.count("model-progress.html") == 1
     assert 'http-equiv="refresh"' in first
     assert "Epoch 1 of 2" in first
     assert 'http-equiv="refresh"' not in last
     assert "Finished after 2 epochs" in last
-    for page in pages:
+    for page in (first, last):
         assert page.count("data:image/webp") == 2
         assert "Cycle-consistency loss" in page
     assert (tmp_path / "model-progress.html").read_text() == last
