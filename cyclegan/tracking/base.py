@@ -37,6 +37,7 @@ class Tracker:
 
     run_id: str | None = None
     url: str | None = None  # of the run's page, where the tracking server is one with pages
+    page: str = ""  # the same below the server's address, for links within the pages
 
     def params(self, step: str, values: Any) -> None:
         """Record the fields of a config dataclass, or a mapping, as `<step>.<name>`; nested mappings by dots.

@@ -50,6 +50,7 @@ class MlflowTracker(Tracker):
         self._status = "FINISHED"
         self._dropped = 0
         self._known: dict[str, str] = {}
+        self._experiment = ""
         opened: Future[str] = Future()
         wanted = outer.info.run_id if run_id is None and outer is not None else run_id
         self._thread = threading.Thread(
@@ -113,6 +114,7 @@ class MlflowTracker(Tracker):
             shown = f"![Input, translation and back again]({artifact_link(self.run_id or '', OVERVIEW)})"
             first, _, rest = text.partition("\n\n")  # of a long description the UI shows 100 pixels at first
             text = f"{first}\n\n{shown}\n\n{rest}".rstrip()
+        text += f"\n\n[All runs with scores and pictures]({view.view_page(self._experiment)})"
         self.tags({"mlflow.note.content": text})
 
     def conclude(self, text: str) -> None:
@@ -182,6 +184,8 @@ class MlflowTracker(Tracker):
             _mark_experiment(run.info.experiment_id)
             self._known = dict(run.data.params)
             self.url = run_url(run)
+            self._experiment = run.info.experiment_id
+            self.page = f"#/experiments/{self._experiment}/runs/{run.info.run_id}"
             self.run_id = run.info.run_id
             opened.set_result(run.info.run_id)
         except CycleGANError as error:

@@ -54,10 +54,9 @@ def saved_view() -> str:
     return json.dumps({"name": NAME, "createdAt": now, "updatedAt": now, "state": json.dumps(_state())})
 
 
-def view_page(experiment_id: str, *, charts: bool = False) -> str:
-    """Where the view is, below the server's address: the list of runs, or the charts beside it."""
-    mode = "&compareRunsMode=CHART" if charts else ""
-    return f"#/experiments/{experiment_id}/runs?viewStateShareKey={KEY}&workflowType=machine_learning{mode}"
+def view_page(experiment_id: str) -> str:
+    """Where the list of runs is in this view, below the server's address."""
+    return f"#/experiments/{experiment_id}/runs?viewStateShareKey={KEY}&workflowType=machine_learning"
 
 
 def _state() -> dict[str, Any]:

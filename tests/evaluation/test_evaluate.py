@@ -464,6 +464,8 @@ def test_scores_reach_the_run_and_the_registrys_champion_the_report(
     assert read_json(out / "evaluation.json")["mlflow_run_id"] == run_id
     names = [a.path for a in mlflow.MlflowClient().list_artifacts(run_id, "evaluation")]
     assert "evaluation/report.html" in names
+    link = f"/runs/{run_id}/artifacts/evaluation/report.html?workflowType=machine_learning)"
+    assert link in found.data.tags["mlflow.note.content"]
     shown = [a.path for a in mlflow.MlflowClient().list_artifacts(run_id, "images")]
     assert {path.partition("+")[0] for path in shown} == {"images/result~AtoB", "images/result~BtoA"}
 

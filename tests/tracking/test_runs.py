@@ -148,7 +148,9 @@ def test_description_and_table_are_replaced_by_those_of_a_later_evaluation(clien
     picture = (
         f"![Input, translation and back again](get-artifact?path=overview.png&run_uuid={tracker.run_id})"
     )
-    assert note == f"**FID 2.0**\n\n{picture}\n\nMore\n\n---\n\nChampion"
+    experiment = client.get_run(tracker.run_id).info.experiment_id
+    runs = f"[All runs with scores and pictures]({view.view_page(experiment)})"
+    assert note == f"**FID 2.0**\n\n{picture}\n\nMore\n\n{runs}\n\n---\n\nChampion"
     assert "overview.png" in [file.path for file in client.list_artifacts(tracker.run_id)]
     found = mlflow.load_table("scores_table.json", run_ids=[tracker.run_id])
     assert found.to_dict("list") == {"score": ["FID"], "value": [2.0]}
