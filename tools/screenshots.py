@@ -64,27 +64,25 @@ def shoot(folder: Path) -> None:
 
     folder.mkdir(parents=True, exist_ok=True)
     make_runs(folder)
-    runs = {name: run_id(folder, name) for name in RUNS if (folder / "runs" / name / "scores").is_dir()}
-    first, *others = runs.values()
+    runs = {name: run_id(folder, name) for name in RUNS}
     cyclegan(folder, "compare", *runs.values(), "--out", "compare.html")
+    city = folder / "runs" / "city"
+    registered = json.loads((city / "registration.json").read_text(encoding="utf-8"))
+    version = f"{registered['name']}-AtoB/versions/{registered['versions']['AtoB']}"
     with served(folder) as server, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
-        experiment = f"{server}/#/experiments/1"
-        end = "workflowType=machine_learning"
+        experiment, end = f"{server}/#/experiments/1", "workflowType=machine_learning"
         view = f"{experiment}/runs?viewStateShareKey=cyclegan&{end}"
         take(browser, "mlflow-runs", view, 1440, 560)
         take(browser, "mlflow-charts", f"{view}&compareRunsMode=CHART", 1440, 1000)
-        take(browser, "mlflow-run", f"{experiment}/runs/{first}?{end}", 1440, 1250, click="text=Show more")
-        take(browser, "mlflow-metrics", f"{experiment}/runs/{first}/model-metrics?{end}", 1440, 1000)
-        take(browser, "mlflow-version", f"{server}/#/models/cyclegan-AtoB/versions/1?{end}", 1440, 1350)
-        two = json.dumps([first, others[0]], separators=(",", ":"))
-        take(browser, "mlflow-compare", f'{server}/#/compare-runs?runs={two}&experiments=["1"]', 1440, 1000)
-        scores = folder / "runs" / "city" / "scores" / "report.html"
-        take(browser, "report", scores.as_uri(), 1200, 1500)
-        take(browser, "report-failures", scores.as_uri(), 1200, 900, to="text=Where it fails")
-        take(browser, "report-phone", scores.as_uri(), 390, 844)
+        page = f"{experiment}/runs/{runs['city']}?{end}"
+        take(browser, "mlflow-run", page, 1440, 1250, click="text=Show more")
+        take(browser, "mlflow-version", f"{server}/#/models/{version}?{end}", 1440, 1500)
+        report = (city / "scores" / "report.html").as_uri()
+        take(browser, "report", report, 1200, 1300)
+        take(browser, "report-failures", report, 1200, 900, to="text=Where it fails")
         take(browser, "compare", (folder / "compare.html").as_uri(), 1440, 1000)
-        take(browser, "progress", (folder / "runs" / "city" / "model-progress.html").as_uri(), 1200, 1000)
+        take(browser, "progress", (city / "model-progress.html").as_uri(), 1200, 1000)
         browser.close()
 
 
