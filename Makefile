@@ -32,7 +32,7 @@ ENGINE ?= $(shell docker info >/dev/null 2>&1 && echo docker || echo podman)
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run repro kfp-local ui test test-slow test-all lint docs format lock compile clean wheel image test-lowest test-containers \
+.PHONY: help run repro kfp-local ui test test-slow test-all lint screenshots docs format lock compile clean wheel image test-lowest test-containers \
   cluster cluster-down
 
 help:  ## list the targets
@@ -89,6 +89,9 @@ lint: $(READY)  ## style, types, dependencies, spelling, wording, links, and whe
 	$(BIN)/python -m tools.prose
 	$(BIN)/python -m tools.links
 	$(BIN)/python -m pipeline compile --check
+
+screenshots: $(READY)  ## the pictures of pages in docs/images, from runs on the sample data (needs Chromium)
+	$(BIN)/python -m tools.screenshots $(FOLDER)
 
 docs: $(READY)  ## the documentation site, in site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

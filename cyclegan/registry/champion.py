@@ -43,9 +43,11 @@ def _from_registry(name: str, scores: Path) -> Champion | None:
     if not name:
         raise UsageError("champion = models:/ names no model: write models:/NAME.")
     decision = judge(scores, RegisterConfig(name=name))
+    metric = read_json(scores / "evaluation.json")["headline"]
+    verdict = decision.reason.replace(f"{metric} ", "score ", 1)  # for people
     if decision.champion_score is not None:
-        return Champion(decision.reason, {"score": decision.champion_score})
-    return None if decision.alias == "champion" else Champion(decision.reason)
+        return Champion(verdict, {"score": decision.champion_score})
+    return None if decision.alias == "champion" else Champion(verdict)
 
 
 def _from_folder(folder: Path, scores: Path) -> Champion:

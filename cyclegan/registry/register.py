@@ -89,7 +89,7 @@ def register(model: Path, scores: Path, out: Path, config: RegisterConfig) -> Re
                 )
             text = describe(loaded, evidence.data_version)
             decision = promote(client, config, evidence, versions, tags, text)
-            note_verdict(client, config.name, versions, loaded, tags, values, decision.reason)
+            note_verdict(client, config.name, versions, loaded, tags, values, decision, tracker.run_id or "")
         else:
             decision = decide(evidence, None, config)
         tracker.tags(_run_tags(config.name, versions, decision))

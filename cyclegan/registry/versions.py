@@ -8,15 +8,20 @@ import logging
 import shutil
 import tempfile
 import time
+from collections.abc import Mapping
+from contextlib import suppress
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cyclegan.io.page import number
 from cyclegan.io.uri import redact
 from cyclegan.model import DIRECTIONS, Direction, Model
-from cyclegan.registry.metrics import headline
-from cyclegan.tracking.base import flatten
+from cyclegan.registry.decision import Decision
+from cyclegan.registry.metrics import NO_NAMES, headline, where
+from cyclegan.registry.metrics import scores as metrics_among
+from cyclegan.tracking.base import artifact_link, flatten
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -66,15 +71,65 @@ def note_verdict(
     model: Model,
     tags: dict[str, str],
     scores: dict[str, float],
-    verdict: str,
+    decision: Decision,
+    run_id: str,
 ) -> None:
-    """Write what was decided about a pair into both versions' tag `verdict` and description."""
+    """Write what was decided about a pair into both versions' tag `verdict` and onto their pages."""
+    shown = _pictures(client, run_id)
     for direction in DIRECTIONS:
-        registered = f"{name}-{direction}"
-        own = {key: value for key, value in scores.items() if _concerns(key, direction)}
-        client.set_model_version_tag(registered, versions[direction], "verdict", verdict)
-        text = f"{describe(model, tags['data_version'], verdict)}\n\n{_as_table(own)}"
-        client.update_model_version(registered, versions[direction], text)
+        registered, version = f"{name}-{direction}", versions[direction]
+        client.set_model_version_tag(registered, version, "verdict", decision.reason)
+        text = version_page(
+            model,
+            direction,
+            f"models:/{registered}/{version}",
+            {key: value for key, value in scores.items() if _concerns(key, direction)},
+            tags["data_version"],
+            decision,
+            shown.get(direction, ""),
+        )
+        client.update_model_version(registered, version, text)
+
+
+def version_page(
+    model: Model,
+    direction: Direction,
+    address: str,
+    scores: Mapping[str, float],
+    data_version: str,
+    decision: Decision,
+    picture: str = "",
+) -> str:
+    """What the page of a version says, in Markdown: its pictures, the verdict, scores in words, its use."""
+    names = NO_NAMES | ((model.config.get("data") or {}).get("names") or {})
+    way = where(direction, names)
+    source, target = direction.split("to")
+    about = {direction, f"cycle_l1_{source}", f"identity_l1_{target}"}
+    rows = [
+        f"| {metric.label} | {number(scores[metric.name])} | {metric.hint} |"
+        for metric in metrics_among(scores, names)
+        if metric.direction == direction or metric.name in about or metric.name == "score"
+    ]
+    parts = [
+        f"**{way}**. Registered as **{decision.alias}**: {decision.reason}.",
+        f"![{way}: test images and what became of them]({picture})" if picture else "",
+        describe(model, data_version),
+        "\n".join(["| score | value | |", "|---|--:|---|", *rows]) if rows else "",
+        f"```\ncyclegan translate {address} IMAGES --out OUT\n```",
+        f'```python\nimport cyclegan\n\ntranslated = cyclegan.load("{address}")(image)\n```',
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _pictures(client: MlflowClient, run_id: str) -> dict[str, str]:
+    """By direction the address, below the server's, of the picture that `evaluate` has left in the run."""
+    import mlflow
+
+    with suppress(mlflow.MlflowException, OSError):
+        kept = {file.path for file in client.list_artifacts(run_id, "evaluation/plots")} if run_id else set()
+        files = {direction: f"evaluation/plots/samples_{direction}.png" for direction in DIRECTIONS}
+        return {way: artifact_link(run_id, file) for way, file in files.items() if file in kept}
+    return {}
 
 
 def _concerns(metric: str, direction: Direction) -> bool:
@@ -93,12 +148,11 @@ def _ensure_registered_model(
 ) -> None:
     import mlflow
 
-    source, target = ("A", "B") if direction == "AtoB" else ("B", "A")
-    data = (model.config.get("data") or {}).get("uri", "")
+    data = model.config.get("data") or {}
     text = (
-        f"CycleGAN generator from domain {source} to domain {target}, first trained on "
-        f"`{redact(data)}`. Input and output: encoded pictures (such as PNG or JPEG) of any size. Use it: "
-        f"`cyclegan translate models:/{registered}@champion IMAGES --out OUT`."
+        f"CycleGAN generator {where(direction, NO_NAMES | (data.get('names') or {}))}, first trained on "
+        f"`{redact(data.get('uri', ''))}`. Input and output: encoded pictures (such as PNG or JPEG) of any "
+        f"size. Use it: `cyclegan translate models:/{registered}@champion IMAGES --out OUT`."
     )
     try:
         client.create_registered_model(registered, description=text)
@@ -224,8 +278,3 @@ def describe(model: Model, data_version: str, verdict: str = "") -> str:
         f"`{data_version}`) at the scale of images of {size}, seed {seed}."
         + (f"\n\nVerdict: {verdict}." if verdict else "")
     )
-
-
-def _as_table(scores: dict[str, float]) -> str:
-    rows = (f"| {name} | {value:.4g} |" for name, value in scores.items() if not name.endswith("_se"))
-    return "\n".join(["| score | value |", "|---|---|", *rows])

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 KFP_RUN = "kfp_run."
 """Before the id of each pipeline run that had a part in an MLflow run, in a tag's name: several may share
@@ -17,6 +18,7 @@ COMPARED = frozenset(
     {
         "train.batch_size",
         "train.crop_size",
+        "train.decay_epochs",
         "train.epochs",
         "train.generator",
         "train.lambda_cycle",
@@ -35,6 +37,7 @@ class Tracker:
 
     run_id: str | None = None
     url: str | None = None  # of the run's page, where the tracking server is one with pages
+    page: str = ""  # the same below the server's address, for links within the pages
 
     def params(self, step: str, values: Any) -> None:
         """Record the fields of a config dataclass, or a mapping, as `<step>.<name>`; nested mappings by dots.
@@ -61,13 +64,18 @@ class Tracker:
         """Record rows with the same keys as a table artifact; an earlier table of that name is replaced."""
 
     def describe(self, text: str, picture: Any = None) -> None:
-        """Set the run's description, in Markdown; `picture`, uint8 H×W×3, stands above it."""
+        """Set the run's description, in Markdown; `picture`, uint8 H×W×3, follows its first paragraph."""
 
     def conclude(self, text: str) -> None:
         """Add Markdown below the run's description, in place of what was added before."""
 
     def tags(self, values: Mapping[str, str]) -> None:
         """Set tags; an earlier value is replaced."""
+
+
+def artifact_link(run_id: str, path: str) -> str:
+    """The address of a run's artifact within the pages of its server, wherever they are."""
+    return f"get-artifact?path={quote(path)}&run_uuid={run_id}"
 
 
 def worth_showing(step: str, values: Any) -> dict[str, str]:

@@ -14,11 +14,11 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from cyclegan.errors import CycleGANError
 from cyclegan.io.uri import redact
-from cyclegan.tracking.base import KFP_RUN, Tracker, flatten, git_commit, worth_showing
+from cyclegan.tracking import view
+from cyclegan.tracking.base import KFP_RUN, Tracker, artifact_link, flatten, git_commit, worth_showing
 from cyclegan.tracking.database import prepare_database
 from cyclegan.tracking.server import check_server, first_line, quiet, run_url
 
@@ -50,6 +50,7 @@ class MlflowTracker(Tracker):
         self._status = "FINISHED"
         self._dropped = 0
         self._known: dict[str, str] = {}
+        self._experiment = ""
         opened: Future[str] = Future()
         wanted = outer.info.run_id if run_id is None and outer is not None else run_id
         self._thread = threading.Thread(
@@ -110,7 +111,10 @@ class MlflowTracker(Tracker):
         if picture is not None:
             copy = picture.copy()
             self._send(lambda: mlflow.log_image(copy, OVERVIEW))
-            text = f"![Input, translation and back again]({self._link(OVERVIEW)})\n\n{text}"
+            shown = f"![Input, translation and back again]({artifact_link(self.run_id or '', OVERVIEW)})"
+            first, _, rest = text.partition("\n\n")  # of a long description the UI shows 100 pixels at first
+            text = f"{first}\n\n{shown}\n\n{rest}".rstrip()
+        text += f"\n\n[All runs with scores and pictures]({view.view_page(self._experiment)})"
         self.tags({"mlflow.note.content": text})
 
     def conclude(self, text: str) -> None:
@@ -124,10 +128,6 @@ class MlflowTracker(Tracker):
         note = client.get_run(self.run_id).data.tags.get("mlflow.note.content", "")
         above = note.partition(RULE)[0]
         client.set_tag(self.run_id, "mlflow.note.content", f"{above}{RULE}{text}" if above else text)
-
-    def _link(self, path: str) -> str:
-        """The address of an artifact within the pages of the server, wherever they are."""
-        return f"get-artifact?path={quote(path)}&run_uuid={self.run_id}"
 
     def tags(self, values: Mapping[str, str]) -> None:
         import mlflow
@@ -184,6 +184,8 @@ class MlflowTracker(Tracker):
             _mark_experiment(run.info.experiment_id)
             self._known = dict(run.data.params)
             self.url = run_url(run)
+            self._experiment = run.info.experiment_id
+            self.page = f"#/experiments/{self._experiment}/runs/{run.info.run_id}"
             self.run_id = run.info.run_id
             opened.set_result(run.info.run_id)
         except CycleGANError as error:
@@ -348,14 +350,20 @@ def _refuse_lost_artifacts(run: Any) -> None:
 
 
 def _mark_experiment(experiment_id: str) -> None:
-    """Tell the UI that this is about training; otherwise it opens on a page about language models' traces."""
+    """Tell the UI that this is about training, else it opens on a page about language models' traces.
+
+    It also gets a view of the runs; one that people have changed stays as it is.
+    """
     import mlflow
 
     client = mlflow.MlflowClient()
     with suppress(mlflow.MlflowException):  # whoever may log runs need not be allowed to change experiments
-        kind = client.get_experiment(experiment_id).tags.get("mlflow.experimentKind", "")
+        tags = client.get_experiment(experiment_id).tags
+        kind = tags.get("mlflow.experimentKind", "")
         if not kind or kind.endswith("_inferred"):
             client.set_experiment_tag(experiment_id, "mlflow.experimentKind", "custom_model_development")
+        if view.TAG not in tags:
+            client.set_experiment_tag(experiment_id, view.TAG, view.saved_view())
 
 
 def _source(uri: str) -> tuple[str, dict[str, Any]]:

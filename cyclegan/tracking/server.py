@@ -49,7 +49,7 @@ def quiet() -> None:
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     # A server with its artifacts in S3 sends clients to addresses of that store, which only it may reach.
     os.environ.setdefault("MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD", "false")
-    for chatty in ("mlflow.system_metrics", "mlflow.store.model_registry"):
+    for chatty in ("mlflow.pyfunc", "mlflow.system_metrics", "mlflow.store.model_registry"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     # pip may be absent, as in the image; a server closes idle connections, and the client opens new ones
     for chatty in ("mlflow.utils.environment", "urllib3.connectionpool"):

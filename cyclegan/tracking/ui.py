@@ -15,13 +15,16 @@ from contextlib import suppress
 from typing import IO
 
 from cyclegan.errors import CycleGANError, UsageError
-from cyclegan.io.uri import redact
+from cyclegan.io.uri import printable, redact
+from cyclegan.tracking import view
 from cyclegan.tracking.database import prepare_database
 
 HOST = "127.0.0.1"
 FIRST_PORT = 5000
 PORTS = 50
 START_SECONDS = 300.0
+VIEWS = 5
+"""Experiments that are named at the start."""
 PAGE = "/#/experiments?workflowType=machine_learning"
 
 
@@ -60,6 +63,8 @@ def serve(port: int, say: Callable[[str], None]) -> None:
         try:
             _wait(server, port)
             say(f"http://{HOST}:{port}{PAGE}")
+            for name, page in _views():
+                say(f"Scores and pictures of {name}: http://{HOST}:{port}/{page}")
             server.wait()
             raise CycleGANError(f"The MLflow server ended: {_last_words(log)}")
         except _DidNotStart as reason:
@@ -74,6 +79,16 @@ def serve(port: int, say: Callable[[str], None]) -> None:
 
 class _DidNotStart(Exception):
     pass
+
+
+def _views() -> list[tuple[str, str]]:
+    """Names of the experiments that were used last and have our view, each with where that is."""
+    from mlflow import MlflowClient
+
+    experiments = MlflowClient().search_experiments(
+        max_results=VIEWS, order_by=["last_update_time DESC"], filter_string=f"tags.`{view.TAG}` != ''"
+    )
+    return [(printable(found.name), view.view_page(found.experiment_id)) for found in experiments]
 
 
 def _choose(port: int) -> int:

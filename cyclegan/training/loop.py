@@ -60,6 +60,9 @@ class Trainer:
         try:
             if setup.processes.is_main and state.step == 0 and setup.config.sample_every:
                 self.translations(0)
+            if setup.processes.is_main and state.step < setup.total:
+                self.show_progress("Resuming" if state.step else f"Starting: {setup.schedule.epochs} epochs")
+                logger.info("The run as it goes, in a browser: %s", progress_page(self.model))
             self.saved = time.monotonic()
             self.report.pace.start()
             for epoch in range(state.step // setup.steps, setup.schedule.epochs):
@@ -180,15 +183,18 @@ class Trainer:
             curves = losses_csv(state.progress.curves)
             save_model(self.model, {"AtoB": AtoB, "BtoA": BtoA}, config, texts={"losses.csv": curves})
 
-    def show_progress(self, *, finished: bool = False) -> None:
-        """Write the page that people watch the run on; a disk without room for it stops nothing."""
+    def show_progress(self, status: str = "", *, finished: bool = False) -> None:
+        """Write the page that people watch the run on; a disk without room for it stops nothing.
+
+        `status` is in words; where it is empty, how far the run is and how long it will take.
+        """
         state, data = self.state, self.setup.data
         end = f"Finished after {state.step // self.setup.steps} epochs"
         try:
             write_progress(
                 progress_page(self.model),
                 title=data.title or "Training",
-                status=end if finished else self.report.status(state.step),
+                status=end if finished else status or self.report.status(state.step),
                 finished=finished,
                 curves=losses_csv(state.progress.curves),
                 pictures=self.report.pictures,

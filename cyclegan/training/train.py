@@ -127,6 +127,7 @@ def run(setup: Setup, state: State, kept: Checkpoints, model: Path) -> dict[str,
             batch_size=setup.config.batch_size,
             step=state.step,
             samples=samples,
+            names=setup.data.names,
             main=setup.processes.is_main,
             advice=lambda: faster(setup.config, *setup.size) if setup.device.type == "cpu" else "",
         )

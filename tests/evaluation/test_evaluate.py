@@ -4,6 +4,7 @@ import csv
 import math
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -365,7 +366,12 @@ def test_doing_nothing_or_worse_is_said_aloud(make_prepared: Make) -> None:
             return (x - 1) / 2
 
     good = judge(prepared, Half(), Half())
-    assert "horse → zebra comes 100 % of the way" in verdict(good).text
+    name = f"{good.extractor.frechet}_AtoB"
+    for score, words in ((0.0, "100 %"), (0.001, "nearly all (99.9 %)"), (0.0101, "98 %"), (0.71, "29 %")):
+        said = replace(
+            good, scores=good.scores | {name: score * good.scores[f"{good.extractor.frechet}_input"]}
+        )
+        assert f"horse → zebra comes {words} of the way from the input to real zebra" in verdict(said).text
     assert not any("horse → zebra" in note and "untranslated" in note for note in good.notes)
 
 
@@ -459,6 +465,10 @@ def test_scores_reach_the_run_and_the_registrys_champion_the_report(
     assert read_json(out / "evaluation.json")["mlflow_run_id"] == run_id
     names = [a.path for a in mlflow.MlflowClient().list_artifacts(run_id, "evaluation")]
     assert "evaluation/report.html" in names
+    link = f"/runs/{run_id}/artifacts/evaluation/report.html?workflowType=machine_learning)"
+    assert link in found.data.tags["mlflow.note.content"]
+    shown = [a.path for a in mlflow.MlflowClient().list_artifacts(run_id, "images")]
+    assert {path.partition("+")[0] for path in shown} == {"images/result~AtoB", "images/result~BtoA"}
 
     register(model, out, tmp_path / "registration.json", RegisterConfig(name="evaluation-test"))
     evaluate(prepared, make_model(name="other", seed=1), tmp_path / "second", fast(champion=address))

@@ -43,8 +43,11 @@ def test_a_registered_pair_loads_without_pickle_and_computes_the_same(
     from cyclegan.inference.translator import load
     from cyclegan.tracking.runs import open_run
 
+    plots = tmp_path / "plots"
+    plots.mkdir()
+    (plots / "samples_AtoB.png").write_bytes(b"a picture")
     with open_run("train", name="first") as tracker:
-        pass
+        tracker.artifact(plots, "evaluation/plots")
     model, scores = make_model(score=5.0, run_id=tracker.run_id)
     verdict = register(model, scores, tmp_path / "registration.json", RegisterConfig(name=name))
 
@@ -66,7 +69,12 @@ def test_a_registered_pair_loads_without_pickle_and_computes_the_same(
     assert {"score": "5", "metric": "fid", "git_commit": "abc123"}.items() <= version.tags.items()
     mine = {"score": 5.0, "fid": 5.0, "fid_AtoB": 4.0, "cycle_l1_A": 0.25}
     assert json.loads(version.tags["scores"]) == mine
-    assert verdict.reason in version.description
+    assert f"Registered as **champion**: {verdict.reason}." in version.description
+    assert "| FID | 4.000 | translations to real images; 0 is alike |" in version.description
+    assert "fid_AtoB" not in version.description and "identity_l1" not in version.description
+    assert f"cyclegan translate models:/{name}-AtoB/1 IMAGES" in version.description
+    link = f"get-artifact?path=evaluation/plots/samples_AtoB.png&run_uuid={tracker.run_id}"
+    assert f"![A → B: test images and what became of them]({link})" in version.description
     assert version.tags["data_version"] == "0123456789abcdef0123456789abcdef.dir"
     run = client.get_run(tracker.run_id)
     assert run.info.status == "FINISHED"

@@ -7,6 +7,7 @@ import logging
 import os
 import socket
 import threading
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ import pytest
 
 from cyclegan.errors import CycleGANError
 from cyclegan.io.uri import redact
-from cyclegan.tracking import mlflow_tracker
+from cyclegan.tracking import mlflow_tracker, view
 from cyclegan.tracking.base import git_commit
 from cyclegan.tracking.runs import close_runs, open_run, run_page
 from cyclegan.tracking.server import quiet
@@ -140,15 +141,38 @@ def test_description_and_table_are_replaced_by_those_of_a_later_evaluation(clien
     with open_run("evaluate") as tracker:
         for score in (3.0, 2.0):
             tracker.table("scores_table.json", [{"score": "FID", "value": score}])
-            tracker.describe(f"**FID {score}**", np.full((4, 6, 3), 9, np.uint8))
+            tracker.describe(f"**FID {score}**\n\nMore", np.full((4, 6, 3), 9, np.uint8))
             tracker.conclude(f"Verdict on {score}")
             tracker.conclude("Champion")
     note = client.get_run(tracker.run_id).data.tags["mlflow.note.content"]
-    assert note.endswith("**FID 2.0**\n\n---\n\nChampion")
-    assert f"(get-artifact?path=overview.png&run_uuid={tracker.run_id})" in note
+    picture = (
+        f"![Input, translation and back again](get-artifact?path=overview.png&run_uuid={tracker.run_id})"
+    )
+    experiment = client.get_run(tracker.run_id).info.experiment_id
+    runs = f"[All runs with scores and pictures]({view.view_page(experiment)})"
+    assert note == f"**FID 2.0**\n\n{picture}\n\nMore\n\n{runs}\n\n---\n\nChampion"
     assert "overview.png" in [file.path for file in client.list_artifacts(tracker.run_id)]
     found = mlflow.load_table("scores_table.json", run_ids=[tracker.run_id])
     assert found.to_dict("list") == {"score": ["FID"], "value": [2.0]}
+
+
+def test_an_experiment_has_a_view_for_the_ui_which_people_may_change(client, monkeypatch):
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", f"view-{uuid.uuid4().hex[:8]}")
+    with open_run("train") as tracker:
+        pass
+    experiment = client.get_run(tracker.run_id).info.experiment_id
+    saved = json.loads(client.get_experiment(experiment).tags[view.TAG])
+    assert saved["name"] == "Scores and pictures" and isinstance(saved["createdAt"], int)
+    state = json.loads(saved["state"])
+    assert {"metrics.`score`", "attributes.`Dataset`"} < set(state["selectedColumns"])
+    first = state["compareRunCharts"][0]
+    assert (first["type"], first["imageKeys"]) == ("IMAGE", ["result/AtoB"])
+    sections = {section["uuid"]: section["name"] for section in state["compareRunSections"]}
+    assert {chart["metricSectionId"] for chart in state["compareRunCharts"]} <= sections.keys()
+    client.set_experiment_tag(experiment, view.TAG, "mine")
+    with open_run("train"):
+        pass
+    assert client.get_experiment(experiment).tags[view.TAG] == "mine"
 
 
 def test_resuming_with_the_same_and_with_changed_parameters(client, caplog):

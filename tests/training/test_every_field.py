@@ -258,13 +258,14 @@ def speed(watch: Watch) -> None:
         assert seen.results["images_per_second"] > 0
         assert len(seen.batches) * size == pace
     # images, not updates, are counted
-    told = [values["images_per_second"] for _, values in seen.numbers if "images_per_second" in values]
+    name = "train/speed/images_per_second"
+    told = [values[name] for _, values in seen.numbers if name in values]
     assert all(value > 0 for value in told)
 
 
 def pictured(seen: Seen) -> list[int]:
     """The epochs with sample grids."""
-    return [epoch for key, epoch in seen.pictures if key == "samples_AtoB"]
+    return [epoch for key, epoch in seen.pictures if key == "samples/AtoB"]
 
 
 def cpu_threads(watch: Watch) -> None:
@@ -291,7 +292,7 @@ EPOCH = 7  # updates of batch 1
 
 def picture_of(seen: Seen) -> np.ndarray:
     """The first grid of translations A → B."""
-    return seen.pictures["samples_AtoB", 0]
+    return seen.pictures["samples/AtoB", 0]
 
 
 EFFECTS: dict[str, Callable[[Watch], None]] = {
@@ -354,8 +355,8 @@ EFFECTS: dict[str, Callable[[Watch], None]] = {
         generators, lambda g: g.gradient_checkpointing, True, gradient_checkpointing=True
     ),
     "log_every": check(
-        lambda watch: watch(log_every=5, epochs=1).logged("loss/cycle_A") == [5, 7, 10, 14]
-        and watch(log_every=1, epochs=1, decay_epochs=0).logged("lr") == list(range(1, 8))
+        lambda watch: watch(log_every=5, epochs=1).logged("train/cycle_A") == [5, 7, 10, 14]
+        and watch(log_every=1, epochs=1, decay_epochs=0).logged("train/speed/lr") == list(range(1, 8))
     ),
     "sample_every": check(
         lambda watch: pictured(watch(sample_every=2)) == [0, 2, 3] and pictured(watch(sample_every=0)) == [3]

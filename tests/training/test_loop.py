@@ -151,7 +151,8 @@ def test_a_checkpoint_on_the_last_update_does_not_hide_the_speed(
     config = small(epochs=1, decay_epochs=0, log_every=100, checkpoint_minutes=1e-9, batch_size=2)
     results = train(prepared, tmp_path / "model", config, checkpoints=str(tmp_path / "c"))
     assert results["images_per_second"] > 0
-    speeds = [values["images_per_second"] for _, values in recorder.numbers if "images_per_second" in values]
+    name = "train/speed/images_per_second"
+    speeds = [values[name] for _, values in recorder.numbers if name in values]
     assert len(speeds) == 1 and speeds[0] > 0
 
 
@@ -178,8 +179,13 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
 
 
 def test_the_page_of_a_run_is_fresh_while_it_trains_and_rests_when_it_is_done(
-    prepared: Path, tmp_path: Path, small: Callable[..., TrainConfig], monkeypatch: pytest.MonkeyPatch
+    prepared: Path,
+    tmp_path: Path,
+    small: Callable[..., TrainConfig],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    caplog.set_level("INFO")
     pages: list[str] = []
     write = loop.write_progress
 
@@ -190,12 +196,15 @@ def test_the_page_of_a_run_is_fresh_while_it_trains_and_rests_when_it_is_done(
     monkeypatch.setattr(loop, "write_progress", keep)
     config = small(epochs=2, decay_epochs=0, samples=2, sample_every=1, log_every=1)
     train(prepared, tmp_path / "model", config, checkpoints=str(tmp_path / "c"))
-    first, last = pages
+    start, first, last = pages
+    assert "Starting: 2 epochs" in start and 'http-equiv="refresh"' in start
+    assert start.count("data:image/webp") == 2  # what the untrained generators draw
+    assert caplog.text.count("model-progress.html") == 1
     assert 'http-equiv="refresh"' in first
     assert "Epoch 1 of 2" in first
     assert 'http-equiv="refresh"' not in last
     assert "Finished after 2 epochs" in last
-    for page in pages:
+    for page in (first, last):
         assert page.count("data:image/webp") == 2
         assert "Cycle-consistency loss" in page
     assert (tmp_path / "model-progress.html").read_text() == last
@@ -223,7 +232,7 @@ def test_samples_are_whole_test_images_at_the_scale_of_training(
     config = small(epochs=1, decay_epochs=0, samples=3, image_size=image_size)  # crops of 32 px
     train(oblong, tmp_path / "model", config, checkpoints=str(tmp_path / "c"))
     height, width = expected
-    picture = recorder.pictures["samples_AtoB", 1]
+    picture = recorder.pictures["samples/AtoB", 1]
     cell = (1200 - 4 * GAP) // 3
     tall = round(cell * height / width)
     assert picture.shape == (LINE + 3 * (tall + GAP) + GAP, 1200, 3)

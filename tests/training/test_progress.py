@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 import pytest
 import torch
 
+from cyclegan.tracking import view
 from cyclegan.tracking.base import Tracker
 from cyclegan.training.config import TrainConfig
 from cyclegan.training.progress import reporter as reporting
@@ -176,11 +177,12 @@ def test_losses_are_reported_by_name_with_images_per_second(monkeypatch: pytest.
     means = report.losses(rows, 4, 1e-4)
     assert means == {name: 1.5 + i for i, name in enumerate(TERMS)}
     (numbers,) = tracker.all
-    assert numbers["images_per_second"] == pytest.approx(6)
+    assert numbers["train/speed/images_per_second"] == pytest.approx(6)
     assert report.images_per_second() == pytest.approx(6)
-    assert numbers["lr"] == 1e-4
-    assert numbers["loss/cycle_B"] == means["cycle_B"]
-    assert numbers["discriminator/fake_A"] == means["fake_A"]
+    assert numbers["train/speed/lr"] == 1e-4
+    assert numbers["train/cycle_B"] == means["cycle_B"]
+    assert numbers["train/diagnostics/fake_A"] == means["fake_A"]
+    assert {key for _, pair in view.CURVES for key in pair} < numbers.keys()
 
 
 def test_signs_of_a_collapse_are_warned_of_once_at_the_third_report(

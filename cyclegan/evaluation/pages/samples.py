@@ -6,6 +6,7 @@ same ones.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from cyclegan.model import DIRECTIONS, Direction
 
 SHOWN = 6
 """Images of each direction that are kept as files."""
-IN_SHEET = 4
+IN_SHEET = 3
 LARGEST = 512
 
 
@@ -68,12 +69,22 @@ def write_samples(folder: Path, e: Evaluation) -> dict[str, list[dict[str, Any]]
     return index
 
 
-def sample_sheet(e: Evaluation, d: Direction) -> NDArray[np.uint8]:
-    """Some test images of a direction and their translations as one labelled picture, 1200 pixels wide."""
+def sample_sheet(
+    e: Evaluation, d: Direction, count: int = IN_SHEET, kinds: Sequence[str] = ()
+) -> NDArray[np.uint8]:
+    """`count` test images of a direction and what became of them as one labelled picture, 1200 pixels wide.
+
+    `kinds` are those of `Shown.pictures`, all of them unless some are named.
+    """
     source, target = (e.names[end] for end in ENDS[d])
-    some = shown(e, d, spread(len(e.translations[d].images), IN_SHEET))
-    labels = {"input": f"{source} (input)", "translation": f"{target} (translation)", "truth": "truth"}
-    columns = {labels.get(kind, "and back"): images for kind, images in some.pictures.items()}
+    some = shown(e, d, spread(len(e.translations[d].images), count))
+    labels = {
+        "input": f"{source} (input)",
+        "translation": f"{target} (translation)",
+        "truth": f"{target} (truth)",
+        "back": f"{source} (and back)",
+    }
+    columns = {labels[kind]: images for kind, images in some.pictures.items() if not kinds or kind in kinds}
     return sheet(columns, [name.rpartition("/")[2] for name in some.names])
 
 

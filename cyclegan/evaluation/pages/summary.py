@@ -36,8 +36,8 @@ def table(e: Evaluation) -> list[dict[str, Any]]:
     return rows
 
 
-def markdown(e: Evaluation, champion: Champion | None) -> str:
-    """Verdict, headline and next steps, in Markdown."""
+def markdown(e: Evaluation, champion: Champion | None, page: str = "") -> str:
+    """Verdict, headline and next steps, in Markdown; `page` is the run's page below the server's address."""
     found = verdict(e, champion)
     lines = [f"**{found.text}** {found.measure}", "", "| | | 95 % interval |", "|---|---|---|"]
     for name, value in headline(e.scores).items():
@@ -51,11 +51,24 @@ def markdown(e: Evaluation, champion: Champion | None) -> str:
         f"`{generator}`, {e.model.config.get('epochs', '?')} epochs on {e.data.title} (version "
         f"`{e.manifest.version}`).",
         "",
-        "All scores: **Artifacts**, `scores_table.json`. Pictures of every kind, failures and curves: "
-        "**Artifacts**, `evaluation/report.html`. Side by side with another run: "
-        "`cyclegan compare THIS_RUN OTHER_RUN`.",
+        f"Pictures, failures and curves: {_link('the report', page, 'evaluation/report.html')}. "
+        f"All scores: {_link('the table', page, 'scores_table.json')}. Side by side with another run: "
+        "`cyclegan compare THIS_RUN OTHER_RUN`. A model card: `cyclegan card MODEL`.",
     ]
     return "\n".join(lines)
+
+
+def _link(text: str, page: str, artifact: str) -> str:
+    where = f"{page}/artifacts/{artifact}?workflowType=machine_learning"
+    return f"[{text}]({where})" if page else f"{text} (`{artifact}`)"
+
+
+def pictures(e: Evaluation) -> dict[str, NDArray[np.uint8]]:
+    """Each direction's samples by their key in MLflow, whose section the UI puts first.
+
+    Two only, since the UI shows them in a square of some 250 pixels for each run.
+    """
+    return {f"result/{d}": sample_sheet(e, d, 2, ("input", "translation")) for d in DIRECTIONS}
 
 
 def picture(e: Evaluation) -> NDArray[np.uint8]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -53,9 +54,18 @@ def _direction(e: Evaluation, d: Direction) -> tuple[str, Tone]:
     way = f"{source} → {target}"
     if score >= untranslated:
         return f"{way} is worse than no translation at all", "bad"
-    share = 100 * (1 - score / untranslated)
-    covered = f"{way} comes {share:.0f} % of the way from the input to real {target} images"
+    share = _share(1 - score / untranslated)
+    covered = f"{way} comes {share} of the way from the input to real {target} images"
     bounds = e.intervals.get(name)
     if bounds and bounds[1] >= untranslated:
         return f"{covered}, which these few images cannot tell from nothing", "warn"
     return covered, "good"
+
+
+def _share(part: float) -> str:
+    """A part of the whole in words, never more than it is: 100 % is said of 1 alone."""
+    if part >= 1:
+        return "100 %"
+    if part >= 0.99:
+        return f"nearly all ({math.floor(1000 * part) / 10:.1f} %)"
+    return f"{math.floor(100 * part + 1e-9)} %"  # 100 × 0.29 is 28.999…

@@ -7,7 +7,7 @@ import io
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -32,6 +32,13 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+# MLflow's pages make a section of what stands before the last slash and sort sections by name, so pictures
+# come first; its comparisons sort metrics by name, so scores come before what training reports.
+SAMPLES = "samples"
+LOSSES = "train"
+DIAGNOSTICS = "train/diagnostics"
+SPEED = "train/speed"
+
 LINE_SECONDS = 30.0
 DAY = 24 * 3600.0
 
@@ -47,16 +54,19 @@ class Reporter:
         batch_size: int,
         step: int,
         samples: list[Tensor],
+        names: Mapping[str, str] | None = None,
         main: bool = True,
         advice: Callable[[], str] = lambda: "",
     ) -> None:
         """`samples`: test images of A and of B, each N×3×H×W; `step` is the last update that was done.
 
+        `names` are the user's names of domain A and B, for the labels in pictures.
         The `main` process shows a progress bar where there is a terminal, and else writes a line now and
         then. `advice` says what would make the run shorter; it is asked for where that is worth saying.
         """
         self.tracker, self.pace, self.batch_size, self.samples = tracker, pace, batch_size, samples
         self.main, self.advice = main, advice
+        self.names = names or {"A": "A", "B": "B"}
         self.bar = tqdm(
             total=pace.total,
             initial=step,
@@ -119,12 +129,12 @@ class Reporter:
             raise CycleGANError(_not_finite(step - len(rows) + bad + 1))
         means = dict(zip(TERMS, rows.double().mean(0).tolist(), strict=True))
         numbers = {
-            f"discriminator/{name}" if name.startswith(("real", "fake")) else f"loss/{name}": value
+            f"{DIAGNOSTICS}/{name}" if name.startswith(("real", "fake")) else f"{LOSSES}/{name}": value
             for name, value in means.items()
         }
-        numbers |= {"lr": lr, "images_per_second": self.pace.interval() * self.batch_size}
+        numbers |= {f"{SPEED}/lr": lr, f"{SPEED}/images_per_second": self.pace.interval() * self.batch_size}
         if torch.cuda.is_available():
-            numbers["device_memory_gb"] = torch.cuda.max_memory_allocated() / 1e9
+            numbers[f"{SPEED}/device_memory_gb"] = torch.cuda.max_memory_allocated() / 1e9
         self.tracker.metrics(numbers, step)
         self._cycle = f"cycle loss {means['cycle_A']:.3f} {means['cycle_B']:.3f}"
         self._warn(complaints(means))
@@ -135,10 +145,11 @@ class Reporter:
         a, b = self.samples
         for direction, there, back, images in (("AtoB", AtoB, BtoA, a), ("BtoA", BtoA, AtoB, b)):
             translated, reconstructed = translate_and_back(there, back, images)
-            self.pictures[direction] = labelled(images, translated, reconstructed)
-            self.tracker.image(f"samples_{direction}", self.pictures[direction], epoch)
+            names = [self.names[end] for end in direction.split("to")]
+            self.pictures[direction] = labelled(images, translated, reconstructed, names)
+            self.tracker.image(f"{SAMPLES}/{direction}", self.pictures[direction], epoch)
             alike, varied = correlation(images, translated), diversity(translated, images)
-            self.tracker.metrics({f"input_correlation_{direction}": alike}, epoch)
+            self.tracker.metrics({f"{DIAGNOSTICS}/input_correlation_{direction}": alike}, epoch)
             self._warn(inversions(direction, alike, varied))
 
     def status(self, step: int) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -32,7 +34,15 @@ def translate_and_back(there: Generator, back: Generator, images: Tensor) -> tup
     return translated, reconstructed
 
 
-def labelled(images: Tensor, translated: Tensor, reconstructed: Tensor) -> Grid:
-    """The three, each N×3×H×W in [-1, 1], as columns with labels: uint8, 1200 pixels wide, a row an image."""
-    columns = {"input": images, "translation": translated, "and back": reconstructed}
+def labelled(images: Tensor, translated: Tensor, reconstructed: Tensor, names: Sequence[str]) -> Grid:
+    """The three, each N×3×H×W in [-1, 1], as columns with labels: uint8, 1200 pixels wide, a row an image.
+
+    `names` are those of the domain that the images are of, and of the one they are translated to.
+    """
+    source, target = names
+    columns = {
+        f"{source} (input)": images,
+        f"{target} (translation)": translated,
+        f"{source} (and back)": reconstructed,
+    }
     return sheet({label: to_uint8(pictures) for label, pictures in columns.items()})
