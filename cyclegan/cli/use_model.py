@@ -1,4 +1,4 @@
-"""The commands that use a trained model: translate, demo, card, export, import-weights."""
+"""The commands that use a trained model: translate, demo, serve, card, export, import-weights."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cyclegan.errors import UsageError
 from cyclegan.inference.config import ImportConfig
 from cyclegan.inference.export import ExportConfig
 from cyclegan.inference.translate import TranslateConfig
-from cyclegan.serving.config import DemoConfig
+from cyclegan.serving.config import DemoConfig, ServeConfig
 
 FLAT = arg(name="")
 PATH = Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="")]
@@ -57,6 +57,22 @@ class Demo:
         from cyclegan.serving.demo import demo
 
         demo(models, self.config, self.prepared or Path(models[0]).parent / "prepared")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Serve:
+    """Serve models to other programs: pictures over HTTP, and the Open Inference Protocol v2."""
+
+    models: Annotated[Positional[tuple[str, ...]], arg(metavar="[MODEL …]")] = ()
+    """Model folders, exported files or MLflow addresses, each with a name for clients if you like:
+    NAME=ADDRESS; by default the only one below runs/."""
+    config: Annotated[ServeConfig, FLAT] = field(default_factory=ServeConfig)
+
+    def run(self) -> None:
+        models = self.models or (str(places.run_folder(None, holding="model").model),)
+        from cyclegan.serving.serve import serve
+
+        serve(models, self.config)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,7 +21,7 @@ class Engine(Protocol):
     """How many images of equal size are best computed at once."""
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """uint8 N×H×W×3 to float32 N×H×W×3 in [-1, 1]."""
+        """uint8 N×H×W×3, or float32 in [-1, 1], to float32 N×H×W×3 in [-1, 1]."""
 
 
 def to_uint8(image: np.ndarray) -> np.ndarray:
@@ -33,10 +33,11 @@ def to_uint8(image: np.ndarray) -> np.ndarray:
 
 
 def planes(images: np.ndarray) -> np.ndarray:
-    """uint8 N×H×W×3 to float32 N×3×H×W in [-1, 1]."""
+    """uint8 N×H×W×3, or float32 in [-1, 1], to float32 N×3×H×W in [-1, 1]."""
     floats = np.ascontiguousarray(images.transpose(0, 3, 1, 2)).astype(np.float32)
-    floats /= 127.5
-    floats -= 1
+    if images.dtype == np.uint8:
+        floats /= 127.5
+        floats -= 1
     return floats
 
 

@@ -77,18 +77,28 @@ class Translator:
             top += len(band)
         return out
 
+    def floats(self, image: np.ndarray, *, tile: int | None = None) -> np.ndarray:
+        """float32 H×W×3 in [-1, 1] to the same, with nothing rounded."""
+        import numpy as np
+
+        return np.concatenate(list(self._float_bands(image, tile)))
+
     def bands(self, image: np.ndarray, *, tile: int | None = None) -> Iterator[np.ndarray]:
         """The translation of uint8 H×W×3 from top to bottom in pieces, uint8 h×W×3.
 
         What is computed at once, and the memory for it, is one row of tiles.
         """
+        for band in self._float_bands(image, tile):
+            yield to_uint8(band)
+
+    def _float_bands(self, image: np.ndarray, tile: int | None) -> Iterator[np.ndarray]:
         from cyclegan.inference.tiling import bands, split
 
         height, width = image.shape[:2]
         tile = self.tile if tile is None else tile
         rows, columns = (split(side, tile, self.overlap, self.multiple) for side in (height, width))
         if len(rows.starts) == len(columns.starts) == 1:
-            yield to_uint8(self._pieces(image[None])[0])
+            yield self._pieces(image[None])[0]
             return
         if not self._told:
             self._told = True
@@ -97,11 +107,13 @@ class Translator:
                 "can differ between distant tiles.",
                 tile,
             )
-        for band in bands(image, rows, columns, self._pieces, self.engine.batch):
-            yield to_uint8(band)
+        yield from bands(image, rows, columns, self._pieces, self.engine.batch)
 
     def _pieces(self, images: np.ndarray) -> np.ndarray:
-        """uint8 N×H×W×3 to float32 in [-1, 1], reflected up to sides that the network takes and cropped."""
+        """N×H×W×3 as engines take it to float32 in [-1, 1].
+
+        Reflected up to sides that the network takes, and cropped after.
+        """
         import numpy as np
 
         height, width = images.shape[1:3]
@@ -158,6 +170,22 @@ def load(
             where=redact(str(source)),
         )
     return Translator(chosen, wanted, config, tile=tile, overlap=overlap)
+
+
+def directions_of(source: str | Path, wanted: str = "auto") -> list[Direction]:
+    """The generators that are meant by an address: `wanted`, or for auto all that it may name, AtoB first."""
+    known: tuple[Direction, Direction] = ("AtoB", "BtoA")
+    text = str(source)
+    if wanted != "auto":
+        return [direction for direction in known if direction == wanted]
+    if text.startswith("models:/"):
+        name = text.removeprefix("models:/").split("@")[0].split("/")[0]
+        return [direction for direction in known if name.endswith(f"-{direction}")] or [*known]
+    if "://" in text or text.startswith("runs:/"):
+        return [*known]
+    folder = Path(source)
+    there = [d for d in known if any((folder / f"{d}{end}").is_file() for end in (".safetensors", ".onnx"))]
+    return there or [*known]
 
 
 @contextmanager
