@@ -192,7 +192,8 @@ def _from_bytes(tensor: RequestInput, data: memoryview) -> list[bytes] | np.ndar
                 f"{4 * count}."
             )
         return np.frombuffer(data, "<f4").reshape(tensor.shape)
-    found, place = [], 0
+    found: list[bytes] = []
+    place = 0
     while place < len(data):
         end = place + LENGTH.size
         length = LENGTH.unpack(data[place:end])[0] if end <= len(data) else len(data)

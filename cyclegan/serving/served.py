@@ -62,7 +62,7 @@ class Served:
 
     def options(self, parameters: dict[str, Any]) -> PictureOptions:
         """The parameters of a v2 request as options; UsageError names a wrong one."""
-        known = {}
+        known: dict[str, Any] = {"tile": self.config.tile}
         for name, value in parameters.items():
             if name in PARAMETERS:
                 if type(value) is not PARAMETERS[name]:
@@ -73,7 +73,7 @@ class Served:
                 "timeout",
             }:
                 raise UsageError(f"There is no parameter {name!r}: use {', '.join(PARAMETERS)}.")
-        return self.limited(PictureOptions(**{"tile": self.config.tile} | known))
+        return self.limited(PictureOptions(**known))
 
     def limited(self, options: PictureOptions) -> PictureOptions:
         """The options themselves; UsageError for a tile above the server's, which bounds its memory."""

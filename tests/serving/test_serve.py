@@ -421,3 +421,23 @@ def test_the_examples_of_the_documentation(server: str, model: Path, tmp_path: P
 
 def test_there_are_examples_in_three_languages() -> None:
     assert {language for language, _ in EXAMPLES} == set(RUN)
+
+
+def test_the_manifest_starts_this_server_and_asks_for_its_health(server: str) -> None:
+    import yaml
+
+    from cyclegan.cli.main import parse
+
+    documents = yaml.safe_load_all((ROOT / "deploy/serving/inference-service.yaml").read_text())
+    (service,) = [document for document in documents if document["kind"] == "InferenceService"]
+    predictor = service["spec"]["predictor"]
+    (container,) = predictor["containers"]
+    assert container["command"] == ["cyclegan", "serve"]
+    parsed = parse("serve", container["args"])
+    assert parsed.models == ("models:/cyclegan@champion",)
+    assert (parsed.config.host, parsed.config.port) == ("0.0.0.0", container["ports"][0]["containerPort"])
+    (sleep, seconds) = container["lifecycle"]["preStop"]["exec"]["command"]
+    assert sleep == "sleep"
+    assert predictor["terminationGracePeriodSeconds"] > int(seconds) + parsed.config.grace_seconds
+    for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+        assert ask(server + container[probe]["httpGet"]["path"])[0] == 200
