@@ -142,8 +142,8 @@ def load(
     overlap: int = 128,
     pictures: int | None = None,
 ) -> Translator:
-    """A translator from a model folder, an exported `.onnx` file, `s3://…`, `models:/name@champion`,
-    `models:/name/3` or `runs:/id`.
+    """A translator from a model folder, an exported `.onnx` file, `s3://…`, `hf://organisation/name`,
+    `models:/name@champion`, `models:/name/3` or `runs:/id`.
 
     Nothing else need be known: the model says what it is. `precision` auto is bfloat16 where the CPU or GPU
     computes in it; `engine` auto is explained at `open_engine`, as is `pictures`. Raises UsageError where
@@ -202,6 +202,10 @@ def model_folder(source: str | Path, direction: Direction | None) -> Iterator[tu
             from cyclegan.registry.locate import download
 
             yield folder, download(text, direction, folder)
+        elif text.startswith("hf://"):
+            from cyclegan.inference.hub import download as download_from_hub
+
+            yield download_from_hub(text, direction or "AtoB"), direction or "AtoB"
         elif text.startswith("s3://"):
             _copy_from_store(text, direction or "AtoB", folder)
             yield folder, direction or "AtoB"
