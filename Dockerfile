@@ -21,7 +21,7 @@ COPY pyproject.toml requirements.lock ./
 # `requirements.lock` pins everything for every extra with hashes; as a constraint it gives the image's smaller
 # set the same versions, and uv verifies the hashes of what it installs.
 # What the steps import. Not dvc and its 63 packages: fetch reads DVC versions without it.
-ARG EXTRAS="fid mlflow s3 heif tiff"
+ARG EXTRAS="fid mlflow s3 heif tiff serve"
 ARG TORCH_INDEX=""
 # A step runs as a user who can't write into the image: without bytecode each would compile torch again.
 ENV UV_COMPILE_BYTECODE=1

@@ -17,7 +17,7 @@ from tyro.conf import Positional, arg
 from cyclegan.cli import places, preflight
 from cyclegan.cli.next_steps import tell
 from cyclegan.cli.params import preset_file
-from cyclegan.cli.use_model import FLAT, PATH, Card, Demo, Export, ImportWeights, Translate
+from cyclegan.cli.use_model import FLAT, PATH, Card, Demo, Export, ImportWeights, Push, Serve, Translate
 from cyclegan.data.config import FetchConfig, InspectConfig, PreprocessConfig
 from cyclegan.errors import UsageError
 from cyclegan.evaluation.config import EvaluateConfig
@@ -336,7 +336,9 @@ COMMANDS: dict[str, type] = {
     "compare": Compare,
     "translate": Translate,
     "demo": Demo,
+    "serve": Serve,
     "card": Card,
+    "push": Push,
     "export": Export,
     "import-weights": ImportWeights,
 }

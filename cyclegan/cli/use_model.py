@@ -1,4 +1,4 @@
-"""The commands that use a trained model: translate, demo, card, export, import-weights."""
+"""The commands that use a trained model: translate, demo, serve, card, push, export, import-weights."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cyclegan.errors import UsageError
 from cyclegan.inference.config import ImportConfig
 from cyclegan.inference.export import ExportConfig
 from cyclegan.inference.translate import TranslateConfig
-from cyclegan.serving.config import DemoConfig
+from cyclegan.serving.config import DemoConfig, ServeConfig
 
 FLAT = arg(name="")
 PATH = Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="")]
@@ -60,6 +60,22 @@ class Demo:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Serve:
+    """Serve models to other programs: pictures over HTTP, and the Open Inference Protocol v2."""
+
+    models: Annotated[Positional[tuple[str, ...]], arg(metavar="[MODEL …]")] = ()
+    """Model folders, exported files or MLflow addresses, each with a name for clients if you like:
+    NAME=ADDRESS; by default the only one below runs/."""
+    config: Annotated[ServeConfig, FLAT] = field(default_factory=ServeConfig)
+
+    def run(self) -> None:
+        models = self.models or (str(places.run_folder(None, holding="model").model),)
+        from cyclegan.serving.serve import serve
+
+        serve(models, self.config)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Card:
     """Print or write a model's card: what it translates, its data, scores, training command and limits."""
 
@@ -80,6 +96,30 @@ class Card:
         scores = self.scores or Path(self.model).parent / "scores"
         text = write_card(self.model, scores, self.license, self.out)
         print(self.out or text)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Push:
+    """Upload a model with its card to the Hugging Face Hub."""
+
+    address: Annotated[Positional[str], arg(metavar="hf://ORGANISATION/NAME")]
+    """Where to: a repository on the Hub, made if it is missing. The token is read from HF_TOKEN, or from what
+    `hf auth login` stored."""
+    model: str = ""
+    """Model folder, or an s3:// or MLflow address; by default the only one below runs/."""
+    scores: PATH = None
+    """Folder that evaluate wrote; by default the one next to the model, if there is one."""
+    license: str = ""
+    """SPDX identifier of the weights' license, such as cc-by-4.0; empty: not stated."""
+    private: bool = False
+    """Make a new repository private."""
+
+    def run(self) -> None:
+        model = self.model or str(places.run_folder(None, holding="model").model)
+        from cyclegan.inference.push import push
+
+        scores = self.scores or Path(model).parent / "scores"
+        print(push(model, self.address, scores, license_id=self.license, private=self.private))
 
 
 @dataclass(frozen=True, kw_only=True)

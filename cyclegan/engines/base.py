@@ -23,12 +23,13 @@ class Engine(Protocol):
     """How many images of equal size are best computed at once."""
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """uint8 N×H×W×3 to float32 N×H×W×3 in [-1, 1]."""
+        """uint8 N×H×W×3, or float32 in [-1, 1], to float32 N×H×W×3 in [-1, 1]."""
 
 
 def planes(images: np.ndarray) -> np.ndarray:
-    """uint8 N×H×W×3 to float32 N×3×H×W in [-1, 1]."""
-    return to_unit_array(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
+    """uint8 N×H×W×3, or float32 in [-1, 1], to float32 N×3×H×W in [-1, 1]."""
+    channels_first = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+    return to_unit_array(channels_first) if images.dtype == np.uint8 else channels_first.astype(np.float32)
 
 
 def pixels(images: Any) -> np.ndarray:

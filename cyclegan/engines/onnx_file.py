@@ -37,7 +37,7 @@ class OnnxRuntimeEngine:
         self.name = "ONNX Runtime fp32 on cpu"
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """uint8 N×H×W×3 to float32 N×H×W×3 in [-1, 1]."""
+        """uint8 N×H×W×3, or float32 in [-1, 1], to float32 N×H×W×3 in [-1, 1]."""
         (translated,) = self.session.run(None, {"images": planes(images)})
         return pixels(translated)
 
@@ -66,7 +66,7 @@ class OpenVinoEngine:
         self.name = f"OpenVINO {'bf16' if kind == 'bf16' else 'fp32'} on cpu"
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """uint8 N×H×W×3 to float32 N×H×W×3 in [-1, 1]."""
+        """uint8 N×H×W×3, or float32 in [-1, 1], to float32 N×H×W×3 in [-1, 1]."""
         request = self.compiled.create_infer_request()  # one each, so that several threads may call
         return pixels(request.infer({"images": planes(images)})[0])
 

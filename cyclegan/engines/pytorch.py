@@ -26,7 +26,7 @@ class TorchEngine:
         self.name = f"torch {'bf16' if dtype == torch.bfloat16 else 'fp32'} on {self.device}"
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """uint8 N×H×W×3 to float32 N×H×W×3 in [-1, 1]."""
+        """uint8 N×H×W×3, or float32 in [-1, 1], to float32 N×H×W×3 in [-1, 1]."""
         with torch.inference_mode():
             batch = (
                 torch.from_numpy(np.require(images, requirements=["C", "W"]))
@@ -34,8 +34,9 @@ class TorchEngine:
                 .permute(0, 3, 1, 2)
             )
             # torch's instance norm on CPUs wants planes
-            x = to_unit(batch.contiguous()).to(self.dtype)
-            output: torch.Tensor = self.generator(x)
+            planes = batch.contiguous()
+            x = to_unit(planes) if images.dtype == np.uint8 else planes.float()
+            output: torch.Tensor = self.generator(x.to(self.dtype))
             return output.permute(0, 2, 3, 1).to(torch.float32).contiguous().cpu().numpy()
 
 

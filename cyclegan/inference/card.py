@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +14,27 @@ from cyclegan.inference.translator import model_folder
 from cyclegan.io.files import atomic_file, read_json
 from cyclegan.io.uri import redact
 
+SAMPLES = 2  # pictures of each direction
 LIMITS = """\
 The model knows pictures of the kind and scale it was trained on, and draws something for any other too: its
 output is neither a measurement nor a photograph. Trained without pairs, it can move or invent details.
 Colours can drift between the tiles of a large picture."""
 
 
-def write_card(model: str, scores: Path, license_id: str, out: Path | None) -> str:
+def write_card(
+    model: str,
+    scores: Path,
+    license_id: str,
+    out: Path | None,
+    *,
+    pictures: Path | None = None,
+    load_from: str = "FOLDER",
+) -> str:
     """The card of a model folder or address, with the scores in the folder `scores` if it exists.
 
-    Written to `out` unless that is None. Raises UsageError where there is no model, or where the scores are
-    of another data version.
+    Written to `out` unless that is None, then with links to the sample pictures in the folder `pictures`, by
+    default those that evaluation wrote below `scores`. Raises UsageError where there is no model, or where
+    the scores are of another data version.
     """
     with model_folder(model, None) as (folder, _):
         if not (folder / "config.json").is_file():
@@ -38,7 +49,13 @@ def write_card(model: str, scores: Path, license_id: str, out: Path | None) -> s
                 f"The scores in {scores} are of data version {judged}, the model's is {known}: "
                 "evaluate it, or name another --scores."
             )
-    text = model_card(config, values, facts, license_id=license_id)
+    links = []
+    if out:
+        at = pictures or scores / "samples"
+        for pair in sample_pictures(scores, SAMPLES):
+            before, after = (os.path.relpath(at / picture.name, out.parent) for picture in pair)
+            links.append((pair[0].name[:4], before, after))
+    text = model_card(config, values, facts, license_id=license_id, pictures=links, load_from=load_from)
     if out:
         with atomic_file(out) as temporary:
             temporary.write_text(text, encoding="utf-8")
@@ -52,9 +69,12 @@ def model_card(
     *,
     license_id: str = "",
     front_matter: bool = True,
+    pictures: Sequence[tuple[str, str, str]] = (),
+    load_from: str = "FOLDER",
 ) -> str:
     """The card of a model by its config.json and, if it was evaluated, scores.json and evaluation.json.
 
+    `pictures` are rows of the direction, and where input and translation are.
     The YAML front matter is what the Hugging Face Hub reads. Nothing in the text depends on time or place.
     """
     data = config.get("data") or {}
@@ -62,6 +82,13 @@ def model_card(
     source = redact(str(data.get("uri") or "")) or "not recorded"
     generator = dict(config.get("generator") or {})
     kind = generator.pop("name", "generator")
+    size = config.get("image_size", "?")
+    size = "×".join(map(str, size)) if isinstance(size, list | tuple) else size
+    train = config.get("train") or {}
+    imported = any(key.startswith("imported_") for key in train)
+    trained = (
+        f"elsewhere, at {size} pixels" if imported else f"{config.get('epochs', '?')} epochs at {size} pixels"
+    )
     rows = [
         ("Translates", f"{a} → {b} (`AtoB`) and {b} → {a} (`BtoA`)"),
         (
@@ -69,7 +96,7 @@ def model_card(
             f"{kind}: {', '.join(f'{key} {value}' for key, value in generator.items()) or 'defaults'}",
         ),
         ("Training data", f"`{source}`, version `{data.get('version') or 'not recorded'}`"),
-        ("Trained", f"{config.get('epochs', '?')} epochs at {config.get('image_size', '?')} pixels"),
+        ("Trained", trained),
         ("Seed", config.get("seed", "?")),
         ("Code", f"commit `{config.get('git_commit') or 'not recorded'}`"),
         ("License", license_id or "not stated; the training data's terms may apply"),
@@ -78,15 +105,22 @@ def model_card(
     parts.append(f"# CycleGAN: {a} ↔ {b}")
     lines = [f"| {name} | {value} |" for name, value in rows]
     parts.append("\n".join([lines[0], "|---|---|", *lines[1:]]))
+    if pictures:
+        rows_ = [
+            f"| {name} | ![input]({before}) | ![translation]({after}) |" for name, before, after in pictures
+        ]
+        parts.append(
+            "## Pictures\n\nThe first ones of the test set.\n\n| | input | translation |\n|---|---|---|\n"
+            + "\n".join(rows_)
+        )
     if scores:
         parts.append(f"## Scores\n\n{_scores(scores, facts or {})}")
     parts.append(
         "## Use\n\n```python\nfrom cyclegan import load\n\n"
-        'load("FOLDER")("photo.jpg").save("translated.png")        # A → B\n'
-        'load("FOLDER", "BtoA")("map.png").save("translated.png")  # B → A\n```'
+        f'load("{load_from}")("photo.jpg").save("translated.png")        # A → B\n'
+        f'load("{load_from}", "BtoA")("map.png").save("translated.png")  # B → A\n```'
     )
-    train = config.get("train") or {}
-    if train:
+    if train and not imported:
         command = "cyclegan train " + " ".join(
             _flag(key, value) for key, value in train.items() if value not in ("", None)
         )
@@ -94,6 +128,18 @@ def model_card(
         parts.append("## Training command\n\n```\n" + " \\\n  ".join(wrapped) + "\n```")
     parts.append(f"## Limits\n\n{LIMITS}")
     return "\n\n".join(parts) + "\n"
+
+
+def sample_pictures(scores: Path, count: int) -> list[tuple[Path, Path]]:
+    """Input and translation of the first test pictures of each direction that evaluation wrote, if it did."""
+    found = []
+    for direction in ("AtoB", "BtoA"):
+        inputs = sorted(
+            (scores / "samples").glob(f"{direction}-*-input.*"), key=lambda path: int(path.name.split("-")[1])
+        )
+        pairs = [(path, path.with_name(path.name.replace("-input.", "-translation."))) for path in inputs]
+        found += [pair for pair in pairs if pair[1].is_file()][:count]
+    return found
 
 
 def _flag(key: str, value: Any) -> str:

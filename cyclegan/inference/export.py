@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from cyclegan.errors import UsageError
 from cyclegan.io.files import atomic_file
@@ -34,16 +34,12 @@ def export(model: str, out: Path, config: ExportConfig) -> list[Path]:
     """
     from cyclegan.engines.export import write_onnx, write_pt2
     from cyclegan.engines.pytorch import read_generator
-    from cyclegan.inference.translator import model_folder
+    from cyclegan.inference.translator import directions_of, model_folder
 
     if config.format == "onnx" and not (find_spec("onnxscript") and find_spec("onnxruntime")):
         raise UsageError("Exporting to ONNX needs more packages: pip install 'cyclegan-pipeline[onnx]'.")
-    directions: list[Any] = ["AtoB", "BtoA"] if config.direction == "auto" else [config.direction]
-    name = model.removeprefix("models:/").split("@")[0].split("/")[0]
-    if config.direction == "auto" and model.startswith("models:/") and name.endswith(("-AtoB", "-BtoA")):
-        directions = [name[-4:]]
     written = []
-    for direction in directions:
+    for direction in directions_of(model, config.direction):
         with model_folder(model, direction) as (folder, _):
             generator, facts = read_generator(folder, direction, model)
         path = out / f"{direction}.{config.format}"

@@ -9,9 +9,10 @@ from pathlib import Path
 from torch import Tensor
 
 from cyclegan.errors import UsageError
+from cyclegan.inference.card import model_card
 from cyclegan.inference.config import ImportConfig
 from cyclegan.io.weights import load_state_dict
-from cyclegan.model import DIRECTIONS, Direction, library_versions, save_model
+from cyclegan.model import DIRECTIONS, Direction, ModelConfig, library_versions, save_model
 from cyclegan.networks import ResnetGenerator
 
 
@@ -30,21 +31,18 @@ def import_weights(out: Path, config: ImportConfig) -> None:
         raise UsageError("The two files are of generators with different numbers of blocks.")
     options = {"name": "resnet", "norm": "instance", "blocks": blocks.pop(), "upsample": "transposed"}
     width = {generator.down[1].out_channels for generator in generators.values()}
-    save_model(
-        out,
-        generators,
-        {
-            "generator": {**options, "width": width.pop()},
-            "image_size": config.image_size,
-            "data": {"uri": "", "version": "", "paired": False},
-            "train": {"imported_AtoB": config.AtoB, "imported_BtoA": config.BtoA},
-            "git_commit": None,
-            "mlflow_run_id": None,
-            "versions": library_versions(),
-            "epochs": 0,
-            "seed": 0,
-        },
-    )
+    described: ModelConfig = {
+        "generator": {**options, "width": width.pop()},
+        "image_size": config.image_size,
+        "data": {"uri": "", "version": "", "paired": False},
+        "train": {"imported_AtoB": config.AtoB, "imported_BtoA": config.BtoA},
+        "git_commit": None,
+        "mlflow_run_id": None,
+        "versions": library_versions(),
+        "epochs": 0,
+        "seed": 0,
+    }
+    save_model(out, generators, described, texts={"README.md": model_card(described)})
 
 
 def reference_resnet(state: Mapping[str, Tensor]) -> ResnetGenerator:

@@ -24,6 +24,7 @@ WRITTEN = {
     ".bmp": "BMP",
 }
 QUALITY = 95
+MAX_PIXELS = 100_000_000
 
 
 class Unreadable(CycleGANError):
@@ -35,10 +36,16 @@ def output_name(name: str) -> str:
     return name if PurePosixPath(name).suffix.lower() in WRITTEN else f"{name}.png"
 
 
-def decode(data: bytes, size: int = 0) -> Image.Image:
+def scaled(width: int, height: int, size: int) -> tuple[int, int]:
+    """Width and height with the shorter side scaled to `size` pixels, unless that is 0."""
+    scale = size / min(width, height) if size else 1
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def decode(data: bytes, size: int = 0, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """An encoded picture as upright RGB, its shorter side scaled to `size` pixels unless that is 0.
 
-    Raises Unreadable.
+    Raises Unreadable, also for more than `max_pixels` before or after the scaling.
     """
     from PIL import Image
 
@@ -46,14 +53,25 @@ def decode(data: bytes, size: int = 0) -> Image.Image:
     from cyclegan.data.errors import BadImage
 
     try:
-        image = to_rgb(open_image(data))
+        opened = open_image(data, max_pixels=max_pixels)
+        width, height = scaled(*opened.size, size)
+        if width * height > max_pixels:
+            raise BadImage(f"scaled to {width}x{height} it is more than {max_pixels} pixels")
+        image = to_rgb(opened)
     except BadImage as error:
         raise Unreadable(str(error)) from None
-    if size:
-        scale = size / min(image.size)
-        width, height = (max(1, round(side * scale)) for side in image.size)
-        image = image.resize((width, height), Image.Resampling.BICUBIC)
-    return image
+    return image.resize(scaled(*image.size, size), Image.Resampling.BICUBIC) if size else image
+
+
+def count_pixels(data: bytes, size: int = 0) -> int:
+    """How many pixels a picture has once it is scaled, by its header alone. Raises Unreadable."""
+    from cyclegan.data.decode import BadImage, open_image
+
+    try:
+        width, height = scaled(*open_image(data, max_pixels=MAX_PIXELS).size, size)
+    except BadImage as error:
+        raise Unreadable(str(error)) from None
+    return width * height
 
 
 def encode(image: Image.Image, kind: str, quality: int = QUALITY) -> bytes:
@@ -74,10 +92,11 @@ def translate_picture(
     quality: int = QUALITY,
     size: int = 0,
     tile: int | None = None,
+    max_pixels: int = MAX_PIXELS,
 ) -> bytes:
     """An encoded picture of any size and mode to the encoded translation of that size. Raises Unreadable."""
     import numpy as np
     from PIL import Image
 
-    image = np.asarray(decode(data, size))
+    image = np.asarray(decode(data, size, max_pixels=max_pixels))
     return encode(Image.fromarray(translator.array(image, tile=tile)), kind, quality)

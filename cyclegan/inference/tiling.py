@@ -56,7 +56,7 @@ def bands(
 ) -> Iterator[np.ndarray]:
     """The translated picture from top to bottom, in bands of finished rows, float32 h×W×3.
 
-    `image` is uint8 H×W×3, in memory or mapped; `run` takes uint8 N×h×w×3 and returns float32 of that shape.
+    `image` is H×W×3, in memory or mapped; `run` takes N×h×w×3 of its type and returns float32 of that shape.
     Memory is bounded by one row of tiles, whatever the picture's height.
     """
     width = image.shape[1]
@@ -65,9 +65,7 @@ def bands(
         for first in range(0, len(columns.starts), batch):
             chosen = range(first, min(first + batch, len(columns.starts)))
             lefts = [columns.starts[j] for j in chosen]
-            tiles = np.stack(
-                [image[top : top + rows.size, left : left + columns.size] for left in lefts], dtype=np.uint8
-            )
+            tiles = np.stack([image[top : top + rows.size, left : left + columns.size] for left in lefts])
             for j, left, piece in zip(chosen, lefts, run(tiles), strict=True):
                 weights = rows.weights[i][:, None] * columns.weights[j]
                 band[:, left : left + columns.size] += piece * weights[..., None]

@@ -78,18 +78,28 @@ class Translator:
             top += len(band)
         return out
 
+    def floats(self, image: np.ndarray, *, tile: int | None = None) -> np.ndarray:
+        """float32 H×W×3 in [-1, 1] to the same, with nothing rounded."""
+        import numpy as np
+
+        return np.concatenate(list(self._float_bands(image, tile)))
+
     def bands(self, image: np.ndarray, *, tile: int | None = None) -> Iterator[np.ndarray]:
         """The translation of uint8 H×W×3 from top to bottom in pieces, uint8 h×W×3.
 
         What is computed at once, and the memory for it, is one row of tiles.
         """
+        for band in self._float_bands(image, tile):
+            yield to_uint8_array(band)
+
+    def _float_bands(self, image: np.ndarray, tile: int | None) -> Iterator[np.ndarray]:
         from cyclegan.inference.tiling import bands, split
 
         height, width = image.shape[:2]
         tile = self.tile if tile is None else tile
         rows, columns = (split(side, tile, self.overlap, self.multiple) for side in (height, width))
         if len(rows.starts) == len(columns.starts) == 1:
-            yield to_uint8_array(self._pieces(image[None])[0])
+            yield self._pieces(image[None])[0]
             return
         if not self._told:
             self._told = True
@@ -98,11 +108,13 @@ class Translator:
                 "can differ between distant tiles.",
                 tile,
             )
-        for band in bands(image, rows, columns, self._pieces, self.engine.batch):
-            yield to_uint8_array(band)
+        yield from bands(image, rows, columns, self._pieces, self.engine.batch)
 
     def _pieces(self, images: np.ndarray) -> np.ndarray:
-        """uint8 N×H×W×3 to float32 in [-1, 1], reflected up to sides that the network takes and cropped."""
+        """N×H×W×3 as engines take it to float32 in [-1, 1].
+
+        Reflected up to sides that the network takes, and cropped after.
+        """
         import numpy as np
 
         height, width = images.shape[1:3]
@@ -131,8 +143,8 @@ def load(
     overlap: int = 128,
     pictures: int | None = None,
 ) -> Translator:
-    """A translator from a model folder, an exported `.onnx` file, `s3://…`, `models:/name@champion`,
-    `models:/name/3` or `runs:/id`.
+    """A translator from a model folder, an exported `.onnx` file, `s3://…`, `hf://organisation/name`,
+    `models:/name@champion`, `models:/name/3` or `runs:/id`.
 
     Nothing else need be known: the model says what it is. `precision` auto is bfloat16 where the CPU or GPU
     computes in it; `engine` auto is explained at `open_engine`, as is `pictures`. Raises UsageError where
@@ -161,6 +173,22 @@ def load(
     return Translator(chosen, wanted, config, tile=tile, overlap=overlap)
 
 
+def directions_of(source: str | Path, wanted: str = "auto") -> list[Direction]:
+    """The generators that are meant by an address: `wanted`, or for auto all that it may name, AtoB first."""
+    known: tuple[Direction, Direction] = ("AtoB", "BtoA")
+    text = str(source)
+    if wanted != "auto":
+        return [direction for direction in known if direction == wanted]
+    if text.startswith("models:/"):
+        name = text.removeprefix("models:/").split("@")[0].split("/")[0]
+        return [direction for direction in known if name.endswith(f"-{direction}")] or [*known]
+    if "://" in text or text.startswith("runs:/"):
+        return [*known]
+    folder = Path(source)
+    there = [d for d in known if any((folder / f"{d}{end}").is_file() for end in (".safetensors", ".onnx"))]
+    return there or [*known]
+
+
 @contextmanager
 def model_folder(source: str | Path, direction: Direction | None) -> Iterator[tuple[Path, Direction]]:
     """A folder with config.json and the generator's weights for any address, and the direction it is of.
@@ -175,6 +203,10 @@ def model_folder(source: str | Path, direction: Direction | None) -> Iterator[tu
             from cyclegan.registry.locate import download
 
             yield folder, download(text, direction, folder)
+        elif text.startswith("hf://"):
+            from cyclegan.inference.hub import download as download_from_hub
+
+            yield download_from_hub(text, direction or "AtoB"), direction or "AtoB"
         elif text.startswith("s3://"):
             _copy_from_store(text, direction or "AtoB", folder)
             yield folder, direction or "AtoB"

@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cyclegan.errors import UsageError, enough_memory
-from cyclegan.inference.pictures import QUALITY, Unreadable, translate_picture
+from cyclegan.inference.pictures import MAX_PIXELS, QUALITY, Unreadable, translate_picture
 
 if TYPE_CHECKING:
     from cyclegan.inference.translator import Translator
 
 FORMATS = {"png": "PNG", "jpeg": "JPEG", "webp": "WEBP"}
-LARGEST_TILE = 4096
-LARGEST_SIZE = 8192
+RANGES = {"quality": (1, 100), "size": (0, 8192), "tile": (64, 4096)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +31,7 @@ class PictureOptions:
     def __post_init__(self) -> None:
         if self.format not in FORMATS:
             raise UsageError(f"format = {self.format!r} is unknown: use {', '.join(FORMATS)}.")
-        for name, least, most in (("quality", 1, 100), ("size", 0, LARGEST_SIZE), ("tile", 64, LARGEST_TILE)):
+        for name, (least, most) in RANGES.items():
             value = getattr(self, name)
             if not least <= value <= most:
                 raise UsageError(f"{name} = {value} is out of range: use {least} to {most}.")
@@ -42,7 +41,14 @@ class PictureOptions:
         """As in a Content-Type header."""
         return f"image/{self.format}"
 
-    def translate(self, translator: Translator, data: bytes, which: str = "The picture") -> bytes:
+    def translate(
+        self,
+        translator: Translator,
+        data: bytes,
+        which: str = "The picture",
+        *,
+        max_pixels: int = MAX_PIXELS,
+    ) -> bytes:
         """The encoded translation of an encoded picture; UsageError names `which` if it cannot be read."""
         try:
             with enough_memory(f"use a tile smaller than {self.tile}, or a smaller size"):
@@ -53,6 +59,7 @@ class PictureOptions:
                     quality=self.quality,
                     size=self.size,
                     tile=self.tile,
+                    max_pixels=max_pixels,
                 )
         except Unreadable as error:
             raise UsageError(f"{which} cannot be read: {error}.") from None

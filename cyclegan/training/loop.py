@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from cyclegan.data.packed import PackedImages
+from cyclegan.inference.card import model_card
 from cyclegan.model import save_model
 from cyclegan.runtime.distributed import any_process, averaged
 from cyclegan.runtime.signals import StopRequest
@@ -181,7 +182,8 @@ class Trainer:
                 run_id=self.tracker.run_id,
             )
             curves = losses_csv(state.progress.curves)
-            save_model(self.model, {"AtoB": AtoB, "BtoA": BtoA}, config, texts={"losses.csv": curves})
+            texts = {"losses.csv": curves, "README.md": model_card(config)}
+            save_model(self.model, {"AtoB": AtoB, "BtoA": BtoA}, config, texts=texts)
 
     def show_progress(self, status: str = "", *, finished: bool = False) -> None:
         """Write the page that people watch the run on; a disk without room for it stops nothing.

@@ -105,7 +105,7 @@ def test_the_model_folder_appears_with_its_loss_curves(
 
     monkeypatch.setattr(cyclegan.model, "atomic_dir", watched)
     train(prepared, tmp_path / "model", small(epochs=1, decay_epochs=0), checkpoints=str(tmp_path / "c"))
-    assert renamed == [{"AtoB.safetensors", "BtoA.safetensors", "config.json", "losses.csv"}]
+    assert renamed == [{"AtoB.safetensors", "BtoA.safetensors", "config.json", "losses.csv", "README.md"}]
     rows = (tmp_path / "model" / "losses.csv").read_text().splitlines()
     assert rows[0].startswith("step,adversarial_AtoB,")
     assert [row.split(",")[0] for row in rows[1:]] == ["3", "6", "7"]
