@@ -26,7 +26,7 @@ BUILD_FLAGS ?=
 ENGINE ?= $(shell docker info >/dev/null 2>&1 && echo docker || echo podman)
 
 .DEFAULT_GOAL := help
-.PHONY: help run repro kfp-local ui test test-slow test-all lint docs format lock compile clean wheel image test-lowest test-containers \
+.PHONY: help run repro kfp-local ui test test-slow test-all fuzz lint docs format lock compile clean wheel image test-lowest test-containers \
   cluster cluster-down
 
 help:  ## list the targets
@@ -72,6 +72,9 @@ test-slow: $(READY)  ## the slow ones: compiled networks, several processes, pla
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m slow
 
 test-all: test test-slow  ## every test
+
+fuzz: $(READY)  ## damaged files and addresses by the thousand: each must be valid or refused in one sentence
+	OMP_NUM_THREADS=1 $(BIN)/python -m tools.fuzz
 
 lint: $(READY)  ## style, types, dependencies, spelling, wording, links, and whether the compiled pipelines are current
 	$(BIN)/ruff check .

@@ -10,6 +10,7 @@ from typing import Any
 from cyclegan.data.version import SOURCE_FILE
 from cyclegan.errors import UsageError
 from cyclegan.io.files import read_json, write_json
+from cyclegan.io.uri import printable
 
 FORMAT = 1
 """Of source.json, and of manifest.json and the arrays of a prepared folder."""
@@ -56,8 +57,8 @@ def read_origin(path: Path) -> tuple[str, Names]:
     values = values if isinstance(values, Mapping) else {}
     uri, names = values.get("uri"), values.get("names")
     names = names if isinstance(names, Mapping) else {}
-    found = {side: name if isinstance(name := names.get(side), str) and name else side for side in "AB"}
-    return uri if isinstance(uri, str) else "", found
+    given = {side: name if isinstance(name := names.get(side), str) else "" for side in "AB"}
+    return uri if isinstance(uri, str) else "", {side: printable(given[side]) or side for side in "AB"}
 
 
 def check_format(path: Path, values: Any) -> None:

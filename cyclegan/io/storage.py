@@ -156,6 +156,8 @@ class FolderStore(Store):
             raise NotFound(f"There is no {self.folder / key}.") from None
         except OSError as error:
             raise CycleGANError(f"Cannot {what} {self.folder / key}: {error.strerror}.") from None
+        except ValueError:  # a NUL, or bytes that are not text
+            raise UsageError(f"{self.folder / key} cannot be a file's name.") from None
 
 
 class S3Store(Store):

@@ -16,7 +16,7 @@ from cyclegan.data.source import Names
 from cyclegan.data.version import SOURCE_FILE
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.io.download import RetryPolicy, download
-from cyclegan.io.files import sha256
+from cyclegan.io.files import is_dir, is_file, sha256
 from cyclegan.io.uri import path_of, redact, reveal
 
 if TYPE_CHECKING:
@@ -67,9 +67,9 @@ def fill(folder: Path, config: FetchConfig) -> Origin:
     if scheme in {"http", "https", "s3"}:
         return _from_afar(folder, source, config)
     path = Path(source)
-    if path.is_dir():
+    if is_dir(path):
         return _from_folder(folder, path, config)
-    if path.is_file():
+    if is_file(path):
         return _from_archive(folder, path, config, where=str(path))
     if source in OFFICIAL_NAMES:
         address = reveal(config.datasets_url) or os.environ.get("CYCLEGAN_DATASETS_URL") or OFFICIAL
@@ -118,7 +118,7 @@ def _from_two_folders(folder: Path, config: FetchConfig) -> Origin:
     tops = {"A": Path(reveal(config.a)), "B": Path(reveal(config.b))}
     names = []
     for side, top in tops.items():
-        if not top.is_dir():
+        if not is_dir(top):
             raise UsageError(f"There is no folder {top}.")
         below = list_files(top)
         if not any(map(is_image, below)):

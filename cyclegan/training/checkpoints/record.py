@@ -41,9 +41,16 @@ class Progress:
         return asdict(self)
 
     @staticmethod
-    def from_json(values: Mapping[str, Any]) -> Progress:
-        """The record with these values; raises ValueError where they are of another kind."""
+    def from_json(values: Any) -> Progress:
+        """The record with these values; raises ValueError where they are of another kind.
+
+        `values` is what `parse_json` returns, so that all numbers are finite.
+        """
         from pydantic import TypeAdapter
 
+        if not isinstance(values, Mapping):
+            raise ValueError("its record of progress is not a mapping.")
         known = {one.name for one in fields(Progress)}
-        return TypeAdapter(Progress).validate_python({k: v for k, v in values.items() if k in known})
+        return TypeAdapter(Progress).validate_python(
+            {k: v for k, v in values.items() if k in known}, strict=True
+        )
