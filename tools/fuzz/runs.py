@@ -190,8 +190,9 @@ def scores(here: Path) -> Attack:
     from cyclegan.inference.card import write_card
     from cyclegan.registry.champion import find_champion
     from cyclegan.registry.config import RegisterConfig
-    from cyclegan.registry.decision import Evidence, decide, read_evidence, read_scores
+    from cyclegan.registry.decision import Evidence, decide, read_evidence
     from cyclegan.registry.pairs import present_champion
+    from cyclegan.registry.results import read_scores
     from cyclegan.registry.sweep import kernel_distance
 
     sound, folder, model = here / "sound", here / "scores", here / "model"
