@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from cyclegan.errors import UsageError
+from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.io.files import atomic_dir, sha256, write_json
 from cyclegan.model_config import CONFIG_FILE, FORMAT, ModelConfig, read_config
 from cyclegan.networks import Generator, build_generator, generator_shapes
@@ -76,13 +76,17 @@ def save_model(
     `config` needs at least `generator`: {"name": …, and the arguments it was built with}. `texts` are files
     to write next to it, content by name.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     with atomic_dir(folder) as temporary:
         for direction in DIRECTIONS:
             state = generators[direction].state_dict()
             tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-            save_file(tensors, temporary / f"{direction}.safetensors")
+            try:
+                save_file(tensors, temporary / f"{direction}.safetensors")
+            except SafetensorError as error:  # a full disk, in its words
+                raise CycleGANError(f"Cannot write the model to {folder}: {_line(error)}.") from None
             (temporary / f"{direction}.safetensors").chmod(0o644)
         write_json(temporary / CONFIG_FILE, {"format": FORMAT, **config})
         for name, text in (texts or {}).items():

@@ -36,11 +36,16 @@ class Source:
     """SHA-256 of the archive that it came in."""
     names: Names = field(default_factory=lambda: {"A": "A", "B": "B"})
     """What the domains are called."""
+    served_by: str = ""
+    """Host that sent the archive, where the server in `uri` redirected to another; not written if empty."""
 
 
 def write_source(folder: Path, source: Source) -> None:
     """Write the note into a raw folder."""
-    write_json(folder / SOURCE_FILE, asdict(source))
+    values = asdict(source)
+    if not source.served_by:
+        del values["served_by"]
+    write_json(folder / SOURCE_FILE, values)
 
 
 def read_origin(path: Path) -> tuple[str, Names]:

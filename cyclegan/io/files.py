@@ -19,6 +19,8 @@ PARTIAL = ".partial"  # how the names of what is still being written end
 GRACE_SECONDS = 2.0  # between making a temporary name and locking it
 RENAME_EXCHANGE = 2
 ATTEMPTS = 20
+# What a write to an open file can fail with.
+_OF_DISKS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EFBIG})
 
 _cleaned: set[Path] = set()
 
@@ -40,6 +42,9 @@ def atomic_file(path: Path) -> Iterator[Path]:
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
+    except OSError as error:
+        _name(error, path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
         os.close(descriptor)
@@ -61,10 +66,19 @@ def atomic_dir(path: Path) -> Iterator[Path]:
         yield temporary
         temporary.chmod(0o777 & ~_umask())
         _take_place(temporary, path)
+    except OSError as error:
+        _name(error, path)
+        raise
     finally:
         _remove(temporary)
         if descriptor is not None:
             os.close(descriptor)
+
+
+def _name(error: OSError, path: Path) -> None:
+    """Say which file or folder could not be written; the system doesn't where a disk is full."""
+    if error.errno in _OF_DISKS and error.filename is None:
+        error.filename = str(path)
 
 
 def _take_place(temporary: Path, path: Path) -> None:

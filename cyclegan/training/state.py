@@ -162,6 +162,8 @@ def _check_moments(optimisers: Mapping[str, torch.optim.Optimizer]) -> None:
     for kind, optimiser in optimisers.items():
         weights = [weight for group in optimiser.param_groups for weight in group["params"]]
         for weight in weights:
+            if weight.dim() < 2 and weight not in optimiser.state:
+                continue  # a bias that the normalisation after it removes again has no gradient
             shapes = {name: moment.shape for name, moment in optimiser.state.get(weight, {}).items()}
             if shapes != {"step": (), "exp_avg": weight.shape, "exp_avg_sq": weight.shape}:
                 raise ValueError(f"it lacks moments of {kind}, or they are of other weights.")

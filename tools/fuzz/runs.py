@@ -67,6 +67,43 @@ def checkpoints(here: Path) -> Attack:
     step, place = progress["step"], here / "attacked"
     columns = torch.zeros(1, 3, dtype=torch.int64)
 
+    def run(own: str, name: str, content: bytes, *, update: bool) -> int:
+        """Resume from one checkpoint and check what was taken over; returns after which update."""
+        target = place / own / f"{name}-{_digest(content)}.safetensors"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
+        try:
+            with process_group(torch.device("cpu")) as processes:
+                sampling = sampling_of(config, prepared, processes)
+                device = torch.device("cpu")
+                setup = Setup(config, prepared, device, torch.float32, 1, processes, sampling, schedule)
+                store = open_store(str(place))
+                with Checkpoints(store, setup.fingerprint) as kept_there:
+                    state = resume_or_begin(setup, kept_there, str(place))
+            require(0 <= state.step <= setup.total, f"step {state.step} of {setup.total}")
+            if not state.step:
+                return 0
+            require(all(bool(t.isfinite().all()) for t in state.tensors().values()), "not finite")
+            require(encodable(state.progress.to_json()), "a record that cannot be written again")
+            losses_csv(state.progress.curves).encode()
+            require(
+                all(len(row) == len(TERMS) + 2 for row in state.progress.curves), "rows of another length"
+            )
+            require(set(state.progress.losses) <= set(TERMS), "losses of other names")
+            require(all(row.shape == (len(TERMS),) for row in state.pending), "losses of another shape")
+            state.best_exported()
+            if update:
+                images = torch.zeros(1, 3, 16, 16)
+                fastest_update(setup, state)(images, images, columns, columns)
+            return state.step
+        finally:
+            target.unlink()
+            if target.parent.name != fingerprint:
+                target.parent.rmdir()
+
+    if run(fingerprint, f"{step:010d}", data, update=False) != step:
+        raise RuntimeError("A sound checkpoint is not resumed from: nothing would be tried.")
+
     def attack(rng: Random) -> None:
         metadata, name, content = dict(header), f"{step:010d}", data
         kind = rng.randrange(8)
@@ -94,37 +131,7 @@ def checkpoints(here: Path) -> Attack:
         if rng.randrange(6) == 0:
             own = mutate_text(own, rng, "-0123456789abcdef٣²").replace("/", "").replace("\0", "")[:200]
             own = own.encode("utf-8", "replace").decode() or "x"
-        target = place / own / f"{name}-{_digest(content)}.safetensors"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(content)
-        try:
-            with process_group(torch.device("cpu")) as processes:
-                sampling = sampling_of(config, prepared, processes)
-                device = torch.device("cpu")
-                setup = Setup(config, prepared, device, torch.float32, 1, processes, sampling, schedule)
-                store = open_store(str(place))
-                with Checkpoints(store, setup.fingerprint) as kept_there:
-                    state = resume_or_begin(setup, kept_there, str(place))
-            require(0 <= state.step <= setup.total, f"step {state.step} of {setup.total}")
-            if not state.step:
-                return
-            require(all(bool(t.isfinite().all()) for t in state.tensors().values()), "not finite")
-            require(encodable(state.progress.to_json()), "a record that cannot be written again")
-            losses_csv(state.progress.curves).encode()
-            require(
-                all(len(row) == len(TERMS) + 2 for row in state.progress.curves), "rows of another length"
-            )
-            require(set(state.progress.losses) <= set(TERMS), "losses of other names")
-            require(all(row.shape == (len(TERMS),) for row in state.pending), "losses of another shape")
-            state.best_exported()
-            if rng.randrange(3) == 0:
-                update = fastest_update(setup, state)
-                images = torch.zeros(1, 3, 16, 16)
-                update(images, images, columns, columns)
-        finally:
-            target.unlink()
-            if target.parent.name != fingerprint:
-                target.parent.rmdir()
+        run(own, name, content, update=rng.randrange(3) == 0)
 
     return attack
 

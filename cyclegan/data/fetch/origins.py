@@ -50,6 +50,8 @@ class Origin:
     """Of the archive, if it came in one."""
     names: Names = field(default_factory=lambda: {"A": "A", "B": "B"})
     """What the domains are called."""
+    served_by: str = ""
+    """Host that sent the archive, where the one in `uri` redirected to it."""
     rearranged: bool = False
     """Whether a checked version was laid out in another way, so that the folder's version differs."""
 
@@ -155,8 +157,9 @@ def _from_afar(folder: Path, uri: str, config: FetchConfig) -> Origin:
     if config.version and not single:
         return _from_dvc(folder, uri, config)
     archive = folder / ".download"
+    served_by = ""
     if not uri.startswith("s3:"):
-        download(uri, archive, _retry_policy(config))
+        served_by = download(uri, archive, _retry_policy(config)).served_by
     elif single:
         from cyclegan.io.storage import open_store
 
@@ -166,7 +169,7 @@ def _from_afar(folder: Path, uri: str, config: FetchConfig) -> Origin:
         return _from_prefix(folder, uri, config)
     origin = _from_archive(folder, archive, config, where=redact(uri))
     archive.unlink()
-    return origin
+    return replace(origin, served_by=served_by)
 
 
 def _from_prefix(folder: Path, uri: str, config: FetchConfig) -> Origin:

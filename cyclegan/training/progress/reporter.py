@@ -122,7 +122,9 @@ class Reporter:
             f"discriminator/{name}" if name.startswith(("real", "fake")) else f"loss/{name}": value
             for name, value in means.items()
         }
-        numbers |= {"lr": lr, "images_per_second": self.pace.interval() * self.batch_size}
+        numbers |= {"lr": lr}
+        if speed := self.pace.interval():  # none for updates of a process before this one
+            numbers |= {"images_per_second": speed * self.batch_size}
         if torch.cuda.is_available():
             numbers["device_memory_gb"] = torch.cuda.max_memory_allocated() / 1e9
         self.tracker.metrics(numbers, step)
