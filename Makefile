@@ -32,7 +32,7 @@ ENGINE ?= $(shell docker info >/dev/null 2>&1 && echo docker || echo podman)
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run repro kfp-local ui test test-slow test-all lint screenshots docs format lock compile clean wheel image test-lowest test-containers \
+.PHONY: help run repro kfp-local ui test test-slow test-all fuzz lint screenshots docs format lock compile clean wheel sbom audit image test-lowest test-containers \
   cluster cluster-down
 
 help:  ## list the targets
@@ -79,6 +79,9 @@ test-slow: $(READY)  ## the slow ones: compiled networks, several processes, who
 
 test-all: test test-slow  ## every test
 
+fuzz: $(READY)  ## damaged files and addresses by the thousand: each must be valid or refused in one sentence
+	OMP_NUM_THREADS=1 $(BIN)/python -m tools.fuzz
+
 lint: $(READY)  ## style, types, dependencies, spelling, wording, links, and whether the compiled pipelines are current
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -106,6 +109,15 @@ lock: $(UV)  ## resolve the dependencies again into requirements.lock
 
 compile: $(READY)  ## compile the Kubeflow pipelines to YAML
 	$(BIN)/python -m pipeline compile
+
+sbom: $(UV)  ## the bill of materials of requirements.lock, CycloneDX, in dist/
+	mkdir -p dist
+	$(UV) tool run --quiet --from cyclonedx-bom==7.5.0 cyclonedx-py requirements requirements.lock \
+	  --pyproject pyproject.toml --output-reproducible --of JSON -o dist/sbom.cdx.json
+
+audit: $(UV)  ## the packages of requirements.lock against the published vulnerabilities (needs PyPI's JSON interface)
+	$(UV) tool run --quiet pip-audit==2.10.1 --strict --requirement requirements.lock --require-hashes \
+	  --disable-pip --progress-spinner off
 
 wheel: $(UV)  ## build the wheel and the source archive, in dist/
 	$(UV) build --quiet --out-dir dist

@@ -12,6 +12,10 @@ class CycleGANError(Exception):
 
     exit_code = 1
 
+    def __str__(self) -> str:
+        """The message on one line, even where it quotes a file's name that holds line breaks."""
+        return " ".join(map(str.strip, super().__str__().splitlines()))
+
 
 class UsageError(CycleGANError):
     """The command was used wrongly: an argument, a parameter or a folder is invalid; it exits with 2."""

@@ -7,60 +7,34 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal, Required, TypedDict, cast, get_args
+from typing import Literal
 
 import torch
 from torch import nn
 
-from cyclegan.errors import UsageError
-from cyclegan.io.files import atomic_dir, read_json, sha256, write_json
+from cyclegan.errors import CycleGANError, UsageError
+from cyclegan.io.files import atomic_dir, sha256, write_json
+from cyclegan.model_config import CONFIG_FILE, FORMAT, ModelConfig, read_config
 from cyclegan.networks import Generator, build_generator, generator_shapes
-from cyclegan.networks.norm import Norm
-from cyclegan.networks.resnet import Upsample
 
 Direction = Literal["AtoB", "BtoA"]
 DIRECTIONS: tuple[Direction, Direction] = ("AtoB", "BtoA")
+__all__ = [
+    "DIRECTIONS",
+    "FORMAT",
+    "Direction",
+    "Model",
+    "ModelConfig",
+    "library_versions",
+    "load_generator",
+    "load_model",
+    "read_config",
+    "save_model",
+    "weights_digest",
+]
 
-
-CONFIG_FILE = "config.json"
-FORMAT = 1
-"""Of the model folder. Raise it when older code could no longer read what is written."""
-LARGEST = 2048
-"""Of numbers in a generator's architecture: a config.json with more is refused before anything is built."""
-
-
-class ModelConfig(TypedDict, total=False):
-    """The config.json of a model folder. All but `generator` may be missing, in older models most of it."""
-
-    format: int
-    """0 where it is missing: before formats were counted."""
-    generator: Required[dict[str, Any]]
-    """`name` and the arguments it was built with."""
-    image_size: list[int] | int
-    """Height and width of whole test images at the scale of training; before format 1 the crop's side."""
-    data: dict[str, Any]
-    """Which data it was trained on: uri, version, paired."""
-    train: dict[str, Any]
-    """The fields of TrainConfig, or where imported weights came from."""
-    seed: int
-    epochs: int
-    """How many epochs the generators were trained."""
-    finished: bool
-    """Whether the run that made them has ended; before format 1, where it is missing, every one had."""
-    versions: dict[str, str]
-    """Of the libraries, by name."""
-    git_commit: str | None
-    mlflow_run_id: str | None
-
-
-_WORDS = {"norm": get_args(Norm), "upsample": get_args(Upsample)}
-_KINDS: dict[str, Any] = {
-    **dict.fromkeys(("format", "seed", "epochs"), int),
-    **dict.fromkeys(("generator", "data", "train", "versions"), dict),
-    **dict.fromkeys(("git_commit", "mlflow_run_id"), str | None),
-    "image_size": list | int | None,
-    "finished": bool,
-}
+FLOATS = frozenset({"F16", "BF16", "F32", "F64"})
+"""What weights may be, in safetensors' names."""
 
 
 @dataclass(frozen=True)
@@ -102,42 +76,21 @@ def save_model(
     `config` needs at least `generator`: {"name": …, and the arguments it was built with}. `texts` are files
     to write next to it, content by name.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     with atomic_dir(folder) as temporary:
         for direction in DIRECTIONS:
             state = generators[direction].state_dict()
             tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-            save_file(tensors, temporary / f"{direction}.safetensors")
+            try:
+                save_file(tensors, temporary / f"{direction}.safetensors")
+            except SafetensorError as error:  # a full disk, in its words
+                raise CycleGANError(f"Cannot write the model to {folder}: {_line(error)}.") from None
             (temporary / f"{direction}.safetensors").chmod(0o644)
         write_json(temporary / CONFIG_FILE, {"format": FORMAT, **config})
         for name, text in (texts or {}).items():
             (temporary / name).write_text(text, encoding="utf-8", newline="")
-
-
-def read_config(folder: Path, where: str = "") -> ModelConfig:
-    """The config.json of a model folder; `where` is what messages call the folder.
-
-    Raises UsageError where there is none, it is damaged, or it has a newer format than this version knows.
-    """
-    where = where or str(folder)
-    if not (folder / CONFIG_FILE).is_file():
-        raise UsageError(f"There is no model in {where}: it has no {CONFIG_FILE}; train one first.")
-    try:
-        values = read_json(folder / CONFIG_FILE)
-    except (ValueError, OSError, RecursionError) as error:
-        raise UsageError(f"The model in {where} is damaged: {_line(error)}.") from None
-    if not isinstance(values, dict):
-        raise UsageError(f"The model in {where} is damaged: {CONFIG_FILE} is not a mapping.")
-    format = values.get("format", 0)
-    if isinstance(format, int) and format > FORMAT:
-        raise UsageError(
-            f"The model in {where} has format {format} and this version reads up to {FORMAT}: update "
-            "cyclegan-pipeline."
-        )
-    if reason := _wrong(values):
-        raise UsageError(f"The model in {where} is damaged: {CONFIG_FILE}: {reason}.")
-    return cast(ModelConfig, values)
 
 
 def load_generator(
@@ -158,10 +111,14 @@ def load_generator(
     try:
         wanted = {key: list(shape) for key, shape in generator_shapes(name, **options).items()}
         with safe_open(file, "pt") as opened:
-            found = {key: list(opened.get_slice(key).get_shape()) for key in opened.keys()}  # noqa: SIM118
+            slices = {key: opened.get_slice(key) for key in opened.keys()}  # noqa: SIM118
+            found = {key: list(part.get_shape()) for key, part in slices.items()}
+            kinds = {part.get_dtype() for part in slices.values()}
         if found != wanted:
             wrong = min(key for key in found.keys() | wanted.keys() if found.get(key) != wanted.get(key))
             raise ValueError(f"{file.name} does not fit its architecture (see {wrong})")
+        if not kinds <= FLOATS:
+            raise ValueError(f"{file.name} holds numbers of another type than F32")
         generator = build_generator(name, **options)
         generator.load_state_dict(load_file(file))
     except UsageError as error:
@@ -185,33 +142,7 @@ def load_model(folder: Path, device: str | torch.device = "cpu") -> Model:
 
 
 def _line(error: BaseException) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__).rstrip(".")
-
-
-def _wrong(values: dict[str, Any]) -> str:
-    """What is wrong about a config.json; empty where nothing is."""
-    if "generator" not in values:
-        return "generator is missing"
-    for name, kinds in _KINDS.items():
-        if name in values and (
-            not isinstance(values[name], kinds) or isinstance(values[name], bool) != (kinds is bool)
-        ):
-            return f"{name} is of the wrong kind"
-    generator = values["generator"]
-    if not isinstance(generator.get("name"), str):
-        return "generator has no name"
-    for name, value in generator.items():
-        if not isinstance(value, int | str) or isinstance(value, bool):
-            return f"generator.{name} is neither a number nor a word"
-        if isinstance(value, int) and not 1 <= value <= LARGEST:
-            return f"generator.{name} = {value} must be between 1 and {LARGEST}"
-        if name in _WORDS and value not in _WORDS[name]:
-            return f"generator.{name} = {str(value)[:40]!r} is not one of {', '.join(_WORDS[name])}"
-    size = values.get("image_size")
-    sides = size if isinstance(size, list) else [size] * 2
-    if size is not None and not (len(sides) == 2 and all(type(side) is int and side > 0 for side in sides)):
-        return "image_size is not a height and width"
-    return ""
+    return next(iter(str(error).splitlines()), type(error).__name__)[:200].rstrip(".")
 
 
 def weights_digest(folder: Path) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 
 from cyclegan import __version__
 from cyclegan.errors import CycleGANError, UsageError
-from cyclegan.io.terminal import clean, log_to_terminal
+from cyclegan.io.terminal import clean, log_to_terminal, sentence
 
 logger = logging.getLogger(__name__)
 
@@ -90,10 +90,13 @@ def parse(name: str, args: Sequence[str]) -> Any:
 def _parse(command: type, name: str, args: Sequence[str], default: Any) -> Any:
     import tyro
 
+    from cyclegan.cli.params import check_numbers
+
     parsed = tyro.cli(
         command, args=args, default=default, prog=f"cyclegan {name}", description=command.__doc__
     )
     assert is_dataclass(parsed)
+    check_numbers(parsed)
     return parsed
 
 
@@ -125,8 +128,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
     except CycleGANError as error:
-        message = str(error).removeprefix(f"{name}: ")
-        print(f"cyclegan {name}: {clean(message)}", file=sys.stderr)
+        print(f"cyclegan {name}: {sentence(error).removeprefix(f'{name}: ')}", file=sys.stderr)
         return error.exit_code
     except OSError as error:
         if error.strerror is None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import reprlib
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,6 +21,7 @@ ABOUT = "about"
 LARGEST_FILE = 256 << 10  # bytes
 MOST_VALUES = 10_000
 MOST_BRACKETS = 500
+LARGEST_INTEGER = (1 << 63) - 1
 PRESETS = Path(__file__).resolve().parents[1] / "presets"
 
 
@@ -76,7 +78,9 @@ def config_from(cls: type[Config], values: Mapping[str, Any], where: str) -> Con
         if name not in known:
             raise UsageError(f"{where} has no parameter '{_cut(name)}'{suggestion(_cut(name), known)}")
     try:
-        return TypeAdapter(cls).validate_python(dict(values))
+        config = TypeAdapter(cls).validate_python(dict(values))
+        check_numbers(config)
+        return config
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
@@ -84,6 +88,18 @@ def config_from(cls: type[Config], values: Mapping[str, Any], where: str) -> Con
         raise UsageError(f"{where}: {name} = {shown}: {_cut(first['msg'])}.") from None
     except UsageError as error:
         raise UsageError(f"{where}: {error}") from None
+
+
+def check_numbers(config: Any) -> None:
+    """Raise UsageError for a number, anywhere in a dataclass, that no library would take."""
+    for field in fields(config):
+        value = getattr(config, field.name)
+        if is_dataclass(value):
+            check_numbers(value)
+        elif isinstance(value, int) and abs(value) > LARGEST_INTEGER:
+            raise UsageError(f"{field.name} = {_cut(reprlib.repr(value))} is too large a number.")
+        elif isinstance(value, float) and not math.isfinite(value):
+            raise UsageError(f"{field.name} = {value} is not a finite number.")
 
 
 def load_section(path: Path, section: str, cls: type[Config]) -> Config:

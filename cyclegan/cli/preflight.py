@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cyclegan.errors import CycleGANError, UsageError
+from cyclegan.io.files import is_file
 
 if TYPE_CHECKING:
     from cyclegan.data.prepared import Prepared
@@ -63,7 +64,7 @@ def check_address(address: str, what: str) -> None:
     """Raise UsageError for a weights file that is missing, or an s3:// address without boto3."""
     if address.startswith("s3://"):
         check_s3(address)
-    elif "://" not in address and not Path(address).is_file():
+    elif "://" not in address and not is_file(Path(address)):
         raise UsageError(f"There is no file {address}: {what} names it.")
 
 
@@ -114,7 +115,7 @@ def check_test_images(data: Prepared) -> None:
 
 def check_model(model: Path) -> None:
     """Raise UsageError where `model` holds no generators."""
-    if not (model / "config.json").is_file():
+    if not is_file(model / "config.json"):
         raise UsageError(f"There is no model in {model}: it has no config.json; run `cyclegan train` first.")
 
 
@@ -129,7 +130,7 @@ def check_evaluate(config: EvaluateConfig) -> None:
     if config.weights:
         check_address(config.weights, "--weights")
     champion = config.champion
-    if champion and not champion.startswith("models:/") and not (Path(champion) / "scores.json").is_file():
+    if champion and not champion.startswith("models:/") and not is_file(Path(champion) / "scores.json"):
         raise UsageError(f"champion = {champion}: there are no scores in that folder.")
 
 

@@ -72,6 +72,8 @@ class FetchConfig:
         for name in ("workers", "timeout", "max_bytes"):
             if getattr(self, name) <= 0:
                 raise UsageError(f"{name} = {getattr(self, name)}: it must be above 0.")
+        if self.timeout > 86400:
+            raise UsageError(f"timeout = {self.timeout}: it must be at most a day, 86400 seconds.")
         for name in ("retries", "retry_pause"):
             if getattr(self, name) < 0:
                 raise UsageError(f"{name} = {getattr(self, name)}: it must not be negative.")

@@ -10,6 +10,7 @@ from typing import Any
 from cyclegan.data.version import SOURCE_FILE
 from cyclegan.errors import UsageError
 from cyclegan.io.files import read_json, write_json
+from cyclegan.io.uri import printable
 
 FORMAT = 1
 """Of source.json, and of manifest.json and the arrays of a prepared folder."""
@@ -35,11 +36,16 @@ class Source:
     """SHA-256 of the archive that it came in."""
     names: Names = field(default_factory=lambda: {"A": "A", "B": "B"})
     """What the domains are called."""
+    served_by: str = ""
+    """Host that sent the archive, where the server in `uri` redirected to another; not written if empty."""
 
 
 def write_source(folder: Path, source: Source) -> None:
     """Write the note into a raw folder."""
-    write_json(folder / SOURCE_FILE, asdict(source))
+    values = asdict(source)
+    if not source.served_by:
+        del values["served_by"]
+    write_json(folder / SOURCE_FILE, values)
 
 
 def read_origin(path: Path) -> tuple[str, Names]:
@@ -56,8 +62,8 @@ def read_origin(path: Path) -> tuple[str, Names]:
     values = values if isinstance(values, Mapping) else {}
     uri, names = values.get("uri"), values.get("names")
     names = names if isinstance(names, Mapping) else {}
-    found = {side: name if isinstance(name := names.get(side), str) and name else side for side in "AB"}
-    return uri if isinstance(uri, str) else "", found
+    given = {side: name if isinstance(name := names.get(side), str) else "" for side in "AB"}
+    return uri if isinstance(uri, str) else "", {side: printable(given[side]) or side for side in "AB"}
 
 
 def check_format(path: Path, values: Any) -> None:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from cyclegan.engines.base import Engine, EngineName, Precision
 from cyclegan.errors import CycleGANError, UsageError
-from cyclegan.io.files import atomic_file, read_json, sha256
+from cyclegan.io.files import atomic_file, sha256
+from cyclegan.model_config import read_config
 from cyclegan.runtime.cpu import has_bfloat16
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def open_engine(
         _on_cpu(engine, device)
         path = _onnx_file(folder, direction, where, export=True)
         assert path is not None
-        return open_onnx(path, engine, precision), _config(folder, where)
+        return open_onnx(path, engine, precision), {**read_config(folder, where)}
     if engine == "auto":
         for candidate in _candidates(device, precision, pictures):
             worth = (
@@ -61,7 +62,7 @@ def open_engine(
             if path is None:
                 break
             try:
-                return open_onnx(path, candidate, precision), _config(folder, where)
+                return open_onnx(path, candidate, precision), {**read_config(folder, where)}
             except CycleGANError as error:
                 logger.warning("%s", error)
     return _torch(folder, direction, where, device, precision)
@@ -116,14 +117,6 @@ def _installed(engine: str) -> None:
 def _on_cpu(engine: str, device: str) -> None:
     if device not in {"auto", "cpu"}:
         raise UsageError(f"engine = {engine} runs on the CPU: use engine torch for device = {device}.")
-
-
-def _config(folder: Path, where: str) -> dict[str, Any]:
-    try:
-        config: dict[str, Any] = read_json(folder / "config.json")
-    except ValueError as error:
-        raise UsageError(f"The model in {where} is damaged: {error}.") from None
-    return config
 
 
 def _torch(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,13 @@ import numpy as np
 from cyclegan.engines.base import Precision, pixels, planes
 from cyclegan.engines.parity import GATE, example_picture, grey_levels_apart
 from cyclegan.errors import CycleGANError, UsageError
+from cyclegan.io.files import parse_json
+from cyclegan.model_config import check_config
 from cyclegan.pixels import to_uint8_array
 from cyclegan.runtime.cpu import resolve_threads
+
+LARGEST_MULTIPLE = 2048
+"""Of what the sides of images must be multiples of."""
 
 
 class OnnxRuntimeEngine:
@@ -80,10 +84,14 @@ def _rt_info(model: Any) -> dict[str, str]:
 
 def facts_of(metadata: dict[str, str], path: Path) -> dict[str, Any]:
     """direction, multiple, config and the parity picture of a file; UsageError if it is not one of ours."""
+    direction = metadata.get("direction")
     try:
-        return metadata | {"config": json.loads(metadata["config"]), "multiple": int(metadata["multiple"])}
+        config, multiple = parse_json(metadata["config"]), int(metadata["multiple"])
     except (KeyError, ValueError):
-        raise UsageError(f"{path} was not written by `cyclegan export`: it lacks its metadata.") from None
+        config, multiple = None, 0
+    if config is None or not 1 <= multiple <= LARGEST_MULTIPLE or direction not in ("AtoB", "BtoA"):
+        raise UsageError(f"{path} was not written by `cyclegan export`: it lacks its metadata.")
+    return metadata | {"config": {**check_config(config, str(path))}, "multiple": multiple}
 
 
 def check_engine(engine: OnnxRuntimeEngine | OpenVinoEngine, path: Path) -> float:

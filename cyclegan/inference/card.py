@@ -11,8 +11,10 @@ from typing import Any
 
 from cyclegan.errors import UsageError
 from cyclegan.inference.translator import model_folder
-from cyclegan.io.files import atomic_file, read_json
+from cyclegan.io.files import atomic_file
 from cyclegan.io.uri import redact
+from cyclegan.model_config import read_config
+from cyclegan.registry.results import Facts, read_facts, read_scores
 
 SAMPLES = 2  # pictures of each direction
 LIMITS = """\
@@ -37,12 +39,11 @@ def write_card(
     the scores are of another data version.
     """
     with model_folder(model, None) as (folder, _):
-        if not (folder / "config.json").is_file():
-            raise UsageError(f"There is no model in {model}: it has no config.json.")
-        config = read_json(folder / "config.json")
-    values, facts = {}, {}
+        config = read_config(folder, redact(model))
+    values: dict[str, float] = {}
+    facts: Facts = {}
     if (scores / "scores.json").is_file():
-        values, facts = read_json(scores / "scores.json"), read_json(scores / "evaluation.json")
+        values, facts = read_scores(scores), read_facts(scores)
         known, judged = (config.get("data") or {}).get("version"), facts.get("data_version")
         if known and judged and known != judged:
             raise UsageError(
@@ -78,7 +79,8 @@ def model_card(
     The YAML front matter is what the Hugging Face Hub reads. Nothing in the text depends on time or place.
     """
     data = config.get("data") or {}
-    a, b = data.get("names") or ("A", "B")
+    names = data.get("names") or {}
+    a, b = names.get("A", "A"), names.get("B", "B")
     source = redact(str(data.get("uri") or "")) or "not recorded"
     generator = dict(config.get("generator") or {})
     kind = generator.pop("name", "generator")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,9 +12,14 @@ from torch import Tensor
 from cyclegan.errors import UsageError
 from cyclegan.inference.card import model_card
 from cyclegan.inference.config import ImportConfig
+from cyclegan.io.uri import redact
 from cyclegan.io.weights import load_state_dict
 from cyclegan.model import DIRECTIONS, Direction, ModelConfig, library_versions, save_model
 from cyclegan.networks import ResnetGenerator
+
+logger = logging.getLogger(__name__)
+
+OPTIONS = "trained with --norm instance on colour images, can be imported"
 
 
 def import_weights(out: Path, config: ImportConfig) -> None:
@@ -22,15 +28,20 @@ def import_weights(out: Path, config: ImportConfig) -> None:
     Raises UsageError where a file is missing or is not such a generator.
     """
     sources: dict[Direction, str] = {"AtoB": config.AtoB, "BtoA": config.BtoA}
-    generators = {
-        direction: reference_resnet(load_state_dict(sources[direction], advice="name a copy of the file"))
+    states = {
+        direction: load_state_dict(sources[direction], advice="name a copy of the file")
         for direction in DIRECTIONS
+    }
+    generators = {
+        direction: reference_resnet(states[direction], redact(sources[direction])) for direction in DIRECTIONS
     }
     blocks = {len(generator.blocks) for generator in generators.values()}
     if len(blocks) != 1:
         raise UsageError("The two files are of generators with different numbers of blocks.")
     options = {"name": "resnet", "norm": "instance", "blocks": blocks.pop(), "upsample": "transposed"}
     width = {generator.down[1].out_channels for generator in generators.values()}
+    if len(width) != 1:
+        raise UsageError("The two files are of generators with different widths (--ngf).")
     described: ModelConfig = {
         "generator": {**options, "width": width.pop()},
         "image_size": config.image_size,
@@ -43,20 +54,35 @@ def import_weights(out: Path, config: ImportConfig) -> None:
         "seed": 0,
     }
     save_model(out, generators, described, texts={"README.md": model_card(described)})
+    logger.info(
+        "AtoB is %s and BtoA is %s: resnet_%dblocks, ngf %d, norm instance; a model for images of %d pixels.",
+        *(redact(sources[direction]) for direction in DIRECTIONS),
+        options["blocks"],
+        generators["AtoB"].down[1].out_channels,
+        config.image_size,
+    )
+    if any(map(with_dropout, states.values())):
+        logger.info(
+            "Trained with dropout, which is off here; the reference implementation leaves it on unless it is "
+            "called with --eval, so its pictures differ from these and from one another."
+        )
 
 
-def reference_resnet(state: Mapping[str, Tensor]) -> ResnetGenerator:
+def reference_resnet(state: Mapping[str, Tensor], where: str = "The file") -> ResnetGenerator:
     """Our generator with the weights of a reference `resnet_9blocks` or `resnet_6blocks`, same outputs.
 
     Prefixes `module.` and the statistics that older versions kept for instance norm are dropped.
-    Raises UsageError where the state dict is of another architecture.
+    `where` is what messages call the file. Raises UsageError where the state dict is of another architecture,
+    naming the option that made it.
     """
     state = {re.sub(r"^(module\.)+", "", name): tensor for name, tensor in state.items()}
+    if other := _other_option(state):
+        raise UsageError(f"{where} {other}: only generators of resnet_6blocks and resnet_9blocks, {OPTIONS}.")
     statistics = ("running_mean", "running_var", "num_batches_tracked")
     state = {name: tensor for name, tensor in state.items() if not name.endswith(statistics)}
-    numbers = {int(m[1]) for name in state if (m := re.match(r"model\.(\d+)\.conv_block\.", name))}
-    if not numbers or numbers != set(range(10, 10 + len(numbers))) or "model.1.weight" not in state:
-        raise UsageError("These are not the weights of a reference ResNet generator (model.1.weight, …).")
+    numbers = {int(m[1]) for name in state if (m := re.match(r"model\.(\d{1,4})\.conv_block\.", name))}
+    if not numbers or numbers != set(range(10, 10 + len(numbers))) or state["model.1.weight"].ndim != 4:
+        raise UsageError(f"{where} is not a reference ResNet generator (model.1.weight, …).")
     blocks, width = len(numbers), state["model.1.weight"].shape[0]
     after = 10 + blocks
     places = {f"model.{i}": f"down.{i}" for i in (1, 4, 7)}
@@ -71,12 +97,43 @@ def reference_resnet(state: Mapping[str, Tensor]) -> ResnetGenerator:
     for name, tensor in state.items():
         place, _, kind = name.rpartition(".")
         if place not in places:
-            raise UsageError(f"The weights have a layer {place} that a reference ResNet generator has not.")
+            raise UsageError(f"{where} has a layer {place} that a reference ResNet generator has not.")
+        if not tensor.is_floating_point():
+            raise UsageError(f"{where}: {name} holds whole numbers, not weights.")
         renamed[f"{places[place]}.{kind}"] = tensor
     generator = ResnetGenerator(blocks=blocks, width=width)
     try:
         generator.load_state_dict(renamed)
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]
-        raise UsageError(f"The weights do not fit a reference ResNet generator: {reason}") from None
+        raise UsageError(f"{where} does not fit a reference ResNet generator: {reason}.") from None
     return generator.eval()
+
+
+def _other_option(state: Mapping[str, Tensor]) -> str:
+    """Which option of the reference implementation made a file that is not ours to import; empty if none."""
+    if any(name.startswith("model.model.") for name in state):
+        return "was made with --netG unet_128 or unet_256"
+    first = state.get("model.0.weight", state.get("net.0.weight"))
+    if first is not None and first.ndim == 4 and not any("conv_block" in name for name in state):
+        return "is a discriminator (latest_net_D_…), or was made with another --netG"
+    if "model.1.weight" not in state:
+        return "does not come from this implementation's --netG resnet_…"
+    if "model.2.running_var" in state and "model.2.weight" in state:
+        return "was made with --norm batch"
+    if "model.2.weight" in state:
+        return "has a scale and shift in its normalisation (affine)"
+    if "model.1.bias" not in state:
+        return "was made with --norm none"
+    shape = state["model.1.weight"].shape
+    if len(shape) == 4 and shape[1] != 3:
+        return f"was made with --input_nc {shape[1]}"
+    last = [tensor for name, tensor in state.items() if re.fullmatch(r"model\.\d+\.bias", name)]
+    if last and len(last[-1]) != 3:
+        return f"was made with --output_nc {len(last[-1])}"
+    return ""
+
+
+def with_dropout(state: Mapping[str, Tensor]) -> bool:
+    """Whether the file was made without --no_dropout: a layer more stands in each residual block."""
+    return any(".conv_block.6." in name for name in state)

@@ -41,8 +41,17 @@ class RetryPolicy:
     max_bytes: int = 100 << 30
 
 
-def download(url: str, path: Path, patience: RetryPolicy | None = None) -> str:
-    """Write what `url` serves to the file `path` and return its SHA-256.
+@dataclass(frozen=True)
+class Downloaded:
+    """What came of a download."""
+
+    sha256: str
+    served_by: str
+    """Host that the server redirected to and that sent the file; empty where it sent it itself."""
+
+
+def download(url: str, path: Path, patience: RetryPolicy | None = None) -> Downloaded:
+    """Write what `url` serves to the file `path`.
 
     Continues where a connection broke off when the server can and the file is still the same, else begins
     again. 4xx answers end it at once; 408, 429 and 5xx are tried again after the time that the server asks
@@ -77,14 +86,15 @@ class _Transfer:
         self.total: int | None = None
         self.validator = ""
         self.digest = hashlib.sha256()
+        self.served_by = ""
 
-    def run(self) -> str:
+    def run(self) -> Downloaded:
         failures = 0
         with self.path.open("wb") as file, self._bar() as bar:
             while True:
                 try:
                     self._attempt(file, bar)
-                    return self.digest.hexdigest()
+                    return Downloaded(self.digest.hexdigest(), self.served_by)
                 except _Broken as error:
                     # only bytes never seen before count as progress: a server that cannot resume and always
                     # cuts at the same place would otherwise be asked without end
@@ -107,6 +117,8 @@ class _Transfer:
     def _attempt(self, file: IO[bytes], bar: tqdm[NoReturn]) -> None:
         try:
             with self._open() as answer:
+                host = urlsplit(answer.url).netloc
+                self.served_by = "" if host == urlsplit(self.plain_url).netloc else printable(host)
                 self._place(answer, file, bar)
                 while block := answer.read1(BLOCK):
                     self._take(block, file, bar)
@@ -215,6 +227,7 @@ def _opener(url: str) -> tuple[urllib.request.OpenerDirector, str, dict[str, str
         parts = urlsplit(url)
         host = parts.hostname
         port = parts.port
+        url.encode()  # a name from the command line may hold bytes that are no text
     except ValueError:
         host = None
     if not host or parts.scheme not in {"http", "https"}:

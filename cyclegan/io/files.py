@@ -19,6 +19,8 @@ PARTIAL = ".partial"  # how the names of what is still being written end
 GRACE_SECONDS = 2.0  # between making a temporary name and locking it
 RENAME_EXCHANGE = 2
 ATTEMPTS = 20
+# What a write to an open file can fail with.
+_OF_DISKS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EFBIG})
 
 _cleaned: set[Path] = set()
 
@@ -40,6 +42,9 @@ def atomic_file(path: Path) -> Iterator[Path]:
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
+    except OSError as error:
+        _name(error, path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
         os.close(descriptor)
@@ -61,10 +66,19 @@ def atomic_dir(path: Path) -> Iterator[Path]:
         yield temporary
         temporary.chmod(0o777 & ~_umask())
         _take_place(temporary, path)
+    except OSError as error:
+        _name(error, path)
+        raise
     finally:
         _remove(temporary)
         if descriptor is not None:
             os.close(descriptor)
+
+
+def _name(error: OSError, path: Path) -> None:
+    """Say which file or folder could not be written; the system doesn't where a disk is full."""
+    if error.errno in _OF_DISKS and error.filename is None:
+        error.filename = str(path)
 
 
 def _take_place(temporary: Path, path: Path) -> None:
@@ -172,15 +186,42 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file; NaN and Infinity, which Python would take, raise ValueError, as does a deep nest."""
+    """Read a JSON file whose content `write_json` can write again.
+
+    Numbers that are not finite, which Python's parser takes, raise ValueError, as do a deep nest and text
+    that is not Unicode (half of a surrogate pair).
+    """
+    return parse_json(path.read_text(encoding="utf-8"))
+
+
+def parse_json(text: str) -> Any:
+    """The value of a JSON text; raises ValueError as `read_json` does."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+        value = json.loads(text, parse_constant=_refuse_constant)
+        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()  # 1e999 is infinity to the parser
     except RecursionError:
-        raise ValueError(f"{path} is nested too deeply") from None
+        raise ValueError("it is nested too deeply") from None
+    return value
 
 
 def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is not a number in JSON")
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is a file; False also for what cannot be a file's name, such as one too long."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def is_dir(path: Path) -> bool:
+    """Whether there is a folder; False also for what cannot be a folder's name."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
 
 
 def sha256(path: Path) -> str:

@@ -156,6 +156,8 @@ class FolderStore(Store):
             raise NotFound(f"There is no {self.folder / key}.") from None
         except OSError as error:
             raise CycleGANError(f"Cannot {what} {self.folder / key}: {error.strerror}.") from None
+        except ValueError:  # a NUL, or bytes that are not text
+            raise UsageError(f"{self.folder / key} cannot be a file's name.") from None
 
 
 class S3Store(Store):
@@ -284,6 +286,11 @@ class S3Store(Store):
             if code in {"NoSuchKey", "404", "NotFound"}:
                 raise NotFound(f"There is no {self._name(key)}.") from None
             raise CycleGANError(f"Cannot {what} {self._name(key)}: {_explain(code, self.bucket)}.") from None
+        except RecursionError:  # a server that answers "elsewhere" to every address
+            raise CycleGANError(
+                f"Cannot {what} {self._name(key)}: the server redirects in circles; look at AWS_ENDPOINT_URL "
+                "and AWS_DEFAULT_REGION."
+            ) from None
         except (BotoCoreError, S3UploadFailedError, ValueError) as error:
             raise CycleGANError(f"Cannot {what} {self._name(key)}: {_first_sentence(error)}.") from None
         except OSError as error:

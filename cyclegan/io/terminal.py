@@ -8,6 +8,9 @@ from pathlib import PurePath
 
 from cyclegan.io.uri import printable, scrub
 
+LONGEST = 1000
+"""Characters of a message; what it quotes may be as long as someone else likes."""
+
 
 class CleanFormatter(logging.Formatter):
     """Formats a record with its text arguments made safe.
@@ -30,6 +33,13 @@ def _is_text(value: object) -> bool:
 def clean(text: str) -> str:
     """The text without secrets of addresses in it, and with control characters escaped."""
     return printable(scrub(text))
+
+
+def sentence(error: BaseException) -> str:
+    """What to print of an error: one line, clean, and its middle left out where it is very long."""
+    said = clean(" ".join(str(error).split()))
+    half = LONGEST // 2
+    return said if len(said) <= LONGEST else f"{said[:half]} … {said[-half:]}"
 
 
 def log_to_terminal() -> None:

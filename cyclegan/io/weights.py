@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from cyclegan.errors import CycleGANError, UsageError
+from cyclegan.io.files import is_file
 from cyclegan.io.uri import path_of, redact, reveal
 
 
@@ -25,7 +26,7 @@ def local_copy(address: str, *, advice: str) -> Iterator[Path]:
     whole = reveal(address)
     if "://" not in whole or whole.startswith("file://"):
         path = Path(whole.removeprefix("file://")).expanduser()
-        if not path.is_file():
+        if not is_file(path):
             raise UsageError(f"There is no weights file {redact(str(path))}.")
         yield path
         return
@@ -56,19 +57,34 @@ def obtain(address: str, path: Path, *, advice: str) -> None:
         raise CycleGANError(f"{str(error).rstrip('.')}: {advice}.") from None
 
 
+_PLAIN = frozenset(
+    {
+        *(torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.bool),
+        *(torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64),
+    }
+)
+
+
 def read_state_dict(path: Path, name: str) -> dict[str, Tensor]:
     """The tensors of a .safetensors file or a plain PyTorch state dict; `name` says which of both it is.
 
-    Raises UsageError where the file is neither.
+    All are dense and hold finite numbers, real or whole ones. Raises UsageError where the file is neither, or
+    where a tensor is larger than the file, CycleGANError where it cannot be read.
     """
     from safetensors.torch import load_file
 
+    try:
+        size = path.stat().st_size
+        with path.open("rb"):
+            pass
+    except OSError as error:
+        raise CycleGANError(f"Cannot read {redact(name)}: {error.strerror}.") from None
     try:
         if path_of(name).endswith(".safetensors"):
             state: Any = load_file(path)
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
-    except (MemoryError, OSError):
+    except MemoryError:
         raise
     except Exception:  # the readers raise whatever their C code or the pickle runs into
         raise UsageError(
@@ -76,12 +92,23 @@ def read_state_dict(path: Path, name: str) -> dict[str, Tensor]:
         ) from None
     if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
         raise UsageError(f"{redact(name)} does not contain a state dict of tensors.")
-    if not all(isinstance(key, str) for key in state):
+    if not all(isinstance(key, str) and _is_unicode(key) for key in state):
         raise UsageError(f"{redact(name)} does not contain a state dict of tensors.")
     for key, tensor in state.items():
+        plain = tensor.dtype in _PLAIN and tensor.layout == torch.strided and tensor.device.type == "cpu"
+        if not plain or tensor.nbytes > size:  # a view may repeat a number as often as it likes
+            raise UsageError(f"{redact(name)}: {key[:80]} is not a plain tensor of numbers.")
         if tensor.is_floating_point() and not tensor.isfinite().all():
-            raise UsageError(f"{redact(name)}: {key} holds values that are not finite.")
+            raise UsageError(f"{redact(name)}: {key[:80]} holds values that are not finite.")
     return dict(state)
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def load_state_dict(address: str, *, advice: str) -> dict[str, Tensor]:

@@ -93,12 +93,15 @@ class VggUnet(Generator):
                 weight, bias = state.get(f"{name}.weight"), state.get(f"{name}.bias")
                 if weight is None or bias is None:
                     missing.append(name)
-                elif weight.shape != convolution.weight.shape:
-                    raise UsageError(f"The weights of {name} have shape {tuple(weight.shape)}: not VGG-16's.")
-                else:
-                    convolution.weight.copy_(weight)
-                    assert convolution.bias is not None
-                    convolution.bias.copy_(bias)
+                    continue
+                assert convolution.bias is not None
+                for own, given in ((convolution.weight, weight), (convolution.bias, bias)):
+                    if given.shape != own.shape or not given.is_floating_point():
+                        raise UsageError(
+                            f"The weights of {name} are {given.dtype} of shape {tuple(given.shape)}: "
+                            "not VGG-16's."
+                        )
+                    own.copy_(given)
         if missing and (not partial or len(missing) == 13):
             raise UsageError(
                 f"The weights lack {len(missing)} of VGG-16's 13 convolutions ({missing[0]}, …)."

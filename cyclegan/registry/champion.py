@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from cyclegan.errors import UsageError
-from cyclegan.io.files import read_json
+from cyclegan.registry.results import read_facts, read_scores
 
 REGISTRY = "models:/"
 
@@ -52,16 +51,18 @@ def _from_registry(name: str, scores: Path) -> Champion | None:
 
 def _from_folder(folder: Path, scores: Path) -> Champion:
     try:
-        theirs, about = _read(folder)
-    except (OSError, ValueError):
-        raise UsageError(
-            f"champion = {folder}: there are no scores.json and evaluation.json there."
-        ) from None
-    ours, about_ours = _read(scores)
-    if any(about.get(key) != about_ours[key] for key in ("extractor", "data_version", "protocol")):
+        theirs, about = read_scores(folder), read_facts(folder)
+    except UsageError as error:
+        raise UsageError(f"champion = {folder}: {error}") from None
+    ours, about_ours = read_scores(scores), read_facts(scores)
+    compared = (about.get("extractor"), about.get("data_version"), about.get("protocol"))
+    if compared != (about_ours.get("extractor"), about_ours.get("data_version"), about_ours.get("protocol")):
         return Champion("evaluated on different data or with another protocol: the scores are not comparable")
-    intervals = {name: (low, high) for name, (low, high) in about["intervals"].items()}
-    low, high = about_ours["intervals"].get("score", [ours["score"]] * 2)
+    if "score" not in theirs or "score" not in ours:
+        missing = folder if "score" not in theirs else scores
+        raise UsageError(f"champion = {folder}: the scores in {missing} lack 'score'; evaluate again.")
+    intervals = {name: (ends[0], ends[1]) for name, ends in (about.get("intervals") or {}).items()}
+    low, high = (about_ours.get("intervals") or {}).get("score") or [ours["score"]] * 2
     their_low, their_high = intervals.get("score", (theirs["score"],) * 2)
     if high < their_low:
         verdict = "this model is better, and the intervals do not overlap"
@@ -70,7 +71,3 @@ def _from_folder(folder: Path, scores: Path) -> Champion:
     else:
         verdict = "no significant difference: the 95 % intervals overlap"
     return Champion(verdict, theirs, intervals)
-
-
-def _read(folder: Path) -> tuple[dict[str, float], dict[str, Any]]:
-    return read_json(folder / "scores.json"), read_json(folder / "evaluation.json")

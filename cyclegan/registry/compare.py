@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 import tempfile
@@ -15,6 +14,7 @@ from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.io.page import interval, number, picture, write_page
 from cyclegan.io.uri import redact
 from cyclegan.registry.metrics import NO_NAMES, Metric, scores, where
+from cyclegan.registry.results import Facts, Sample, parse_facts, parse_scores
 from cyclegan.tracking.runs import enabled
 from cyclegan.tracking.server import check_server, first_line, quiet, run_url
 
@@ -199,40 +199,40 @@ def _read(run: Any) -> Compared:
         "verdict": tags.get("verdict", ""),
     }
     kept = {key: value for key, value in run.data.metrics.items() if not key.startswith("system/")}
-    evaluated = _evaluated(run_id)
-    samples = _samples(run_id, evaluated.get("samples") or {})
+    values, about = _evaluated(run_id)
+    samples = _samples(run_id, about.get("samples") or {})
     return Compared(
         run_id=run_id,
         name=run.info.run_name or run_id[:8],
         url=run_url(run),
         data_version=tags.get("data_version", ""),
         facts={key: value for key, value in facts.items() if value},
-        scores=kept | evaluated.get("scores", {}),
-        intervals={
-            name: (float(ends[0]), float(ends[1]))
-            for name, ends in (evaluated.get("intervals") or {}).items()
-        },
+        scores=kept | values,
+        intervals={name: (ends[0], ends[1]) for name, ends in (about.get("intervals") or {}).items()},
         params={key: value for key, value in run.data.params.items() if not key.startswith("register.")},
         pictures={} if samples else _pictures(run_id),
         samples=samples,
-        names=dict(NO_NAMES) | (evaluated.get("names") or {}),
+        names=dict(NO_NAMES) | (about.get("names") or {}),
     )
 
 
-def _evaluated(run_id: str) -> dict[str, Any]:
-    """What `evaluate` left in the run: evaluation.json with all scores as 'scores'."""
+def _evaluated(run_id: str) -> tuple[dict[str, float], Facts]:
+    """What `evaluate` left in the run: all scores, and what is known about them; both may be empty."""
     import mlflow
 
     names = {file.path for file in mlflow.MlflowClient().list_artifacts(run_id, "evaluation")}
-    facts: dict[str, Any] = {}
+    values: dict[str, float] = {}
+    facts: Facts = {}
     if "evaluation/evaluation.json" in names:
-        facts = json.loads(mlflow.artifacts.load_text(f"runs:/{run_id}/evaluation/evaluation.json"))
+        place = f"runs:/{run_id}/evaluation/evaluation.json"
+        facts = parse_facts(mlflow.artifacts.load_text(place), place)
     if "evaluation/scores.json" in names:
-        facts["scores"] = json.loads(mlflow.artifacts.load_text(f"runs:/{run_id}/evaluation/scores.json"))
-    return facts
+        place = f"runs:/{run_id}/evaluation/scores.json"
+        values = parse_scores(mlflow.artifacts.load_text(place), place)
+    return values, facts
 
 
-def _samples(run_id: str, index: dict[str, Any]) -> dict[str, dict[str, dict[str, bytes]]]:
+def _samples(run_id: str, index: dict[str, list[Sample]]) -> dict[str, dict[str, dict[str, bytes]]]:
     import mlflow
 
     if not index:
@@ -250,6 +250,7 @@ def _samples(run_id: str, index: dict[str, Any]) -> dict[str, dict[str, dict[str
                     kind: (local / Path(file).name).read_bytes() for kind, file in sample["files"].items()
                 }
                 for sample in entries
+                if {"input", "translation"} <= sample["files"].keys()
             }
             for direction, entries in index.items()
         }

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cyclegan.errors import UsageError
-from cyclegan.io.files import read_json
 from cyclegan.registry.config import RegisterConfig
+from cyclegan.registry.results import read_facts, read_scores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,10 +37,10 @@ class Evidence:
 
     @classmethod
     def from_json(cls, text: str) -> Evidence:
-        """The reverse of `to_json`. Raises ValueError, KeyError or TypeError for other texts."""
-        values = json.loads(text)
-        values["interval"] = tuple(values["interval"]) if values["interval"] else None
-        return cls(**values)
+        """The reverse of `to_json`. Raises ValueError for other texts."""
+        from pydantic import TypeAdapter
+
+        return TypeAdapter(cls).validate_json(text, strict=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,47 +135,30 @@ def _compare(candidate: Evidence, champion: Evidence, config: RegisterConfig) ->
     return False, f"is better than {against}, but the intervals overlap"
 
 
-def read_scores(scores: Path) -> dict[str, float]:
-    """Name to value of what `evaluate` measured, all finite. Raises UsageError for anything else."""
-    values = _read(scores, "scores.json")
-    for name, value in values.items():
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            shown = f"{value!r}"[:40]
-            raise UsageError(f"{scores / 'scores.json'}: {name!r} is {shown}, not a finite number.")
-    return {name: float(value) for name, value in values.items()}
-
-
 def read_evidence(scores: Path, fingerprint: str = "") -> Evidence:
     """The evidence that `evaluate` wrote: the headline of evaluation.json and its value in scores.json.
 
     Raises UsageError where the folder holds no scores, or those of another model than the one whose weights
     have the digest `fingerprint`.
     """
-    values = read_scores(scores)
-    facts = _read(scores, "evaluation.json")
+    values, facts = read_scores(scores), read_facts(scores)
     try:
-        metric = str(facts["headline"])
+        metric = facts["headline"]
         extractor = facts.get("extractor") or {}
         interval = (facts.get("intervals") or {}).get(metric if metric in values else "score")
         evidence = Evidence(
             score=values[metric] if metric in values else values["score"],
             metric=metric,
-            data_version=str(facts["data_version"]),
-            extractor=" ".join(str(extractor[key]) for key in ("name", "sha256") if extractor.get(key)),
+            data_version=facts["data_version"],
+            extractor=" ".join(part for key in ("name", "sha256") if (part := str(extractor.get(key) or ""))),
             protocol=_spell(facts.get("protocol") or {}),
-            lower_is_better=bool(facts.get("lower_is_better", True)),
-            interval=(float(interval[0]), float(interval[1])) if interval else None,
+            lower_is_better=facts.get("lower_is_better", True),
+            interval=(interval[0], interval[1]) if interval else None,
             fingerprint=fingerprint,
         )
-        judged = str(facts["model_digest"]) if fingerprint else ""
+        judged = facts["model_digest"] if fingerprint else ""
     except KeyError as error:
         raise UsageError(f"The scores in {scores} lack {error}; evaluate again.") from None
-    except (AttributeError, IndexError, OverflowError, TypeError, ValueError):
-        raise UsageError(
-            f"The scores in {scores} are damaged: not what evaluate writes; evaluate again."
-        ) from None
-    if evidence.interval and not all(map(math.isfinite, evidence.interval)):
-        raise UsageError(f"{scores / 'evaluation.json'}: the interval of {metric!r} is not finite.")
     if judged != fingerprint:
         raise UsageError(
             f"The scores in {scores} are of another model than the one given; evaluate it first."
@@ -183,23 +166,5 @@ def read_evidence(scores: Path, fingerprint: str = "") -> Evidence:
     return evidence
 
 
-def _read(scores: Path, name: str) -> dict[str, Any]:
-    try:
-        content = read_json(scores / name)
-    except FileNotFoundError:
-        raise UsageError(f"There are no scores in {scores}: {name} is missing; evaluate first.") from None
-    except OSError as error:
-        raise UsageError(f"Cannot read {scores / name}: {error.strerror}.") from None
-    except ValueError:
-        raise UsageError(f"The scores in {scores} are damaged: no valid JSON; evaluate again.") from None
-    if not isinstance(content, dict):
-        raise UsageError(
-            f"The scores in {scores} are damaged: {name} does not contain an object; evaluate again."
-        )
-    return content
-
-
-def _spell(protocol: Any) -> str:
-    if isinstance(protocol, dict):
-        return ", ".join(f"{key} {protocol[key]}" for key in sorted(protocol))
-    return str(protocol)
+def _spell(protocol: dict[str, Any]) -> str:
+    return ", ".join(f"{key} {protocol[key]}" for key in sorted(protocol))

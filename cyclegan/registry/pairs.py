@@ -80,7 +80,7 @@ def present_champion(client: MlflowClient, name: str) -> Evidence | None:
         return None
     try:
         return Evidence.from_json(version.tags["evidence"])
-    except (KeyError, ValueError, TypeError):  # somebody else made this version
+    except (KeyError, ValueError):  # somebody else made this version
         return Evidence(score=float("nan"), metric="an unknown metric", data_version="unknown")
 
 

@@ -15,8 +15,8 @@ from cyclegan.registry.decision import (
     decide,
     passes_gate,
     read_evidence,
-    read_scores,
 )
+from cyclegan.registry.results import read_scores
 from cyclegan.tracking.database import prepare_database
 from cyclegan.tracking.runs import enabled, open_run
 from cyclegan.tracking.server import check_server, mlflow_errors

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cyclegan.errors import UsageError
-from cyclegan.io.files import read_json
+from cyclegan.model_config import read_config
+from cyclegan.registry.results import read_scores
 from cyclegan.tracking.runs import nest_runs, open_run
 
 
@@ -15,7 +16,7 @@ def kernel_distance(scores: Path) -> float:
 
     Raises UsageError where the folder has none.
     """
-    values: dict[str, float] = read_json(scores / "scores.json")
+    values = read_scores(scores)
     for family in ("kid", "kernel_"):
         found = [
             value
@@ -37,11 +38,10 @@ def best_trial(trials: Sequence[tuple[Path, Path]]) -> tuple[int, list[float], f
         raise UsageError("There is no trial to pick from.")
     distances = [kernel_distance(scores) for _, scores in trials]
     best = min(range(len(trials)), key=distances.__getitem__)
-    runs = [read_json(model / "config.json").get("mlflow_run_id") for model, _ in trials]
+    runs = [read_config(model).get("mlflow_run_id") for model, _ in trials]
     with open_run("sweep", name=f"sweep of {len(trials)}") as parent:
         for number, distance in enumerate(distances):
             parent.metrics({"kernel_distance": distance}, number)
         parent.tags({"best_run": str(runs[best]), "trials": str(len(trials))})
         nest_runs(parent.run_id, [run for run in runs if run])
-    headline: float = read_json(trials[best][1] / "scores.json")["score"]
-    return best, distances, headline
+    return best, distances, read_scores(trials[best][1])["score"]

@@ -37,6 +37,10 @@ def check_server(seconds: float = CONNECT_SECONDS) -> None:
         raise CycleGANError(
             f"The certificate of {where} is not trusted: set MLFLOW_TRACKING_SERVER_CERT_PATH."
         ) from None
+    except UnicodeError:
+        raise CycleGANError(
+            f"{redact(uri)} is not the address of a server: correct MLFLOW_TRACKING_URI."
+        ) from None
     except requests.exceptions.RequestException:
         raise CycleGANError(f"Cannot reach {where}: {advice}.") from None
     if answer.status_code in {502, 503, 504}:

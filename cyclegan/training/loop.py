@@ -112,7 +112,8 @@ class Trainer:
         progress = state.progress
         progress.losses = report.losses(rows, state.step, lr)
         progress.curves.append([state.step, *progress.losses.values(), lr])
-        progress.images_per_second = report.images_per_second()
+        # 0 where the updates were done before this process resumed
+        progress.images_per_second = report.images_per_second() or progress.images_per_second
 
     def save_or_stop(self) -> None:
         """Write a checkpoint when the last one is old or somebody asks to stop, then raising Interrupted."""

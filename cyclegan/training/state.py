@@ -6,6 +6,7 @@ Random numbers are not in it: they follow from the seed and the epoch (see `cycl
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -16,7 +17,7 @@ from cyclegan.runtime.distributed import Processes, gathered
 from cyclegan.training.checkpoints.record import Best, Progress
 from cyclegan.training.ema import EMA
 from cyclegan.training.image_pool import ImagePool
-from cyclegan.training.update import Networks
+from cyclegan.training.update import TERMS, Networks
 
 
 @dataclass
@@ -61,12 +62,17 @@ class State:
         Raises ValueError where that is of other networks or another kind of run; this state is spoilt then.
         """
         try:
+            _check_record(progress)
             self._load(tensors, processes)
+            if progress.step:
+                _check_moments(self._optimisers())
         except (KeyError, IndexError, RuntimeError, TypeError) as error:
             raise ValueError(f"{type(error).__name__}: {' '.join(str(error).split())[:200]}") from None
         self.progress = progress
 
     def _load(self, tensors: dict[str, Tensor], processes: Processes) -> None:
+        if not all(tensor.is_floating_point() for tensor in tensors.values()):
+            raise ValueError("it holds whole numbers where weights are real ones.")
         self.networks.load_state_dict(_below(tensors, "networks"))
         if self.ema:
             self.ema.load_state_dict(_below(tensors, "ema"))
@@ -78,9 +84,18 @@ class State:
             optimiser.load_state_dict({**optimiser.state_dict(), "state": moments})
             _lay_out_as_weights(optimiser)
         for name, pool in (("pool_a", self.pool_a), ("pool_b", self.pool_b)):
-            pool.images.copy_(tensors[name].chunk(processes.world_size)[processes.rank])
-        self.best = _below(tensors, "best")
+            images = tensors[name].chunk(processes.world_size)[processes.rank]
+            if images.shape != pool.images.shape:
+                raise ValueError(f"its {name} has the shape {tuple(images.shape)}.")
+            pool.images.copy_(images)
+        best = _below(tensors, "best")
+        wanted = {name: tensor.shape for name, tensor in nn.ModuleList(self.exported()).state_dict().items()}
+        if best and {name: tensor.shape for name, tensor in best.items()} != wanted:
+            raise ValueError("its best weights are of other networks.")
+        self.best = best
         pending = tensors.get("losses")
+        if pending is not None and pending.shape[1:] != (len(TERMS),):
+            raise ValueError(f"its losses have the shape {tuple(pending.shape)}.")
         self.pending = [] if pending is None else list(pending.to(self.pool_a.images.device))
 
     def _optimisers(self) -> dict[str, torch.optim.Optimizer]:
@@ -130,6 +145,28 @@ class State:
                     group["lr"].fill_(lr)
                 else:
                     group["lr"] = lr
+
+
+def _check_record(progress: Progress) -> None:
+    """Raise ValueError where the record is not of the losses that an update reports."""
+    if progress.losses and tuple(progress.losses) != TERMS:
+        raise ValueError("its losses have other names.")
+    if any(len(row) != len(TERMS) + 2 for row in progress.curves):
+        raise ValueError("its curves are of other losses.")
+    if progress.step < 0 or progress.worse < 0 or progress.images_per_second < 0:
+        raise ValueError("it counts backwards.")
+
+
+def _check_moments(optimisers: Mapping[str, torch.optim.Optimizer]) -> None:
+    """Raise ValueError where moments are missing or not as their weights, which no optimiser looks at."""
+    for kind, optimiser in optimisers.items():
+        weights = [weight for group in optimiser.param_groups for weight in group["params"]]
+        for weight in weights:
+            if weight.dim() < 2 and weight not in optimiser.state:
+                continue  # a bias that the normalisation after it removes again has no gradient
+            shapes = {name: moment.shape for name, moment in optimiser.state.get(weight, {}).items()}
+            if shapes != {"step": (), "exp_avg": weight.shape, "exp_avg_sq": weight.shape}:
+                raise ValueError(f"it lacks moments of {kind}, or they are of other weights.")
 
 
 def _lay_out_as_weights(optimiser: torch.optim.Optimizer) -> None:

@@ -63,7 +63,9 @@ def _trial(folder: Path, seed: int, kid: float | None) -> Path:
         failure = {"error": "out of luck", "parameters": {"seed": seed}}
         (folder / tasks.FAILED).write_text(json.dumps(failure))
     else:
-        (folder / "config.json").write_text(json.dumps({"train": {"seed": seed}}))
+        (folder / "config.json").write_text(
+            json.dumps({"generator": {"name": "resnet"}, "train": {"seed": seed}})
+        )
         (folder / "scores.json").write_text(json.dumps({"score": 2 * kid, "kid_AtoB": kid, "kid_BtoA": kid}))
     return folder
 

@@ -18,8 +18,8 @@ QUICK = RetryPolicy(retries=3, timeout=0.5, pause=0.001)
 
 def get(web: Any, tmp_path: Path, path: str = "/f.zip", patience: RetryPolicy = QUICK) -> bytes:
     target = tmp_path / "target"
-    digest = download(web.url + path, target, patience)
-    assert digest == hashlib.sha256(target.read_bytes()).hexdigest()
+    done = download(web.url + path, target, patience)
+    assert done.sha256 == hashlib.sha256(target.read_bytes()).hexdigest()
     return target.read_bytes()
 
 
@@ -132,6 +132,15 @@ def test_a_redirect_is_followed_without_the_password(web: Any, tmp_path: Path) -
     assert (tmp_path / "t").read_bytes() == BODY
     assert web.requests[0][1]["Authorization"].startswith("Basic ")
     assert "Authorization" not in web.requests[1][1]
+
+
+def test_a_redirect_to_another_host_is_reported(web: Any, tmp_path: Path) -> None:
+    web.files["/f.zip"] = BODY
+    elsewhere = web.url.replace("127.0.0.1", "localhost")
+    assert download(web.url + "/f.zip", tmp_path / "t", QUICK).served_by == ""
+    web.fail(status=302, headers={"Location": f"{elsewhere}/f.zip"})
+    done = download(web.url + "/moved.zip", tmp_path / "t", QUICK)
+    assert done.served_by == elsewhere.removeprefix("http://")
 
 
 def test_a_redirect_to_a_local_file_is_refused(web: Any, tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def tree(folder: Path) -> dict[str, bytes]:
 def check(out: Path, source: Source, original: Path) -> None:
     """What was fetched is the original, its record tells the truth and nothing lies beside it."""
     assert tree(out) == tree(original)
-    assert json.loads((out / "source.json").read_text()) == vars(source)
+    assert json.loads((out / "source.json").read_text()) | {"served_by": ""} == vars(source)
     assert source.version == directory_md5(original)
     assert source.counts == COUNTS
     assert {p.name for p in out.iterdir()} == {*COUNTS, "source.json"}
@@ -381,3 +381,12 @@ def test_a_self_extracting_zip(tmp_path: Path, original: Path, archive: bytes) -
     check(
         tmp_path / "out", fetch(tmp_path / "out", FetchConfig(source=str(tmp_path / "setup.exe"))), original
     )
+
+
+def test_the_host_that_sent_an_archive_is_recorded(web: Any, archive: bytes, tmp_path: Path) -> None:
+    web.files["/set.zip"] = archive
+    elsewhere = web.url.replace("127.0.0.1", "localhost")
+    web.fail(status=302, headers={"Location": f"{elsewhere}/set.zip"})
+    source = fetch(tmp_path / "out", FetchConfig(source=web.url + "/moved.zip"))
+    assert source.served_by == elsewhere.removeprefix("http://")
+    assert json.loads((tmp_path / "out" / "source.json").read_text())["served_by"] == source.served_by

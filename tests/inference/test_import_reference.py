@@ -78,15 +78,53 @@ def test_files_become_a_model(tmp_path: Path) -> None:
 
 
 def test_what_is_no_reference_generator_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="not the weights of a reference ResNet"):
+    with pytest.raises(UsageError, match="does not come from this implementation's --netG resnet"):
         reference_resnet({"features.0.weight": torch.zeros(1)})
     state = Reference(6, 4).state_dict()
-    with pytest.raises(UsageError, match="do not fit"):
+    with pytest.raises(UsageError, match="does not fit"):
         reference_resnet({**state, "model.4.weight": torch.zeros(3, 3)})
     with pytest.raises(UsageError, match=r"model\.99"):
         reference_resnet({**state, "model.99.weight": torch.zeros(3, 3)})
     with pytest.raises(UsageError, match="no weights file"):
         import_weights(tmp_path / "m", ImportConfig(AtoB=str(tmp_path / "none.pth")))
+
+
+def changed(**tensors: Tensor | None) -> dict[str, Tensor]:
+    state: dict[str, Tensor | None] = {**Reference(6, 4).state_dict()}
+    state.update({name.replace("__", "."): tensor for name, tensor in tensors.items()})
+    return {name: tensor for name, tensor in state.items() if tensor is not None}
+
+
+@pytest.mark.parametrize(
+    ("state", "option"),
+    [
+        ({"model.model.0.weight": torch.rand(64, 3, 4, 4)}, "--netG unet_128 or unet_256"),
+        ({"model.0.weight": torch.rand(64, 3, 4, 4)}, "a discriminator"),
+        (changed(model__2__weight=torch.ones(4), model__2__running_var=torch.ones(4)), "--norm batch"),
+        (changed(model__2__weight=torch.ones(4)), "affine"),
+        (changed(model__1__bias=None), "--norm none"),
+        (changed(model__1__weight=torch.rand(4, 1, 7, 7)), "--input_nc 1"),
+        (changed(model__23__bias=torch.rand(1)), "--output_nc 1"),
+        (changed(model__1__weight=torch.ones(4, 3, 7, 7, dtype=torch.int8)), "whole numbers"),
+    ],
+)
+def test_a_refusal_names_the_option_that_made_the_file(state: dict[str, Tensor], option: str) -> None:
+    with pytest.raises(UsageError, match=f"^net_G_A.pth.*{option}") as refused:
+        reference_resnet(state, "net_G_A.pth")
+    assert str(refused.value).endswith(".")
+
+
+def test_it_says_what_was_written(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    for name, dropout in (("A", True), ("B", False)):
+        torch.save(Reference(6, 4, dropout).state_dict(), tmp_path / f"{name}.pth")
+    files = {"AtoB": str(tmp_path / "A.pth"), "BtoA": str(tmp_path / "B.pth")}
+    import_weights(tmp_path / "model", ImportConfig(**files, image_size=32))
+    assert f"AtoB is {files['AtoB']} and BtoA is {files['BtoA']}: resnet_6blocks, ngf 4" in caplog.text
+    assert "unless it is called with --eval" in caplog.text
+    torch.save(Reference(6, 8).state_dict(), tmp_path / "B.pth")
+    with pytest.raises(UsageError, match="different widths"):
+        import_weights(tmp_path / "model", ImportConfig(**files, image_size=32))
 
 
 class Hostile:

@@ -60,6 +60,26 @@ def test_the_former_folder_returns_when_the_rename_fails(
     assert [p.name for p in target.iterdir()] == ["former"]
 
 
+@pytest.mark.parametrize("write", [atomic_file, atomic_dir])
+def test_a_full_disk_is_reported_with_the_name_of_what_was_written(tmp_path: Path, write) -> None:
+    with pytest.raises(OSError, match="No space") as full, write(tmp_path / "x"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert full.value.filename == str(tmp_path / "x")
+    with pytest.raises(OSError, match="elsewhere") as named, write(tmp_path / "x"):
+        raise OSError(errno.ENOSPC, "No space left on device", "elsewhere")
+    assert named.value.filename == "elsewhere"
+    with pytest.raises(ConnectionError) as other, write(tmp_path / "x"):
+        raise ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")
+    assert other.value.filename is None
+
+
+@pytest.mark.parametrize("text", ["1e999", "[NaN]", '"\\ud800"', "[" * 100_000, "9" * 5000, "\x00"])
+def test_json_that_cannot_be_written_again_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "x.json").write_text(text)
+    with pytest.raises(ValueError):
+        read_json(tmp_path / "x.json")
+
+
 def test_json_refuses_what_is_not_finite(tmp_path: Path) -> None:
     path = tmp_path / "s.json"
     write_json(path, {"fid": 1.5})

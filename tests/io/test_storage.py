@@ -290,3 +290,32 @@ def test_an_endless_fault_ends_in_one_sentence(
         with pytest.raises(CycleGANError, match=r"s3://bucket/k broke off in all 2 attempts"):
             open_store("s3://bucket").read("k")
         server.shutdown()
+
+
+def test_a_server_that_redirects_in_circles_is_one_sentence(
+    s3_bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Elsewhere(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = b"<Error><Code>PermanentRedirect</Code><Endpoint>x</Endpoint></Error>"
+            self.send_response(301)
+            self.send_header("x-amz-bucket-region", "eu-west-1")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(b"" if self.command == "HEAD" else body)
+
+        do_HEAD = do_PUT = do_GET
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
+    store = open_store(f"s3://{s3_bucket}/x")
+    calls = (lambda: store.list(), lambda: store.read("k"), lambda: store.write("k", b"v"))
+    for call in calls:
+        with pytest.raises(CycleGANError, match="server") as error:
+            call()
+        assert str(error.value).isprintable() and s3_bucket in str(error.value)
+    server.shutdown()

@@ -6,7 +6,6 @@ the object `….dir`, the JSON list of its files' paths and MD5 sums.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
@@ -19,6 +18,7 @@ from cyclegan.data.fetch.archives import safe_name
 from cyclegan.data.version import file_md5
 from cyclegan.errors import CycleGANError
 from cyclegan.io.download import RetryPolicy, download
+from cyclegan.io.files import read_json
 from cyclegan.io.storage import NotFound, open_store
 from cyclegan.io.uri import redact
 
@@ -127,7 +127,7 @@ def _get_checked(reader: Reader, name: str, prefix: str, md5: str, path: Path) -
 def _read_listing(path: Path, what: str) -> dict[str, str]:
     """{relative path: MD5} of a `.dir` object."""
     try:
-        listing = json.loads(path.read_bytes())
+        listing = read_json(path)
         entries = {str(entry["relpath"]): str(entry["md5"]) for entry in listing}
     except (ValueError, KeyError, TypeError):
         raise CycleGANError(f"{what} is not a folder listing.") from None

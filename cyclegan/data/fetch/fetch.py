@@ -58,7 +58,10 @@ def _fetch(folder: Path, config: FetchConfig) -> Source:
         paired=are_pairs(names["testA"], names["testB"]),
         sha256=origin.sha256,
         names=origin.names,
+        served_by=origin.served_by,
     )
+    if origin.served_by:
+        logger.info("%s redirected to %s, which sent the archive.", origin.uri, origin.served_by)
     if config.version and source.version != config.version:
         if not origin.rearranged:
             raise CycleGANError(f"{origin.uri} has the data version {source.version}, not {config.version}.")

@@ -16,7 +16,7 @@ from cyclegan.data.source import Names
 from cyclegan.data.version import SOURCE_FILE
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.io.download import RetryPolicy, download
-from cyclegan.io.files import sha256
+from cyclegan.io.files import is_dir, is_file, sha256
 from cyclegan.io.uri import path_of, redact, reveal
 
 if TYPE_CHECKING:
@@ -50,6 +50,8 @@ class Origin:
     """Of the archive, if it came in one."""
     names: Names = field(default_factory=lambda: {"A": "A", "B": "B"})
     """What the domains are called."""
+    served_by: str = ""
+    """Host that sent the archive, where the one in `uri` redirected to it."""
     rearranged: bool = False
     """Whether a checked version was laid out in another way, so that the folder's version differs."""
 
@@ -67,9 +69,9 @@ def fill(folder: Path, config: FetchConfig) -> Origin:
     if scheme in {"http", "https", "s3"}:
         return _from_afar(folder, source, config)
     path = Path(source)
-    if path.is_dir():
+    if is_dir(path):
         return _from_folder(folder, path, config)
-    if path.is_file():
+    if is_file(path):
         return _from_archive(folder, path, config, where=str(path))
     if source in OFFICIAL_NAMES:
         address = reveal(config.datasets_url) or os.environ.get("CYCLEGAN_DATASETS_URL") or OFFICIAL
@@ -118,7 +120,7 @@ def _from_two_folders(folder: Path, config: FetchConfig) -> Origin:
     tops = {"A": Path(reveal(config.a)), "B": Path(reveal(config.b))}
     names = []
     for side, top in tops.items():
-        if not top.is_dir():
+        if not is_dir(top):
             raise UsageError(f"There is no folder {top}.")
         below = list_files(top)
         if not any(map(is_image, below)):
@@ -155,8 +157,9 @@ def _from_afar(folder: Path, uri: str, config: FetchConfig) -> Origin:
     if config.version and not single:
         return _from_dvc(folder, uri, config)
     archive = folder / ".download"
+    served_by = ""
     if not uri.startswith("s3:"):
-        download(uri, archive, _retry_policy(config))
+        served_by = download(uri, archive, _retry_policy(config)).served_by
     elif single:
         from cyclegan.io.storage import open_store
 
@@ -166,7 +169,7 @@ def _from_afar(folder: Path, uri: str, config: FetchConfig) -> Origin:
         return _from_prefix(folder, uri, config)
     origin = _from_archive(folder, archive, config, where=redact(uri))
     archive.unlink()
-    return origin
+    return replace(origin, served_by=served_by)
 
 
 def _from_prefix(folder: Path, uri: str, config: FetchConfig) -> Origin:

@@ -108,7 +108,12 @@ def write_per_image(path: Path, e: Evaluation) -> None:
         writer.writerow(["direction", "image", *names])
         for d, values in e.per_image.items():
             for i, image in enumerate(e.sets[ENDS[d][0]].names):
-                writer.writerow([d, image, *(f"{values[name][i]:.6g}" for name in names)])
+                writer.writerow([d, _cell(image), *(f"{values[name][i]:.6g}" for name in names)])
+
+
+def _cell(name: str) -> str:
+    """A file's name as text: spreadsheets compute what begins as a formula does, and run what it names."""
+    return f"'{name}" if name.lstrip().startswith(("=", "+", "-", "@")) or name[:1].isspace() else name
 
 
 def _frechet_label(e: Evaluation) -> str:

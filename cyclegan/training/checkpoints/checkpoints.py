@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from cyclegan.errors import CycleGANError
+from cyclegan.io.files import parse_json
 from cyclegan.io.storage import NotFound
 from cyclegan.training.checkpoints.fingerprint import parse
 from cyclegan.training.checkpoints.record import Progress
@@ -162,7 +163,7 @@ def _read(data: bytes, found: Checkpoint) -> tuple[dict[str, Tensor], Progress]:
     if _digest(data) != found.digest:
         raise ValueError("its content does not have the checksum in its name.")
     try:
-        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        header = parse_json(data[8 : 8 + int.from_bytes(data[:8], "little")].decode())
         metadata = header["__metadata__"]
         format = int(metadata["format"])
     except (KeyError, TypeError, ValueError):
@@ -178,7 +179,9 @@ def _read(data: bytes, found: Checkpoint) -> tuple[dict[str, Tensor], Progress]:
         raise ValueError(str(error)) from None
     if broken := next((name for name, tensor in tensors.items() if not tensor.isfinite().all()), None):
         raise ValueError(f"{broken} is not finite.")
-    progress = Progress.from_json(json.loads(metadata["progress"]))
+    if "progress" not in metadata:
+        raise ValueError("it does not say how far it is.")
+    progress = Progress.from_json(parse_json(metadata["progress"]))
     if progress.step != found.step:
         raise ValueError(f"its name says update {found.step}, its content {progress.step}.")
     return tensors, progress

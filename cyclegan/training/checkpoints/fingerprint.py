@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, cast, get_args
 
@@ -47,7 +48,7 @@ def fingerprint(decisive: str, schedule: Schedule) -> str:
 def parse(name: str) -> tuple[str, Schedule] | None:
     """Split a fingerprint again; None for a folder of another name."""
     parts = name.split("-")
-    if len(parts) != 4 or not (parts[1].isdecimal() and parts[2].isdecimal()):
+    if len(parts) != 4 or not all(re.fullmatch("[0-9]{1,9}", part) for part in parts[1:3]):
         return None
     if parts[3] not in get_args(Decay):
         return None

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from cyclegan.errors import CycleGANError
+from cyclegan.io.files import parse_json
 from cyclegan.io.storage import FolderStore, NotFound, Store
 
 logger = logging.getLogger(__name__)
@@ -111,9 +112,11 @@ def _wait_for_turn(store: Store, key: str) -> None:
 
 def _content(store: Store, key: str) -> dict[str, str]:
     try:
-        content: dict[str, str] = json.loads(store.read(key))
-        return content
+        content = parse_json(store.read(key).decode())
     except NotFound:
         return {}
     except ValueError:
-        return {"holder": "an unknown process"}
+        content = None
+    if isinstance(content, dict) and all(isinstance(part, str) for part in content.values()):
+        return content
+    return {"holder": "an unknown process"}

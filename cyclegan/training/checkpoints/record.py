@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
@@ -41,9 +42,17 @@ class Progress:
         return asdict(self)
 
     @staticmethod
-    def from_json(values: Mapping[str, Any]) -> Progress:
-        """The record with these values; raises ValueError where they are of another kind."""
+    def from_json(values: Any) -> Progress:
+        """The record with these values; raises ValueError where they are of another kind.
+
+        `values` is what `parse_json` returns, so that all numbers are finite.
+        """
         from pydantic import TypeAdapter
 
+        if not isinstance(values, Mapping):
+            raise ValueError("its record of progress is not a mapping.")
         known = {one.name for one in fields(Progress)}
-        return TypeAdapter(Progress).validate_python({k: v for k, v in values.items() if k in known})
+        kept = json.dumps({name: value for name, value in values.items() if name in known})
+        progress = TypeAdapter(Progress).validate_json(kept, strict=True)
+        json.dumps(progress.to_json(), allow_nan=False)  # a huge integer has become infinity
+        return progress

@@ -132,7 +132,9 @@ class Reporter:
             f"{DIAGNOSTICS}/{name}" if name.startswith(("real", "fake")) else f"{LOSSES}/{name}": value
             for name, value in means.items()
         }
-        numbers |= {f"{SPEED}/lr": lr, f"{SPEED}/images_per_second": self.pace.interval() * self.batch_size}
+        numbers |= {f"{SPEED}/lr": lr}
+        if speed := self.pace.interval():  # none for updates of a process before this one
+            numbers |= {f"{SPEED}/images_per_second": speed * self.batch_size}
         if torch.cuda.is_available():
             numbers[f"{SPEED}/device_memory_gb"] = torch.cuda.max_memory_allocated() / 1e9
         self.tracker.metrics(numbers, step)

@@ -1,0 +1,249 @@
+"""Every command with a full disk, a broken S3 or MLflow: code 1, one sentence, the former result kept."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import resource
+import shutil
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cyclegan.cli.main import main
+from cyclegan.io import storage
+
+pytestmark = pytest.mark.slow
+
+OPTIONS = {"name": "resnet", "norm": "instance", "blocks": 1, "width": 4, "upsample": "resize"}
+TINY = (
+    "--generator resnet --blocks 1 --width 4 --discriminator patchgan --discriminator-width 4 "
+    "--discriminator-layers 1 --crop-size 16 --epochs 1 --decay-epochs 0 --device cpu --threads 1"
+)
+RUN = " ".join(f"--train.{word[2:]}" if word.startswith("--") else word for word in TINY.split())
+JUDGE = "--features random --resamples 0 --examples 1"
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Images, a prepared folder, a model with scores, and a reference implementation's weights."""
+    import torch
+
+    from cyclegan.model import DIRECTIONS, save_model, weights_digest
+    from cyclegan.networks import build_generator
+    from tools.fuzz.models import _reference_state
+
+    here = tmp_path_factory.mktemp("world")
+    random = np.random.default_rng(0)
+    (here / "prepared").mkdir()
+    domains = {}
+    for name in ("trainA", "trainB", "testA", "testB"):
+        pixels = random.integers(0, 256, (3, 16, 16, 3), np.uint8)
+        np.save(here / "prepared" / f"{name}.npy", pixels)
+        domains[name] = {"count": 3, "names": [f"{i}.png" for i in range(3)]}
+        (here / "raw" / name).mkdir(parents=True)
+        for i, image in enumerate(pixels):
+            Image.fromarray(image).resize((40, 40)).save(here / "raw" / name / f"{i}.png")
+    manifest = {"version": "0" * 32 + ".dir", "paired": False, "height": 16, "width": 16}
+    manifest |= {"domains": domains, "config": {}}
+    (here / "prepared" / "manifest.json").write_text(json.dumps(manifest))
+    pair = {direction: build_generator(**OPTIONS) for direction in DIRECTIONS}
+    save_model(here / "model", pair, {"generator": OPTIONS, "image_size": 16})
+    facts = {"headline": "score", "data_version": manifest["version"], "protocol": {}, "extractor": None}
+    facts |= {"intervals": {}, "model_digest": weights_digest(here / "model")}
+    (here / "scores").mkdir()
+    (here / "scores" / "scores.json").write_text('{"score": 1.0}')
+    (here / "scores" / "evaluation.json").write_text(json.dumps(facts))
+    torch.save(_reference_weights(_reference_state()), here / "net.pth")
+    return here
+
+
+def _reference_weights(state: dict[str, object]) -> dict[str, object]:
+    return {name: tensor for name, tensor in state.items() if name.startswith("model.")}
+
+
+@pytest.fixture
+def here(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A copy of the world to work in, with a former result under `out`."""
+    shutil.copytree(world, tmp_path / "here")
+    monkeypatch.chdir(tmp_path / "here")
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_REGISTRY_URI", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("CYCLEGAN_TRACKING", "off")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
+    yield tmp_path / "here"
+    logging.getLogger("cyclegan").setLevel(logging.NOTSET)
+
+
+def content(folder: Path) -> dict[str, str]:
+    """Digest by path of all that is there, what is being written included."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != ".lock"
+    }
+
+
+def fails(line: str, capsys: pytest.CaptureFixture[str], code: int = 1) -> str:
+    """Run a command that must end in one sentence; returns it."""
+    capsys.readouterr()
+    assert main(line.split()) == code, capsys.readouterr().err
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert said.startswith(f"cyclegan {line.split()[0]}: ")
+    assert said.isprintable() and said.endswith((".", ")")) and len(said) < 600
+    return said
+
+
+# What each command writes, and a command line that writes it again.
+WRITES = {
+    "fetch": ("out", "fetch raw --out out"),
+    "preprocess": ("out", "preprocess raw --out out --load-size 32 --workers 1"),
+    "train": ("out", f"train --prepared prepared --model out --checkpoints kept {TINY}"),
+    "evaluate": ("out", f"evaluate --prepared prepared --model model --out out {JUDGE}"),
+    "register": ("out.json", "register --model model --scores scores --out out.json"),
+    "run": ("out", f"run raw --out out {RUN} --preprocess.load-size 16 --evaluate.features random"),
+    "inspect": ("out.html", "inspect raw --report out.html --workers 1"),
+    "translate": ("out", "translate model raw/testA --out out --engine torch"),
+    "card": ("out.md", "card model --scores scores --out out.md"),
+    "export": ("out", "export model --out out --format pt2"),
+    "import-weights": ("out", "import-weights --AtoB net.pth --BtoA net.pth --out out"),
+}
+SMALLEST = {"register": 64, "fetch": 256, "card": 256}
+
+
+@pytest.mark.parametrize("command", WRITES)
+def test_a_full_disk(command: str, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    name, line = WRITES[command]
+    assert main(line.split()) == 0, capsys.readouterr().err
+    if command == "train":  # else it has nothing left to do
+        shutil.rmtree("kept")
+    line = line.replace("load-size 32", "load-size 24")
+    former = content(here / name) if (here / name).is_dir() else (here / name).read_bytes()
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    if command == "translate":
+        shutil.rmtree(here / name)
+        former = {}
+    resource.setrlimit(resource.RLIMIT_FSIZE, (SMALLEST.get(command, 512), hard))
+    try:
+        said = fails(line, capsys)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+    assert "too large" in said.lower()
+    found = content(here / name) if (here / name).is_dir() else (here / name).read_bytes()
+    assert (found == former) if command != "translate" else not any("partial" in file for file in found)
+
+
+class Fake(BaseHTTPRequestHandler):
+    """Answers every request alike."""
+
+    def answer(self) -> None:
+        status, body = self.server.answer  # type: ignore[attr-defined]
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("x-amz-bucket-region", "eu-west-1")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    do_GET = do_HEAD = do_PUT = do_POST = do_PATCH = do_DELETE = answer
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+ANSWERS = {
+    "nobody": None,
+    "403": (403, b"<Error><Code>AccessDenied</Code><Message>no</Message></Error>"),
+    "301": (301, b"<Error><Code>PermanentRedirect</Code></Error>"),
+    "500": (500, b"oops\nmore"),
+    "{}": (200, b"{}"),
+    "page": (200, b"<html>Please log in</html>"),
+}
+
+
+@pytest.fixture(params=ANSWERS)
+def broken(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The address of a server that answers everything in one wrong way."""
+    if ANSWERS[request.param] is None:
+        yield "http://127.0.0.1:9"
+        return
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Fake)
+    server.answer = ANSWERS[request.param]  # type: ignore[attr-defined]
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+
+
+S3 = {
+    "fetch a prefix": "fetch s3://bucket/raw/ --out out",
+    "fetch an archive": "fetch s3://bucket/raw.zip --out out",
+    "train": f"train --prepared prepared --model out --checkpoints s3://bucket/kept {TINY}",
+    "evaluate": "evaluate --prepared prepared --model model --out out --weights s3://bucket/w.pth",
+    "translate a model": "translate s3://bucket/model raw/testA --out out",
+    "translate pictures": "translate model s3://bucket/raw --out out --engine torch",
+    "translate to": "translate model raw/testA --out s3://bucket/out --engine torch",
+    "card": "card s3://bucket/model --out out.md",
+    "export": "export s3://bucket/model --out out --format pt2",
+    "import-weights": "import-weights --AtoB s3://bucket/a.pth --BtoA net.pth --out out",
+}
+
+
+@pytest.mark.parametrize("case", S3)
+def test_a_broken_s3(
+    case: str, broken: str, here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage, "ATTEMPTS", 1)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", broken)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "hunter2")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    former = content(here)
+    said = fails(S3[case], capsys)
+    assert "s3://bucket" in said and "hunter2" not in said
+    assert {name: content(here)[name] for name in former} == former
+    assert not [name for name in content(here) if "partial" in name]
+
+
+MLFLOW = {
+    "train": f"train --prepared prepared --model out --checkpoints kept {TINY}",
+    "evaluate": f"evaluate --prepared prepared --model model --out out {JUDGE}",
+    "evaluate against": f"evaluate --prepared prepared --model model --out out {JUDGE} --champion models:/x",
+    "register": "register --model model --scores scores --out out.json",
+    "run": f"run raw --out out {RUN} --preprocess.load-size 16 --evaluate.features random",
+    "compare": "compare one two --out out.html",
+    "translate": "translate models:/x@champion raw/testA --out out",
+    "translate a run's": f"translate runs:/{'0' * 32} raw/testA --out out",
+    "card": "card models:/x/1 --out out.md",
+    "export": "export models:/x-AtoB/1 --out out --format pt2",
+}
+
+
+@pytest.mark.parametrize("case", MLFLOW)
+def test_a_broken_mlflow(
+    case: str, broken: str, here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CYCLEGAN_TRACKING", "")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", broken.replace("://", "://user:hunter2@"))
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
+    for name in ("out", "out.json", "out.html", "out.md"):
+        shutil.copytree("model", name) if name == "out" else (here / name).write_text("former")
+    if case in {"evaluate", "evaluate against"}:
+        shutil.rmtree("out")
+        shutil.copytree("scores", "out")
+    if case == "run":
+        shutil.rmtree("out")
+    former = content(here)
+    said = fails(MLFLOW[case], capsys)
+    assert "hunter2" not in said
+    kept = {name: digest for name, digest in content(here).items() if name in former}
+    assert kept == former
