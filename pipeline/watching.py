@@ -68,8 +68,11 @@ def wait(server: Server, run_id: str, titles: Titles, say: Callable[[str], None]
     say(f"{_duration(run):>9}  {run.state.lower():10}  the run")
     if run.state == "SUCCEEDED":
         for task in tasks:
-            if task.display_name in {"register", "pick-best"}:
+            if task.display_name in {"register", "pick-best"} and task.state == "SUCCEEDED":
                 say(_summary(_log(server, run_id, task)))
+        if any(task.state == "RUNNING" for task in tasks):
+            # Argo compresses the nodes of a large workflow, and the server cannot read those
+            say("The server stopped listing the tasks of this large run; its page has the summaries.")
         return
     failed = [task for task in tasks if task.state == "FAILED" and task.display_name not in titles.blocks]
     cause = min(failed, key=lambda task: str(task.end_time or "~"), default=None)

@@ -65,7 +65,8 @@ def decode(data: bytes, size: int = 0, *, max_pixels: int = MAX_PIXELS) -> Image
 
 def count_pixels(data: bytes, size: int = 0) -> int:
     """How many pixels a picture has once it is scaled, by its header alone. Raises Unreadable."""
-    from cyclegan.data.decode import BadImage, open_image
+    from cyclegan.data.decode import open_image
+    from cyclegan.data.errors import BadImage
 
     try:
         width, height = scaled(*open_image(data, max_pixels=MAX_PIXELS).size, size)

@@ -42,7 +42,7 @@ def _from_registry(name: str, scores: Path) -> Champion | None:
     if not name:
         raise UsageError("champion = models:/ names no model: write models:/NAME.")
     decision = judge(scores, RegisterConfig(name=name))
-    metric = read_json(scores / "evaluation.json")["headline"]
+    metric = read_facts(scores)["headline"]
     verdict = decision.reason.replace(f"{metric} ", "score ", 1)  # for people
     if decision.champion_score is not None:
         return Champion(verdict, {"score": decision.champion_score})

@@ -101,7 +101,7 @@ def version_page(
     picture: str = "",
 ) -> str:
     """What the page of a version says, in Markdown: its pictures, the verdict, scores in words, its use."""
-    names = NO_NAMES | ((model.config.get("data") or {}).get("names") or {})
+    names = dict(NO_NAMES) | ((model.config.get("data") or {}).get("names") or {})
     way = where(direction, names)
     source, target = direction.split("to")
     about = {direction, f"cycle_l1_{source}", f"identity_l1_{target}"}
@@ -149,8 +149,9 @@ def _ensure_registered_model(
     import mlflow
 
     data = model.config.get("data") or {}
+    names = dict(NO_NAMES) | (data.get("names") or {})
     text = (
-        f"CycleGAN generator {where(direction, NO_NAMES | (data.get('names') or {}))}, first trained on "
+        f"CycleGAN generator {where(direction, names)}, first trained on "
         f"`{redact(data.get('uri', ''))}`. Input and output: encoded pictures (such as PNG or JPEG) of any "
         f"size. Use it: `cyclegan translate models:/{registered}@champion IMAGES --out OUT`."
     )

@@ -268,6 +268,19 @@ def test_wait_shows_the_tasks_of_the_pipeline_alone_and_ends_with_the_verdict(
     assert lines[-1].startswith("- MLflow run: [")
 
 
+def test_wait_says_so_where_the_server_stops_listing_tasks(
+    kfp_server: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.watching.POLL_SECONDS", 0.01)
+    frozen = _answer("cached.json")
+    for task in frozen["run_details"]["task_details"]:
+        if task.get("display_name", "").startswith(("register", "train-and-register")):
+            task |= {"state": "RUNNING", "end_time": "0001-01-01T00:00:00Z"}
+    kfp_server.progress = [frozen]
+    assert main(["submit", "--wait"]) == 0
+    assert "stopped listing the tasks" in capsys.readouterr().out.splitlines()[-1]
+
+
 def test_wait_names_the_step_that_failed_and_shows_what_it_said(
     kfp_server: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
