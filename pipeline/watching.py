@@ -120,7 +120,7 @@ def _own_lines(log: str) -> list[str]:
 def _summary(lines: list[str]) -> str:
     """What a step says at its end: its last heading and what follows."""
     marks = [number for number, line in enumerate(lines) if line.startswith("# ")]
-    return "\n".join(lines[marks[-1] :]) if marks else ""
+    return re.sub(r"\\(\W|_)", r"\1", "\n".join(lines[marks[-1] :])) if marks else ""
 
 
 def _duration(what: Any) -> str:

@@ -5,6 +5,7 @@ Plain values in, text out; nothing here opens a file or asks a server.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +16,7 @@ Facts = Mapping[str, Any]
 def training_card(model: Facts, page: str, failure: str = "") -> str:
     """What was trained on what; `model` is config.json, `page` the address of the MLflow run."""
     if failure:
-        return f"# Training failed\n\n{failure}\n"
+        return f"# Training failed\n\n{_text(failure)}\n"
     data = model.get("data") or {}
     rows = {
         "generator": _generator(model),
@@ -34,7 +35,7 @@ def evaluation_card(scores: Mapping[str, float], evaluation: Facts, page: str) -
     """How good a model is; `scores` and `evaluation` are scores.json and evaluation.json."""
     metric = evaluation["headline"]
     rows = {
-        "score": f"**{metric} {with_interval(scores, evaluation)}** (lower is better)",
+        "score": f"**{_text(metric)} {with_interval(scores, evaluation)}** (lower is better)",
         "A to B": _number(scores.get(f"{metric}_AtoB")),
         "B to A": _number(scores.get(f"{metric}_BtoA")),
         "reconstruction of A (L1)": _number(scores.get("cycle_l1_A")),
@@ -43,8 +44,8 @@ def evaluation_card(scores: Mapping[str, float], evaluation: Facts, page: str) -
         "test images": _test_images(evaluation),
         "MLflow run": _link(evaluation.get("mlflow_run_id"), page),
     }
-    notes = "".join(f"\n> {note}\n" for note in evaluation.get("notes") or [])
-    return f"# Score: {metric} {with_interval(scores, evaluation)}\n\n{_list(rows)}{notes}"
+    notes = "".join(f"\n> {_text(note)}\n" for note in evaluation.get("notes") or [])
+    return f"# Score: {_text(metric)} {with_interval(scores, evaluation)}\n\n{_list(rows)}{notes}"
 
 
 def registration_card(registration: Facts, limit: float, interval: str, data_version: str, page: str) -> str:
@@ -61,9 +62,9 @@ def registration_card(registration: Facts, limit: float, interval: str, data_ver
     ]
     title = f"Registered as {registration['alias']}" if versions else "Not registered"
     rows = {
-        "verdict": f"**{registration['reason']}**",
+        "verdict": f"**{_text(registration['reason'])}**",
         "gate": gate,
-        "score": f"{registration['metric']} {interval}",
+        "score": f"{_text(registration['metric'])} {interval}",
         "champion's score": _number(registration.get("champion_score")),
         "models": ", ".join(listed) or "none",
         "new": "no: these weights were registered before" if versions and not registration.get("new") else "",
@@ -97,12 +98,12 @@ class Trial:
 def sweep_table(trials: Sequence[Trial], best: int) -> str:
     """Which parameters gave which score, the best in bold, failed trials with their reason."""
     names = list(dict.fromkeys(key for trial in trials for key in trial.parameters))
-    head = ["trial", *names, "kernel distance", "score", "MLflow run"]
+    head = ["trial", *map(_text, names), "kernel distance", "score", "MLflow run"]
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for trial in trials:
-        distance = _number(trial.distance) if not trial.failure else f"failed: {trial.failure}"
-        cells = [str(trial.number), *(str(trial.parameters.get(name, "")) for name in names)]
-        cells += [distance.replace("|", "/"), _number(trial.score), _link(trial.run_id, trial.page)]
+        distance = _number(trial.distance) if not trial.failure else f"failed: {_text(trial.failure)}"
+        cells = [str(trial.number), *(_text(trial.parameters.get(name, "")) for name in names)]
+        cells += [distance, _number(trial.score), _link(trial.run_id[:8], trial.page)]
         if trial.number == best:
             cells = [f"**{cell}**" if cell else "" for cell in cells]
         lines.append(f"| {' | '.join(cells)} |")
@@ -166,6 +167,11 @@ def _test_images(evaluation: Facts) -> str:
 
 def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.4g}"
+
+
+def _text(value: Any) -> str:
+    """Words as they are: KFP's page takes even `crop_size … crop_size` for emphasis."""
+    return re.sub(r"([\\`*_\[\]<>|])", r"\\\1", str(value))
 
 
 def _code(value: Any) -> str:

@@ -105,7 +105,7 @@ def test_a_sweeps_table_has_a_row_for_each_trial() -> None:
     text = cards.sweep_table(trials, best=1)
     lines = text.splitlines()
     assert "| trial | seed | lr | kernel distance | score | MLflow run |" in lines
-    assert "| 0 | 0 | 0.1 | failed: Loss became NaN / at 7. |  |  |" in lines
+    assert "| 0 | 0 | 0.1 | failed: Loss became NaN \\| at 7. |  |  |" in lines
     assert f"| **1** | **1** | **0.1** | **0.25** | **3.5** | **[abc]({PAGE})** |" in lines
     assert "1 of 2 trials failed." in text
     assert trials[1].name == "trial 1: seed 1, lr 0.1"
