@@ -91,7 +91,7 @@ class Card:
     def run(self) -> None:
         if self.out:
             places.writable(self.out)
-        from cyclegan.inference.card import write_card
+        from cyclegan.inference.write_card import write_card
 
         scores = self.scores or Path(self.model).parent / "scores"
         text = write_card(self.model, scores, self.license, self.out)

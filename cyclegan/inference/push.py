@@ -8,9 +8,9 @@ import tempfile
 from pathlib import Path
 
 from cyclegan.errors import UsageError
-from cyclegan.inference.card import SAMPLES, sample_pictures, write_card
 from cyclegan.inference.hub import hub_errors, parse
 from cyclegan.inference.translator import directions_of, model_folder
+from cyclegan.inference.write_card import SAMPLES, sample_pictures, write_card
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,8 @@ import yaml
 
 from cyclegan.cli.main import main
 from cyclegan.errors import UsageError
-from cyclegan.inference.card import model_card, write_card
+from cyclegan.inference.card import model_card
+from cyclegan.inference.write_card import write_card
 
 CONFIG = {
     "generator": {"name": "resnet", "blocks": 9},

@@ -34,7 +34,7 @@ MODEL_CONFIG: dict[str, Any] = {
 def model_folders(here: Path) -> Attack:
     """config.json and weights of a model folder, by each of their readers."""
     from cyclegan.engines.pytorch import read_generator
-    from cyclegan.inference.card import write_card
+    from cyclegan.inference.write_card import write_card
     from cyclegan.model import Model, ModelConfig, load_model, read_config, save_model
     from cyclegan.networks import build_generator
     from cyclegan.registry.config import dataset_name

@@ -194,7 +194,7 @@ EVALUATION: dict[str, Any] = {
 
 def scores(here: Path) -> Attack:
     """scores.json and evaluation.json by all that reads them, and the evidence kept in the registry."""
-    from cyclegan.inference.card import write_card
+    from cyclegan.inference.write_card import write_card
     from cyclegan.registry.champion import find_champion
     from cyclegan.registry.config import RegisterConfig
     from cyclegan.registry.decision import Evidence, decide, read_evidence
