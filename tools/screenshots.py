@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 IMAGES = ROOT / "docs" / "images"
 LARGEST = 200_000  # bytes of a picture
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
+ATTEMPTS = 4
+LOADS = 20_000  # milliseconds until a page of MLflow and its pictures are there on a busy machine
 NAMES = {"A": "aerial", "B": "map"}
 # the first run is the one whose pages are shown; the others, shorter, are what it is compared with
 RUNS: dict[str, list[str]] = {
@@ -147,8 +149,12 @@ def take(
     context.add_init_script(CLOSED)
     page = context.new_page()
     page.set_default_timeout(120_000)
-    page.goto(address)
-    page.wait_for_timeout(1000 if address.startswith("file:") else 8000)
+    for _ in range(ATTEMPTS):
+        page.goto(address)
+        page.wait_for_timeout(1000 if address.startswith("file:") else LOADS)
+        if not page.get_by_text("Something went wrong").count():  # a server that has just started
+            break
+        page.reload()
     if click:
         page.click(click)
         page.wait_for_timeout(2000)

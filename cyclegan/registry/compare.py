@@ -6,7 +6,7 @@ import logging
 import re
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -77,13 +77,20 @@ def compare(runs: Sequence[str], out: Path, config: CompareConfig) -> str:
             found += _on_data(config.data_version, config.count, known={run.info.run_id for run in found})
         if not found:
             raise UsageError("Name the runs to compare, by id or name, or set a data_version that has runs.")
-        compared = [_read(run) for run in found[: config.count]]
+        compared = _told_apart([_read(run) for run in found[: config.count]])
     except mlflow.MlflowException as error:
         where = redact(mlflow.get_tracking_uri())
         raise CycleGANError(f"Cannot read the runs from {where}: {first_line(error)}.") from None
     _write_page(out, compared)
     logger.info("The page with the pictures: %s", out)
     return table(compared)
+
+
+def _told_apart(runs: list[Compared]) -> list[Compared]:
+    """The runs, numbered in their names where several have the same name."""
+    if len({run.name for run in runs}) == len(runs):
+        return runs
+    return [replace(run, name=f"{place}. {run.name}") for place, run in enumerate(runs, start=1)]
 
 
 def table(runs: Sequence[Compared]) -> str:

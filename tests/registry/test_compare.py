@@ -112,3 +112,11 @@ def test_evaluated_runs_show_the_same_test_images_and_what_is_certain(mlflow_ser
     assert "images_per_second" not in page
     assert re.search(r'class="good-text best"[^>]*>5\.000', scores)
     assert not re.search(r"(good|bad)-text[^>]*>0\.5", scores)  # equal, and the intervals overlap
+
+
+def test_runs_of_one_name_are_numbered(make_run, tmp_path):
+    version = uuid.uuid4().hex + ".dir"
+    runs = [make_run("same", 0.1, score, version) for score in (3.0, 4.0)]
+    text = compare(runs, tmp_path / "page.html", CompareConfig())
+    assert f"1. same ({runs[0][:6]})" in text and f"2. same ({runs[1][:6]})" in text
+    assert "<h1>1. same · 2. same</h1>" in (tmp_path / "page.html").read_text()
