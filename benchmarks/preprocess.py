@@ -1,15 +1,16 @@
-"""Preprocess: images/s by number of processes, against a plain loop, and the peak of memory for many images.
+"""Preprocess: images/s by processes and threads, against a plain loop, and the memory that many images take.
 
     python benchmarks/preprocess.py --raw FOLDER [--load-size 286] [--many 10000]
 
 FOLDER holds trainA trainB testA testB. The plain loop decodes, resizes and stacks everything in memory. Runs
-take turns; medians and ratios go into a table and into outputs/benchmarks/preprocess.json.
+take turns; medians, ratios and the machine's load go into a table and outputs/benchmarks/preprocess.json.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import shutil
 import statistics
@@ -17,19 +18,24 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from PIL import Image
 
 from cyclegan.data.config import PreprocessConfig
 from cyclegan.data.layout import SUBSETS, is_image, list_files
+from cyclegan.data.preprocess import workers as own
 from cyclegan.data.preprocess.preprocess import preprocess
 from cyclegan.io.files import write_json
 from cyclegan.runtime.cpu import available_cores
 
 OUT = Path("outputs/benchmarks/preprocess.json")
+Job = TypeVar("Job")
+Result = TypeVar("Result")
 
 # run in a process of its own, so that its peak is its own
 PEAK = """
@@ -68,6 +74,23 @@ def plain_loop(raw: Path, size: int) -> int:
     return count
 
 
+def in_threads(
+    action: Callable[[Job], Result], jobs: Sequence[Job], workers: int, what: str
+) -> Iterator[Result]:
+    """`for_each` by a thread pool, since Pillow releases the interpreter's lock."""
+    with ThreadPoolExecutor(workers) as pool:
+        yield from pool.map(action, jobs)
+
+
+def with_threads(raw: Path, out: Path, config: PreprocessConfig) -> None:
+    """The step with `in_threads` in place of its own worker processes."""
+    whole, own.for_each = own.for_each, in_threads
+    try:
+        preprocess(raw, out, config)
+    finally:
+        own.for_each = whole
+
+
 def many_images(raw: Path, target: Path, count: int) -> None:
     """A dataset of `count` images by linking those of `raw` under many names."""
     for domain in SUBSETS:
@@ -96,6 +119,10 @@ def main() -> None:
         candidates[f"preprocess, {workers} process(es)"] = lambda out, config=config: preprocess(  # type: ignore[misc]
             args.raw, out, config
         )
+        if workers > 1:
+            candidates[f"preprocess, {workers} threads"] = lambda out, config=config: with_threads(  # type: ignore[misc]
+                args.raw, out, config
+            )
     wall: dict[str, list[float]] = {name: [] for name in candidates}
     cpu: dict[str, list[float]] = {name: [] for name in candidates}
     with tempfile.TemporaryDirectory() as temporary:
@@ -134,7 +161,9 @@ def main() -> None:
         print(f"{row['path']:<28}{numbers}{row['cpu_ms_per_image']:>9} ms of CPU an image")
     for number, peak in peaks.items():
         print(f"{number} images: " + ", ".join(f"{name} {value:.0f}" for name, value in peak.items()))
-    write_json(OUT, {"load_size": args.load_size, "cores": available_cores(), "rows": rows, "memory": peaks})
+    machine = {"cores": available_cores(), "load_average": [round(load, 1) for load in os.getloadavg()]}
+    settings = {"images": count, "load_size": args.load_size, "rounds": args.rounds}
+    write_json(OUT, {**settings, **machine, "rows": rows, "memory": peaks})
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import urllib.request
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,18 +22,23 @@ ROOT = Path(__file__).resolve().parents[1]
 TOGETHER = {"integration"}
 
 if "PYTEST_XDIST_WORKER" in os.environ:
-    os.environ.setdefault(
-        "OMP_NUM_THREADS", "1"
-    )  # the workers fill the cores; their threads would only fight
+    # the workers fill the cores; their threads would only fight
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Tests of one file go to one worker (`--dist loadgroup`), for they share fixtures."""
-    for item in items if config.pluginmanager.hasplugin("xdist") else []:
-        place = item.path.relative_to(ROOT / "tests")
-        group = place.parts[0] if place.parts[0] in TOGETHER else str(place)
-        item.add_marker(pytest.mark.xdist_group(group))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Tests of one file go to one worker, for they share fixtures; files are taken in their order."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.split("::")[0]
+            folder = file.split("/")[1]
+            return folder if folder in TOGETHER else file
+
+    config.option.loadscopereorder = False  # by number of tests, which says nothing about their time
+    return ByFile(config, log)
 
 
 def _folder_or_skip(variable: str, default: Path, what: str) -> Path:

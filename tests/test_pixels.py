@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,10 @@ def test_values_between_bytes_are_rounded_to_the_nearest_and_those_beyond_clampe
 
 
 def test_no_other_module_converts() -> None:
-    texts = {path.name: path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py")}
-    spelled = ("/ 127.5", "/= 127.5", "* 127.5", "*= 127.5", "(127.5)")
-    assert [name for name, text in texts.items() if any(way in text for way in spelled)] == ["pixels.py"]
+    trees = {path.name: ast.parse(path.read_text(encoding="utf-8")) for path in PACKAGE.rglob("*.py")}
+    numbers = {
+        name
+        for name, tree in trees.items()
+        if any(isinstance(node, ast.Constant) and node.value == 127.5 for node in ast.walk(tree))
+    }
+    assert numbers == {"pixels.py"}

@@ -16,8 +16,8 @@ STEPS = {
     "evaluate": "cyclegan.evaluation.evaluate",
     "register": "cyclegan.registry.register",
 }
-# reading, writing, talking: they carry a result and do not decide it
-CARRIERS = ("cyclegan.errors", "cyclegan.io", "cyclegan.tracking")
+# reading, writing, talking, describing: they carry a result and do not decide it
+CARRIERS = ("cyclegan.errors", "cyclegan.inference", "cyclegan.io", "cyclegan.tracking")
 
 
 @cache
