@@ -135,5 +135,5 @@ def _other_option(state: Mapping[str, Tensor]) -> str:
 
 
 def with_dropout(state: Mapping[str, Tensor]) -> bool:
-    """Whether the file was made without --no_dropout: a layer more stands in each residual block."""
+    """Whether the file was made without --no_dropout: each residual block has one more layer."""
     return any(".conv_block.6." in name for name in state)

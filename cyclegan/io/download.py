@@ -227,7 +227,7 @@ def _opener(url: str) -> tuple[urllib.request.OpenerDirector, str, dict[str, str
         parts = urlsplit(url)
         host = parts.hostname
         port = parts.port
-        url.encode()  # a name from the command line may hold bytes that are no text
+        url.encode()  # a name from the command line may hold bytes that are not text
     except ValueError:
         host = None
     if not host or parts.scheme not in {"http", "https"}:

@@ -241,7 +241,7 @@ def scores(here: Path) -> Attack:
                 *(end for ends in champion.intervals.values() for end in ends),
             ]
             require(
-                all(isinstance(n, float) and math.isfinite(n) for n in numbers), "scores that are no numbers"
+                all(isinstance(n, float) and math.isfinite(n) for n in numbers), "scores that are not numbers"
             )
         elif reader == 3:
             require(encodable(write_card(str(model), folder, "", None)), "a card that cannot be written")
@@ -288,6 +288,6 @@ def notes(here: Path) -> Attack:
             facts = facts_of(_strings(changed), here / "x.onnx")
             require(facts["direction"] in ("AtoB", "BtoA"), "an unknown direction")
             require(0 < facts["multiple"] <= 2048, f"multiple {facts['multiple']}")
-            require(isinstance(facts["config"], dict), "a config that is no mapping")
+            require(isinstance(facts["config"], dict), "a config that is not a mapping")
 
     return attack
