@@ -286,6 +286,10 @@ class S3Store(Store):
             if code in {"NoSuchKey", "404", "NotFound"}:
                 raise NotFound(f"There is no {self._name(key)}.") from None
             raise CycleGANError(f"Cannot {what} {self._name(key)}: {_explain(code, self.bucket)}.") from None
+        except _NotS3:
+            raise CycleGANError(
+                f"Cannot {what} {self._name(key)}: this is not an S3 server; look at AWS_ENDPOINT_URL."
+            ) from None
         except RecursionError:  # a server that answers "elsewhere" to every address
             raise CycleGANError(
                 f"Cannot {what} {self._name(key)}: the server redirects in circles; look at AWS_ENDPOINT_URL "
@@ -297,6 +301,10 @@ class S3Store(Store):
             raise CycleGANError(
                 f"Cannot {what} {error.filename or self._name(key)}: {error.strerror}."
             ) from None
+
+
+class _NotS3(Exception):
+    """Something else answers at the address of the store."""
 
 
 class _Damaged(Exception):
@@ -334,6 +342,13 @@ def _add_md5(params: dict[str, Any], **_: Any) -> None:
     params["ContentMD5"] = base64.b64encode(digest.digest()).decode()
 
 
+def _require_s3(parsed: dict[str, Any], **_: Any) -> None:
+    """Refuse an answer with none of what S3 always sends: a proxy's page also says 200."""
+    status = parsed.get("ResponseMetadata", {}).get("HTTPStatusCode", 200)
+    if status < 300 and not {"ETag", "Name", "KeyCount", "Contents"} & parsed.keys():
+        raise _NotS3
+
+
 def _make_client() -> S3Client:
     try:
         import boto3
@@ -356,6 +371,8 @@ def _make_client() -> S3Client:
         client = boto3.session.Session().client("s3", config=config)
     except (BotoCoreError, ValueError) as error:
         raise UsageError(f"Cannot set up S3 access: {_first_sentence(error)}.") from None
+    for request in ("GetObject", "PutObject", "ListObjectsV2"):
+        client.meta.events.register(f"after-call.s3.{request}", _require_s3)
     for request in ("PutObject", "UploadPart"):
         client.meta.events.register(f"before-parameter-build.s3.{request}", _add_md5)
     return client

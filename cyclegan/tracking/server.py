@@ -45,6 +45,8 @@ def check_server(seconds: float = CONNECT_SECONDS) -> None:
         raise CycleGANError(f"Cannot reach {where}: {advice}.") from None
     if answer.status_code in {502, 503, 504}:
         raise CycleGANError(f"Cannot use {where}, it answers {answer.status_code}: {advice}.")
+    if answer.status_code == 200 and answer.text.lstrip().startswith(("{", "<")):  # MLflow says OK
+        raise CycleGANError(f"There is something else than MLflow at {redact(uri)}: {advice}.")
 
 
 def quiet() -> None:

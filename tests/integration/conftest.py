@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = (
@@ -135,3 +139,59 @@ def reproduced(clone: Callable[[], Path], run: Run) -> Path:
 def project(reproduced: Path, tmp_path: Path) -> Path:
     """A copy of `reproduced` for the test alone."""
     return Path(shutil.copytree(reproduced, tmp_path / "project", symlinks=True))
+
+
+OPTIONS = {"name": "resnet", "norm": "instance", "blocks": 1, "width": 4, "upsample": "resize"}
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Images, a prepared folder, a model with scores, and a reference implementation's weights."""
+    import torch
+
+    from cyclegan.model import DIRECTIONS, save_model, weights_digest
+    from cyclegan.networks import build_generator
+    from tools.fuzz.models import _reference_state
+
+    here = tmp_path_factory.mktemp("world")
+    random = np.random.default_rng(0)
+    (here / "prepared").mkdir()
+    domains = {}
+    for name in ("trainA", "trainB", "testA", "testB"):
+        pixels = random.integers(0, 256, (3, 16, 16, 3), np.uint8)
+        np.save(here / "prepared" / f"{name}.npy", pixels)
+        domains[name] = {"count": 3, "names": [f"{i}.png" for i in range(3)]}
+        (here / "raw" / name).mkdir(parents=True)
+        for i, image in enumerate(pixels):
+            Image.fromarray(image).resize((40, 40)).save(here / "raw" / name / f"{i}.png")
+    manifest = {"version": "0" * 32 + ".dir", "paired": False, "height": 16, "width": 16}
+    manifest |= {"domains": domains, "config": {}}
+    (here / "prepared" / "manifest.json").write_text(json.dumps(manifest))
+    pair = {direction: build_generator(**OPTIONS) for direction in DIRECTIONS}
+    save_model(here / "model", pair, {"generator": OPTIONS, "image_size": 16})
+    facts = {"headline": "score", "data_version": manifest["version"], "protocol": {}, "extractor": None}
+    facts |= {"intervals": {}, "model_digest": weights_digest(here / "model")}
+    (here / "scores").mkdir()
+    (here / "scores" / "scores.json").write_text('{"score": 1.0}')
+    (here / "scores" / "evaluation.json").write_text(json.dumps(facts))
+    torch.save(_reference_weights(_reference_state()), here / "net.pth")
+    return here
+
+
+def _reference_weights(state: dict[str, object]) -> dict[str, object]:
+    return {name: tensor for name, tensor in state.items() if name.startswith("model.")}
+
+
+@pytest.fixture
+def here(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A copy of the world to work in, with a former result under `out`."""
+    shutil.copytree(world, tmp_path / "here")
+    monkeypatch.chdir(tmp_path / "here")
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_REGISTRY_URI", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("CYCLEGAN_TRACKING", "off")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
+    yield tmp_path / "here"
+    logging.getLogger("cyclegan").setLevel(logging.NOTSET)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import logging
 import resource
 import shutil
 import threading
@@ -12,75 +10,19 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from cyclegan.cli.main import main
 from cyclegan.io import storage
 
 pytestmark = pytest.mark.slow
 
-OPTIONS = {"name": "resnet", "norm": "instance", "blocks": 1, "width": 4, "upsample": "resize"}
 TINY = (
     "--generator resnet --blocks 1 --width 4 --discriminator patchgan --discriminator-width 4 "
     "--discriminator-layers 1 --crop-size 16 --epochs 1 --decay-epochs 0 --device cpu --threads 1"
 )
 RUN = " ".join(f"--train.{word[2:]}" if word.startswith("--") else word for word in TINY.split())
 JUDGE = "--features random --resamples 0 --examples 1"
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Images, a prepared folder, a model with scores, and a reference implementation's weights."""
-    import torch
-
-    from cyclegan.model import DIRECTIONS, save_model, weights_digest
-    from cyclegan.networks import build_generator
-    from tools.fuzz.models import _reference_state
-
-    here = tmp_path_factory.mktemp("world")
-    random = np.random.default_rng(0)
-    (here / "prepared").mkdir()
-    domains = {}
-    for name in ("trainA", "trainB", "testA", "testB"):
-        pixels = random.integers(0, 256, (3, 16, 16, 3), np.uint8)
-        np.save(here / "prepared" / f"{name}.npy", pixels)
-        domains[name] = {"count": 3, "names": [f"{i}.png" for i in range(3)]}
-        (here / "raw" / name).mkdir(parents=True)
-        for i, image in enumerate(pixels):
-            Image.fromarray(image).resize((40, 40)).save(here / "raw" / name / f"{i}.png")
-    manifest = {"version": "0" * 32 + ".dir", "paired": False, "height": 16, "width": 16}
-    manifest |= {"domains": domains, "config": {}}
-    (here / "prepared" / "manifest.json").write_text(json.dumps(manifest))
-    pair = {direction: build_generator(**OPTIONS) for direction in DIRECTIONS}
-    save_model(here / "model", pair, {"generator": OPTIONS, "image_size": 16})
-    facts = {"headline": "score", "data_version": manifest["version"], "protocol": {}, "extractor": None}
-    facts |= {"intervals": {}, "model_digest": weights_digest(here / "model")}
-    (here / "scores").mkdir()
-    (here / "scores" / "scores.json").write_text('{"score": 1.0}')
-    (here / "scores" / "evaluation.json").write_text(json.dumps(facts))
-    torch.save(_reference_weights(_reference_state()), here / "net.pth")
-    return here
-
-
-def _reference_weights(state: dict[str, object]) -> dict[str, object]:
-    return {name: tensor for name, tensor in state.items() if name.startswith("model.")}
-
-
-@pytest.fixture
-def here(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A copy of the world to work in, with a former result under `out`."""
-    shutil.copytree(world, tmp_path / "here")
-    monkeypatch.chdir(tmp_path / "here")
-    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_REGISTRY_URI", "AWS_PROFILE"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("CYCLEGAN_TRACKING", "off")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
-    yield tmp_path / "here"
-    logging.getLogger("cyclegan").setLevel(logging.NOTSET)
 
 
 def content(folder: Path) -> dict[str, str]:

@@ -169,7 +169,7 @@ def test_wrong_configs(values):
     [
         ({"model_digest": "other"}, "of another model"),
         ({}, "lack 'model_digest'"),
-        ({"model_digest": "mine", "intervals": {"score": [1, float("1e999")]}}, "interval of 'fid'"),
+        ({"model_digest": "mine", "intervals": {"score": [1, float("1e999")]}}, "not valid JSON"),
     ],
 )
 def test_scores_vouch_for_their_own_model_only(tmp_path, facts, message):

@@ -185,7 +185,7 @@ def _watch(child: int, view: memoryview) -> str:
             now = int.from_bytes(view[:8], "little")
             if now != at:
                 at, spent, since = now, times.user + times.system, time.monotonic()
-            # by its own work, for the machine may be busy with something else; or by waiting
+            # by its own work, for the machine may be busy with something else; or by wall time, if it waits
             elif times.user + times.system - spent > HANG_SECONDS + 5 or time.monotonic() - since > 90:
                 os.kill(child, signal.SIGKILL)
                 os.waitpid(child, 0)
