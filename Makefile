@@ -12,7 +12,7 @@ BIN = $(VENV)/bin
 LOWEST = $(VENV)-lowest
 # processes that the tests are spread over; 0 runs them in pytest's own, as a debugger wants it
 JOBS ?= 2
-PYTEST = PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n $(JOBS)
+PYTEST = PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n $(JOBS) --max-worker-restart=0
 # which tests `make test-lowest` runs: all, or files and options of pytest
 TESTS ?=
 UV = $(BIN)/uv

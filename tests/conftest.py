@@ -66,8 +66,14 @@ def real_weights() -> Path:
     return _folder_or_skip("CYCLEGAN_TEST_WEIGHTS", ROOT.parent / "shared" / "weights", "real weights")
 
 
-@pytest.fixture(scope="session")
-def _s3_endpoint() -> Iterator[str]:
+@pytest.fixture(scope="session", params=["moto", pytest.param("versitygw", marks=pytest.mark.slow)])
+def _s3_endpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    if request.param == "versitygw":
+        from tests.s3_server import running
+
+        with running(tmp_path_factory.mktemp("buckets"), "test", "test") as address:
+            yield address
+        return
     import logging
 
     from moto.server import ThreadedMotoServer
@@ -79,6 +85,13 @@ def _s3_endpoint() -> Iterator[str]:
     host, port = server.get_host_and_port()
     yield f"http://{host}:{port}"
     server.stop()
+
+
+@pytest.fixture
+def s3_is_moto(s3_server: str, request: pytest.FixtureRequest) -> None:
+    """Skips where the server is another, whose store a test cannot reach past its API."""
+    if request.node.callspec.params.get("_s3_endpoint") != "moto":
+        pytest.skip("fills moto's store directly")
 
 
 @pytest.fixture

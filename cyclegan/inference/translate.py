@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
 
-    from cyclegan.io.storage import Store
+    from cyclegan.io.store import Store
 
 __all__ = ["TranslateConfig", "Translated", "Translator", "load", "translate"]
 

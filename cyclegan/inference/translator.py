@@ -215,7 +215,8 @@ def model_folder(source: str | Path, direction: Direction | None) -> Iterator[tu
 
 
 def _copy_from_store(uri: str, direction: Direction, folder: Path) -> None:
-    from cyclegan.io.storage import NotFound, open_store
+    from cyclegan.io.storage import open_store
+    from cyclegan.io.store import NotFound
 
     store = open_store(uri)
     try:

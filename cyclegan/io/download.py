@@ -21,7 +21,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 from tqdm import tqdm
 
 from cyclegan.errors import CycleGANError, UsageError
-from cyclegan.io.storage import NotFound
+from cyclegan.io.store import NotFound
 from cyclegan.io.uri import printable, redact, reveal, scrub
 
 logger = logging.getLogger(__name__)

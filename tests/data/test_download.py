@@ -9,7 +9,7 @@ import pytest
 
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.io.download import RetryPolicy, download
-from cyclegan.io.storage import NotFound
+from cyclegan.io.store import NotFound
 from cyclegan.io.uri import redact
 
 BODY = random.Random(0).randbytes(300_000)

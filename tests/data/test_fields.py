@@ -26,6 +26,7 @@ from cyclegan.data.preprocess.preprocess import preprocess
 from cyclegan.data.source import Source
 from cyclegan.errors import CycleGANError
 from cyclegan.io import download, storage
+from cyclegan.io.download import Downloaded
 from cyclegan.io.storage import FolderStore
 from cyclegan.io.uri import reveal
 
@@ -202,9 +203,10 @@ def datasets_url(bench: Workbench) -> None:
     asked: list[str] = []
     archive = bench.archive().read_bytes()
 
-    def downloaded(url: str, path: Path, *rest: object) -> None:
+    def downloaded(url: str, path: Path, *rest: object) -> Downloaded:
         asked.append(reveal(url))
         path.write_bytes(archive)
+        return Downloaded("", "")
 
     bench.patch.setattr(origins, "download", downloaded)
     bench.fetch(source="maps")

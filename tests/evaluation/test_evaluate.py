@@ -341,7 +341,7 @@ def test_report_compares_with_a_champion_judged_the_same_way(
     text = Page((tmp_path / "scores" / "report.html").read_text()).text
     assert "not comparable" in text
     assert "intervals do not overlap" not in text
-    with pytest.raises(UsageError, match=r"no scores\.json"):
+    with pytest.raises(UsageError, match="There are no scores in"):
         evaluate(prepared, model, tmp_path / "scores", fast(champion=str(tmp_path / "nowhere")))
 
 

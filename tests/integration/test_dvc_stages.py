@@ -17,7 +17,7 @@ STEPS = {
     "register": "cyclegan.registry.register",
 }
 # reading, writing, talking, describing: they carry a result and do not decide it
-CARRIERS = ("cyclegan.errors", "cyclegan.inference", "cyclegan.io", "cyclegan.tracking")
+CARRIERS = ("cyclegan.errors", "cyclegan.io", "cyclegan.tracking")
 
 
 @cache

@@ -13,15 +13,17 @@ from typing import Any
 import pytest
 
 from cyclegan.errors import CycleGANError, UsageError
-from cyclegan.io import storage
-from cyclegan.io.storage import Entry, NotFound, S3Store, Store, open_store
+from cyclegan.io import s3
+from cyclegan.io.s3 import S3Store
+from cyclegan.io.storage import open_store
+from cyclegan.io.store import Entry, NotFound, Store
 
 
 @pytest.fixture(params=["folder", "s3"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    if request.param == "folder":
-        return open_store(str(tmp_path / "store"))
-    return open_store(f"s3://{request.getfixturevalue('s3_bucket')}/some/prefix/")
+def store(request: pytest.FixtureRequest, s3_bucket: str, tmp_path: Path) -> Store:
+    # asked for even where it is not used: a test cannot ask for a fixture with parameters later
+    address = str(tmp_path / "store") if request.param == "folder" else f"s3://{s3_bucket}/some/prefix/"
+    return open_store(address)
 
 
 def test_what_is_put_comes_back(store: Store, tmp_path: Path) -> None:
@@ -75,7 +77,7 @@ def test_addresses(tmp_path: Path) -> None:
 @pytest.fixture
 def large(s3_bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file that goes up in two parts: S3 wants at least 5 MiB in all but the last."""
-    monkeypatch.setattr(storage, "PART", 1 << 20)
+    monkeypatch.setattr(s3, "PART", 1 << 20)
     path = tmp_path / "source.bin"
     path.write_bytes(b"".join(i.to_bytes(4, "big") for i in range(9 << 18)))
     return path
@@ -132,7 +134,7 @@ def test_a_large_object_whose_content_is_not_its_checksum_is_refused(
 ) -> None:
     import boto3
 
-    monkeypatch.setattr(storage, "ATTEMPTS", 2)
+    monkeypatch.setattr(s3, "ATTEMPTS", 2)
     boto3.client("s3").put_object(
         Bucket=s3_bucket, Key="k", Body=large.read_bytes(), Metadata={"sha256": "0" * 64}
     )
@@ -171,7 +173,7 @@ def test_a_part_that_breaks_off_is_sent_again(s3_bucket: str, large: Path) -> No
 def test_an_upload_that_breaks_off_leaves_the_former_object(
     s3_bucket: str, large: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(storage, "ATTEMPTS", 2)
+    monkeypatch.setattr(s3, "ATTEMPTS", 2)
     store = open_store(f"s3://{s3_bucket}")
     store.write("k", b"former")
     break_parts(store, lambda count: count > 0)
@@ -182,7 +184,7 @@ def test_an_upload_that_breaks_off_leaves_the_former_object(
     assert "Uploads" not in store.client.list_multipart_uploads(Bucket=s3_bucket)
 
 
-def test_ten_thousand_objects_are_all_listed(s3_bucket: str) -> None:
+def test_ten_thousand_objects_are_all_listed(s3_bucket: str, s3_is_moto: None) -> None:
     from moto.core import DEFAULT_ACCOUNT_ID
     from moto.s3.models import s3_backends
 
@@ -202,7 +204,7 @@ def test_an_object_that_changed_under_its_checksum_is_refused(
 ) -> None:
     import boto3
 
-    monkeypatch.setattr(storage, "ATTEMPTS", 2)
+    monkeypatch.setattr(s3, "ATTEMPTS", 2)
     boto3.client("s3").put_object(Bucket=s3_bucket, Key="k", Body=b"evil", Metadata={"sha256": "0" * 64})
     with pytest.raises(CycleGANError, match="arrived corrupted"):
         open_store(f"s3://{s3_bucket}").get("k", tmp_path / "k")
@@ -266,7 +268,7 @@ def test_reading_survives_cuts_and_server_errors(
     class Handler(_Unsteady):
         faults = ["503", "cut", "500", "cut", "500", "cut"]  # noqa: RUF012
 
-    monkeypatch.setattr(storage, "PART", part)
+    monkeypatch.setattr(s3, "PART", part)
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
@@ -282,8 +284,8 @@ def test_an_endless_fault_ends_in_one_sentence(
     class Handler(_Unsteady):
         faults = ["cut"] * 100
 
-    monkeypatch.setattr(storage, "PART", part)
-    monkeypatch.setattr(storage, "ATTEMPTS", 2)
+    monkeypatch.setattr(s3, "PART", part)
+    monkeypatch.setattr(s3, "ATTEMPTS", 2)
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")

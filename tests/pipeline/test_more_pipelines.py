@@ -60,7 +60,9 @@ def test_a_sweep_registers_the_best_though_a_trial_fails(tmp_path: Path) -> None
     assert "the sweep continues without it" in log
 
 
-def test_the_runs_of_a_sweep_become_children_of_one(mlflow_server: str, tmp_path: Path) -> None:
+def test_the_runs_of_a_sweep_become_children_of_one(
+    mlflow_server: str, tiny_model: Path, tmp_path: Path
+) -> None:
     from mlflow import MlflowClient
 
     from cyclegan.registry.sweep import best_trial
@@ -68,12 +70,13 @@ def test_the_runs_of_a_sweep_become_children_of_one(mlflow_server: str, tmp_path
     client = MlflowClient(mlflow_server)
     known = client.get_experiment_by_name("tests")
     experiment = known.experiment_id if known else client.create_experiment("tests")
+    config = json.loads((tiny_model / "config.json").read_text())
     trials, runs = [], []
     for number, kid in enumerate((0.3, 0.1, 0.2)):
         folder = tmp_path / str(number)
         folder.mkdir()
         runs.append(client.create_run(experiment).info.run_id)
-        (folder / "config.json").write_text(json.dumps({"mlflow_run_id": runs[-1]}))
+        (folder / "config.json").write_text(json.dumps(config | {"mlflow_run_id": runs[-1]}))
         (folder / "scores.json").write_text(json.dumps({"score": kid, "kid_AtoB": kid, "kid_BtoA": kid}))
         trials.append((folder, folder))
     assert best_trial(trials) == (1, [0.3, 0.1, 0.2], 0.1)

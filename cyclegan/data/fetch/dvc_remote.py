@@ -19,7 +19,8 @@ from cyclegan.data.version import file_md5
 from cyclegan.errors import CycleGANError
 from cyclegan.io.download import RetryPolicy, download
 from cyclegan.io.files import read_json
-from cyclegan.io.storage import NotFound, open_store
+from cyclegan.io.storage import open_store
+from cyclegan.io.store import NotFound
 from cyclegan.io.uri import redact
 
 PREFIXES = ("files/md5/", "")

@@ -21,13 +21,13 @@ from torch import Tensor
 
 from cyclegan.errors import CycleGANError
 from cyclegan.io.files import parse_json
-from cyclegan.io.storage import NotFound
+from cyclegan.io.store import NotFound
 from cyclegan.training.checkpoints.fingerprint import parse
 from cyclegan.training.checkpoints.record import Progress
 from cyclegan.training.schedule import Schedule
 
 if TYPE_CHECKING:
-    from cyclegan.io.storage import Store
+    from cyclegan.io.store import Store
 
 logger = logging.getLogger(__name__)
 

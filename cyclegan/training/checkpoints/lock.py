@@ -19,7 +19,8 @@ from contextlib import contextmanager, suppress
 
 from cyclegan.errors import CycleGANError
 from cyclegan.io.files import parse_json
-from cyclegan.io.storage import FolderStore, NotFound, Store
+from cyclegan.io.storage import FolderStore
+from cyclegan.io.store import NotFound, Store
 
 logger = logging.getLogger(__name__)
 

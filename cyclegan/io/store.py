@@ -1,0 +1,58 @@
+"""What every store of objects is, whether a folder or a bucket."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+
+from cyclegan.errors import CycleGANError, UsageError
+
+
+class NotFound(CycleGANError):
+    """There is no object of this key."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One object: its key below the store's address, and its size in bytes."""
+
+    key: str
+    size: int
+
+
+class Store(ABC):
+    """Objects by key. Keys are relative POSIX paths; every failure is a CycleGANError of one sentence."""
+
+    uri: str
+
+    @abstractmethod
+    def put(self, path: Path, key: str) -> None:
+        """Store the file `path` under `key`, replacing an existing object atomically."""
+
+    @abstractmethod
+    def get(self, key: str, path: Path) -> None:
+        """Write the object to `path`, atomically, its size and checksum verified. Raises NotFound."""
+
+    @abstractmethod
+    def write(self, key: str, data: bytes) -> None:
+        """Store bytes under `key`."""
+
+    @abstractmethod
+    def read(self, key: str) -> bytes:
+        """The object's bytes, verified. Raises NotFound."""
+
+    @abstractmethod
+    def list(self, prefix: str = "") -> list[Entry]:
+        """All objects whose key begins with `prefix`, by key."""
+
+    @abstractmethod
+    def delete(self, key: str) -> None:
+        """Remove the object; removing what is not there is no error."""
+
+
+def checked(key: str) -> str:
+    """The key; raises UsageError where it is empty or could lead out of its store."""
+    if not key or key.startswith("/") or ".." in key.split("/") or "\0" in key:
+        raise UsageError(f"'{key}' cannot be an object's key: it must be a relative path.")
+    return key
