@@ -20,28 +20,27 @@ PREFIX = "CYCLEGAN_ENV_"
 
 TOGETHER = (
     (
-        "MLFLOW_TRACKING_URI",
-        "MLFLOW_RUN_ID",
-        "MLFLOW_EXPERIMENT_ID",
-        "MLFLOW_EXPERIMENT_NAME",
-        "MLFLOW_TRACKING_USERNAME",
-        "MLFLOW_TRACKING_PASSWORD",
-        "MLFLOW_TRACKING_TOKEN",
+        ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME"),
+        ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"),
     ),
-    ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
+    (("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"), ()),
 )
-"""Variables that belong to one another: where the pod has one of them already, ours of the group stay out."""
+"""Variables that belong to one another: where the pod has one of the first of a group, all of ours stay out.
+
+The others decide nothing: Kubeflow Pipelines with tracking of its own puts its launcher's MLflow credentials
+into every pod, with an address only where it hands that to the step too. Credentials follow the address.
+"""
 
 
 def adopt(environment: MutableMapping[str, str] = os.environ) -> None:
-    """Give every prefixed setting its real name, unless the pod has that variable, or one of its group."""
+    """Give every prefixed setting its real name, unless the pod has it, or one that decides for it."""
     present = {name for name, value in environment.items() if value}
     for name in sorted(present):
         if not name.startswith(PREFIX):
             continue
         real = name.removeprefix(PREFIX)
-        group = next((group for group in TOGETHER if real in group), (real,))
-        if present.isdisjoint(group):
+        deciding = next((first for first, others in TOGETHER if real in first + others), (real,))
+        if present.isdisjoint(deciding):
             environment[real] = environment[name]
 
 

@@ -40,6 +40,21 @@ def test_what_the_backend_injects_wins_and_nothing_of_ours_mixes_with_it(injecte
     assert environment["AWS_DEFAULT_REGION"] == "eu-central-1"
 
 
+def test_the_launchers_credentials_do_not_keep_our_server_out() -> None:
+    """KFP 2.17 with tracking of its own and no injection: a user and a password, and no address."""
+    environment = {
+        "MLFLOW_TRACKING_USERNAME": "launcher",
+        "MLFLOW_TRACKING_PASSWORD": "launcher's",
+        settings.PREFIX + "MLFLOW_TRACKING_URI": "http://mlflow:5000",
+        settings.PREFIX + "MLFLOW_TRACKING_USERNAME": "steps",
+        settings.PREFIX + "MLFLOW_TRACKING_PASSWORD": "ours",
+    }
+    settings.adopt(environment)
+    assert environment["MLFLOW_TRACKING_URI"] == "http://mlflow:5000"
+    assert environment["MLFLOW_TRACKING_USERNAME"] == "steps"
+    assert environment["MLFLOW_TRACKING_PASSWORD"] == "ours"
+
+
 def test_a_pods_own_keys_are_not_mixed_with_ours() -> None:
     environment = {
         "AWS_ACCESS_KEY_ID": "theirs",
