@@ -18,7 +18,7 @@ def fetch(
     """Fetch two domains of images by URI.
 
     Args:
-        raw: One uncompressed zip of trainA trainB testA testB and source.json.
+        raw: Folder, which KFP's page can list, of one zip: trainA trainB testA testB and source.json.
 
     Returns:
         data_version: What was found, a DVC directory md5.
@@ -33,12 +33,13 @@ def fetch(
     from cyclegan.data.fetch.fetch import fetch as step
     from cyclegan.data.fetch.published import resolve_version
 
-    version = resolve_version(version)
     begin(tracked=True)
+    version = resolve_version(version)
     config = pick(FetchConfig, {"source": source, "version": version, "options": options}, "fetch")
+    archive = Path(raw.path) / "images.zip"
     with tempfile.TemporaryDirectory() as folder:
         found = step(Path(folder) / "raw", config)
-        pack_zip(Path(folder) / "raw", Path(raw.path))
-    raw.metadata.update(uri=found.uri, data_version=found.version, **found.counts)
-    raw.metadata["size_bytes"] = Path(raw.path).stat().st_size
+        pack_zip(Path(folder) / "raw", archive)
+    size = archive.stat().st_size
+    raw.metadata.update(uri=found.uri, data_version=found.version, size_bytes=size, **found.counts)
     return (found.version,)

@@ -19,7 +19,7 @@ def preprocess(
     """Validate, orient, resize and pack the images.
 
     Args:
-        raw: Zip that fetch wrote.
+        raw: Folder that fetch wrote.
         data_version: What fetch found; part of the cache key, which does not see into artifacts.
         prepared: Arrays trainA trainB testA testB, manifest.json and provenance.json.
 
@@ -39,7 +39,7 @@ def preprocess(
     begin()
     config = pick(PreprocessConfig, locals(), "preprocess")
     with tempfile.TemporaryDirectory() as folder:
-        unpack_zip(Path(raw.path), Path(folder) / "raw")
+        unpack_zip(Path(raw.path) / "images.zip", Path(folder) / "raw")
         found = step(Path(folder) / "raw", Path(prepared.path), config)
     counts = {domain: facts["count"] for domain, facts in found.domains.items()}
     prepared.metadata.update(uri=found.uri, data_version=found.version, **counts)

@@ -146,9 +146,9 @@ def translate(model: str, images: str, out: str, config: TranslateConfig) -> Tra
     if not written and not there:
         raise CycleGANError(f"None of the {len(waiting)} images in {redact(images)} can be read.")
     logger.info(
-        "%d images translated into %s; %d already existed, %d could not be read.",
-        written,
+        "Translated into %s: %d; there before: %d; unreadable: %d.",
         open_store(out).uri,
+        written,
         there,
         len(unreadable),
     )

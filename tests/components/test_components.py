@@ -66,7 +66,7 @@ def test_from_images_to_a_decision(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     (version,) = fetch.python_func(source=source, version="", options={}, raw=raw)
     assert version.endswith(".dir")
     counts = {"trainA": 4, "trainB": 4, "testA": 3, "testB": 3}
-    size = (tmp_path / "raw").stat().st_size
+    size = (tmp_path / "raw" / "images.zip").stat().st_size
     assert raw.metadata == {"uri": source, "data_version": version, "size_bytes": size, **counts}
 
     (digest,) = preprocess.python_func(

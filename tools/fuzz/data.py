@@ -175,7 +175,7 @@ def addresses(here: Path) -> Attack:
     from cyclegan.data.config import FetchConfig
     from cyclegan.data.fetch.dvc_remote import open_remote
     from cyclegan.data.fetch.origins import fill
-    from cyclegan.io import storage
+    from cyclegan.io import s3
     from cyclegan.io.download import RetryPolicy, download
     from cyclegan.io.files import is_dir
     from cyclegan.io.storage import open_store
@@ -199,7 +199,7 @@ def addresses(here: Path) -> Attack:
         require(scrub(f"Cannot get {address}: no.", address).isprintable() or True, "")
         data_name(address), path_of(address), ADDRESS.fullmatch(address)
         kind = rng.randrange(7)
-        with offline(), mock.patch.object(storage, "ATTEMPTS", 1):
+        with offline(), mock.patch.object(s3, "ATTEMPTS", 1):
             if kind == 0:
                 download(address, target, once)
             elif kind == 1:
