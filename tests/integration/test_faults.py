@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from cyclegan.cli.main import main
-from cyclegan.io import storage
+from cyclegan.io import s3
 
 pytestmark = pytest.mark.slow
 
@@ -143,7 +143,7 @@ S3 = {
 def test_a_broken_s3(
     case: str, broken: str, here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(storage, "ATTEMPTS", 1)
+    monkeypatch.setattr(s3, "ATTEMPTS", 1)
     monkeypatch.setenv("AWS_ENDPOINT_URL", broken)
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "hunter2")

@@ -105,7 +105,7 @@ def test_every_step_tells_what_it_did(executions: dict[str, Execution]) -> None:
     }
     run_id = executions["open"].decisions()[0]["run_id"]
     assert cards["train"].startswith("# Trained resnet")
-    assert cards["evaluate"].startswith("# Score: frechet_random")
+    assert cards["evaluate"].startswith("# Score: frechet\\_random")
     assert cards["register"].startswith("# Registered as champion")
     assert "gated-AtoB version 1, gated-BtoA version 1" in cards["register"]
     version = re.findall(r"`[0-9a-f]{32}\.dir`", cards["train"])
