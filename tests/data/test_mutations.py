@@ -21,48 +21,10 @@ from cyclegan.data.fetch import archives
 from cyclegan.data.fetch.archives import unpack
 from cyclegan.data.preprocess.packing import HEADER, Job, create, pack_image
 from cyclegan.errors import CycleGANError
+from tools.fuzz.mutate import mutate_bytes
 
 COUNT = int(os.environ.get("CYCLEGAN_MUTATIONS", "600"))
-NASTY = [
-    b"\0\0\0\0",
-    b"\xff\xff\xff\xff",
-    b"\x7f\xff\xff\xff",
-    b"\0\0\0\x01",
-    b"\xff\xff",
-    b"../",
-    b"/",
-    b"\x80",
-]
-
-
-def mutate(data: bytes, rng: random.Random) -> bytes:
-    """One to eight changes: bits, bytes, nasty numbers, parts cut out, doubled or moved, the end cut off."""
-    out = bytearray(data)
-    for _ in range(rng.choice([1, 1, 2, 4, 8])):
-        # structure stands at both ends of these files
-        edge = rng.randrange(min(64, len(out)))
-        place = rng.choice([rng.randrange(len(out)), edge, len(out) - 1 - edge])
-        length = rng.choice([1, 2, 4, 16, 256])
-        kind = rng.randrange(7)
-        if kind == 0:
-            out[place] ^= 1 << rng.randrange(8)
-        elif kind == 1:
-            out[place] = rng.randrange(256)
-        elif kind == 2:
-            nasty = rng.choice(NASTY)
-            out[place : place + len(nasty)] = nasty
-        elif kind == 3:
-            del out[place : place + length]
-        elif kind == 4:
-            out[place:place] = out[place : place + length]
-        elif kind == 5:
-            other = rng.randrange(len(out))
-            out[place : place + length] = out[other : other + length]
-        else:
-            del out[place + 1 :]
-        if not out:
-            out = bytearray(b"\0")
-    return bytes(out)
+ENDS = 64  # bytes at both ends of these small files, where their structure stands
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +77,7 @@ def test_mutated_images(tmp_path: Path, images: list[bytes], capfd: pytest.Captu
     path = tmp_path / "image.jpg"
     packed = refused = 0
     for number in range(COUNT):
-        path.write_bytes(mutate(images[number % len(images)], rng))
+        path.write_bytes(mutate_bytes(images[number % len(images)], rng, ENDS))
         outcome = pack_image(
             Job(
                 path=str(path),
@@ -169,7 +131,7 @@ def test_mutated_archives(
     path = tmp_path / "x.archive"
     fine = refused = 0
     for number in range(COUNT):
-        path.write_bytes(mutate(packed_archives[number % len(packed_archives)], rng))
+        path.write_bytes(mutate_bytes(packed_archives[number % len(packed_archives)], rng, ENDS))
         folder = tmp_path / "deep" / "box"
         folder.mkdir(parents=True)
         try:

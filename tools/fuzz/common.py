@@ -33,6 +33,11 @@ def encodable(value: Any) -> bool:
     return True
 
 
+def damaged(text: str) -> bytes:
+    """The text as bytes even where it is not Unicode, such as half of a surrogate pair."""
+    return text.encode("utf-8", "surrogatepass")
+
+
 @contextmanager
 def offline() -> Iterator[None]:
     """No name resolves and no address answers."""

@@ -12,7 +12,7 @@ from unittest import mock
 
 import numpy as np
 
-from tools.fuzz.common import Attack, encodable, offline, require
+from tools.fuzz.common import Attack, damaged, encodable, offline, require
 from tools.fuzz.mutate import as_json, mutate_bytes, mutate_text, mutate_value
 
 
@@ -60,7 +60,7 @@ def prepared_folders(here: Path) -> Attack:
         else:
             packed = mutate_bytes(array, rng)
         for name, text in texts.items():
-            (folder / name).write_bytes(text.encode("utf-8", "surrogatepass"))
+            (folder / name).write_bytes(damaged(text))
         (folder / "trainA.npy").write_bytes(packed)
         read_origin(folder / "provenance.json")
         data = Prepared.open(folder)
@@ -133,7 +133,7 @@ def parameter_files(here: Path) -> Attack:
             text = as_json({section: mutate_value(whole[section], rng)}, rng)
         else:
             text = mutate_text(rng.choice(texts), rng)
-        path.write_bytes(text.encode("utf-8", "surrogatepass"))
+        path.write_bytes(damaged(text))
         config = load_section(path, section, configs[section])
         values = asdict(config)
         require(encodable(values), "values that cannot be written again")

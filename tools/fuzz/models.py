@@ -8,7 +8,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, cast
 
-from tools.fuzz.common import Attack, encodable, require
+from tools.fuzz.common import Attack, damaged, encodable, require
 from tools.fuzz.mutate import as_json, mutate_bytes, mutate_text, mutate_value
 
 MODEL_CONFIG: dict[str, Any] = {
@@ -66,7 +66,7 @@ def model_folders(here: Path) -> Attack:
             text = mutate_text(text, rng)
         else:
             weights = mutate_safetensors(weights, rng)
-        (folder / "config.json").write_bytes(text.encode("utf-8", "surrogatepass"))
+        (folder / "config.json").write_bytes(damaged(text))
         (folder / "AtoB.safetensors").write_bytes(weights)
         (folder / "BtoA.safetensors").write_bytes((here / f"BtoA{number}").read_bytes())
         reader = rng.randrange(3)

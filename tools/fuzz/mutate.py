@@ -12,7 +12,9 @@ NASTY_BYTES = (
     b"\xff" * 8,
     b"\x7f\xff\xff\xff",
     b"\0\0\0\1",
+    b"\xff\xff",
     b"../",
+    b"/",
     b"\x80",
     b'"',
     b"{",
@@ -39,11 +41,11 @@ NASTY_VALUES: tuple[Any, ...] = (
 )
 
 
-def mutate_bytes(data: bytes, rng: Random) -> bytes:
-    """One to eight changes, mostly near the ends, where files have their structure."""
+def mutate_bytes(data: bytes, rng: Random, ends: int = 1024) -> bytes:
+    """One to eight changes, mostly in the first and last `ends` bytes, where files have their structure."""
     out = bytearray(data or b"\0")
     for _ in range(rng.choice([1, 1, 2, 4, 8])):
-        edge = rng.randrange(min(1024, len(out)))
+        edge = rng.randrange(min(ends, len(out)))
         place = rng.choice([rng.randrange(len(out)), edge, len(out) - 1 - edge])
         length = rng.choice([1, 2, 8, 64, 512])
         kind = rng.randrange(7)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tools.fuzz.common import Attack, encodable, require
+from tools.fuzz.common import Attack, damaged, encodable, require
 from tools.fuzz.models import MODEL_CONFIG, mutate_safetensors, mutate_state
 from tools.fuzz.mutate import as_json, mutate_text, mutate_value
 
@@ -221,8 +221,8 @@ def scores(here: Path) -> Attack:
             facts = mutate_text(facts, rng)
         else:
             values = mutate_text(values, rng)
-        (folder / "scores.json").write_bytes(values.encode("utf-8", "surrogatepass"))
-        (folder / "evaluation.json").write_bytes(facts.encode("utf-8", "surrogatepass"))
+        (folder / "scores.json").write_bytes(damaged(values))
+        (folder / "evaluation.json").write_bytes(damaged(facts))
         reader = rng.randrange(6)
         if reader == 0:
             read_scores(folder)
@@ -272,13 +272,13 @@ def notes(here: Path) -> Attack:
         kind = rng.randrange(3)
         if kind == 0:
             text = as_json(mutate_value(listing, rng), rng)
-            (here / "listing").write_bytes(text.encode("utf-8", "surrogatepass"))
+            (here / "listing").write_bytes(damaged(text))
             for name in _read_listing(here / "listing", "the version"):
                 inside = (here / "tree" / name).resolve().is_relative_to((here / "tree").resolve())
                 require(inside, f"a file outside the folder: {name!r}")
                 require(encodable(name), "a name that cannot be written")
         elif kind == 1:
-            store.write("lease", as_json(mutate_value(lease, rng), rng).encode("utf-8", "surrogatepass"))
+            store.write("lease", damaged(as_json(mutate_value(lease, rng), rng)))
             found = _content(store, "lease")
             require(all(isinstance(part, str) for part in found.values()), "a lease of something else")
         else:
