@@ -23,6 +23,11 @@ class UsageError(CycleGANError):
     exit_code = 2
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of what another library says, at most 200 letters, without its full stop."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)[:200].rstrip(".")
+
+
 @contextmanager
 def enough_memory(advice: str) -> Iterator[None]:
     """Within the block running out of memory, on the device or the host, is a CycleGANError with `advice`."""

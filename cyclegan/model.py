@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from cyclegan.errors import CycleGANError, UsageError
+from cyclegan.errors import CycleGANError, UsageError, first_line
 from cyclegan.io.files import atomic_dir, sha256, write_json
 from cyclegan.model_config import CONFIG_FILE, FORMAT, ModelConfig, read_config
 from cyclegan.networks import Generator, build_generator, generator_shapes
@@ -86,7 +86,7 @@ def save_model(
             try:
                 save_file(tensors, temporary / f"{direction}.safetensors")
             except SafetensorError as error:  # a full disk, in its words
-                raise CycleGANError(f"Cannot write the model to {folder}: {_line(error)}.") from None
+                raise CycleGANError(f"Cannot write the model to {folder}: {first_line(error)}.") from None
             (temporary / f"{direction}.safetensors").chmod(0o644)
         write_json(temporary / CONFIG_FILE, {"format": FORMAT, **config})
         for name, text in (texts or {}).items():
@@ -124,7 +124,7 @@ def load_generator(
     except UsageError as error:
         raise UsageError(f"The model in {where} cannot be built: {error}") from None
     except (KeyError, TypeError, ValueError, OSError, RuntimeError, SafetensorError) as error:
-        raise UsageError(f"The model in {where} is damaged: {_line(error)}.") from None
+        raise UsageError(f"The model in {where} is damaged: {first_line(error)}.") from None
     for key, tensor in generator.state_dict().items():
         if not bool(tensor.isfinite().all()):
             raise UsageError(f"The model in {where} has weights that are not finite ({direction}, {key}).")
@@ -139,10 +139,6 @@ def load_model(folder: Path, device: str | torch.device = "cpu") -> Model:
     AtoB, config = load_generator(folder, "AtoB", device)
     BtoA, _ = load_generator(folder, "BtoA", device)
     return Model(AtoB, BtoA, config)
-
-
-def _line(error: BaseException) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)[:200].rstrip(".")
 
 
 def weights_digest(folder: Path) -> str:

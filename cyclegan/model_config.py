@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Required, TypedDict, cast
 
-from cyclegan.errors import UsageError
+from cyclegan.errors import UsageError, first_line
 from cyclegan.io.files import is_file, read_json
 
 CONFIG_FILE = "config.json"
@@ -64,7 +64,7 @@ def read_config(folder: Path, where: str = "") -> ModelConfig:
     try:
         values = read_json(folder / CONFIG_FILE)
     except (ValueError, OSError, RecursionError) as error:
-        raise UsageError(f"The model in {where} is damaged: {_line(error)}.") from None
+        raise UsageError(f"The model in {where} is damaged: {first_line(error)}.") from None
     return check_config(values, where)
 
 
@@ -81,10 +81,6 @@ def check_config(values: Any, where: str) -> ModelConfig:
     if reason := _wrong(values):
         raise UsageError(f"The model in {where} is damaged: {CONFIG_FILE}: {reason}.")
     return cast(ModelConfig, values)
-
-
-def _line(error: BaseException) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)[:200].rstrip(".")
 
 
 def _wrong(values: dict[str, Any]) -> str:

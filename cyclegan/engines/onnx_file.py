@@ -9,7 +9,7 @@ import numpy as np
 
 from cyclegan.engines.base import Precision, pixels, planes
 from cyclegan.engines.parity import GATE, example_picture, grey_levels_apart
-from cyclegan.errors import CycleGANError, UsageError
+from cyclegan.errors import CycleGANError, UsageError, first_line
 from cyclegan.io.files import parse_json
 from cyclegan.model_config import check_config
 from cyclegan.pixels import to_uint8_array
@@ -35,7 +35,7 @@ class OnnxRuntimeEngine:
         try:
             self.session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # its exceptions have no common base
-            raise UsageError(f"{path} is not an ONNX file, or it is damaged: {_first_line(error)}.") from None
+            raise UsageError(f"{path} is not an ONNX file, or it is damaged: {first_line(error)}.") from None
         self.facts = facts_of(self.session.get_modelmeta().custom_metadata_map, path)
         self.multiple = int(self.facts["multiple"])
         self.name = "ONNX Runtime fp32 on cpu"
@@ -58,7 +58,7 @@ class OpenVinoEngine:
         try:
             model = core.read_model(path)
         except RuntimeError as error:
-            raise UsageError(f"{path} is not an ONNX file, or it is damaged: {_first_line(error)}.") from None
+            raise UsageError(f"{path} is not an ONNX file, or it is damaged: {first_line(error)}.") from None
         self.facts = facts_of(_rt_info(model), path)
         self.multiple = int(self.facts["multiple"])
         bf16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
@@ -108,7 +108,3 @@ def check_engine(engine: OnnxRuntimeEngine | OpenVinoEngine, path: Path) -> floa
             f"{engine.name} is {apart:.1f} grey levels off for {path.name}, above {GATE:g}: use engine torch."
         )
     return apart
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0][:200].rstrip(".")

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cyclegan.errors import CycleGANError, UsageError
+from cyclegan.errors import CycleGANError, UsageError, first_line
 
 if TYPE_CHECKING:
     from cyclegan.model import Direction
@@ -64,5 +64,4 @@ def hub_errors(address: str) -> Iterator[None]:
     except errors.LocalEntryNotFoundError:
         raise CycleGANError(f"The Hub cannot be reached for {address}, and no copy of it is here.") from None
     except (errors.HfHubHTTPError, OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0][:200].rstrip(".")
-        raise CycleGANError(f"The Hub refused {address}: {reason}.") from None
+        raise CycleGANError(f"The Hub refused {address}: {first_line(error)}.") from None

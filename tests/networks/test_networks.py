@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from cyclegan.errors import UsageError
+from cyclegan.model_config import WORDS
 from cyclegan.networks import VggUnet, build_discriminator, build_generator
-from cyclegan.networks.norm import norm_layer
+from cyclegan.networks.norm import Norm, norm_layer
 from cyclegan.networks.padding import ReflectionPad, at_any_size
+from cyclegan.networks.resnet import Upsample
 
 
 def count(network: nn.Module) -> int:
@@ -328,3 +332,8 @@ def test_a_bias_is_left_out_of_training_only_where_it_changes_nothing(name: str,
     idle = {key for key, bias in biases.items() if bias.grad is None}
     assert bool(idle) == (options.get("norm") != "layer")
     assert idle < biases.keys()
+
+
+def test_a_models_config_may_say_what_the_networks_take() -> None:
+    """model_config.py spells the words out, for it must not load torch."""
+    assert {"norm": get_args(Norm), "upsample": get_args(Upsample)} == WORDS
