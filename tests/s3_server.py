@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
+from tests.ports import free_port
+
 MODULE = "github.com/versity/versitygw/cmd/versitygw@v1.8.0"
 CACHE = (
     Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cyclegan" / "test-tools" / "v1.8.0"
@@ -48,9 +50,7 @@ def build() -> Path:
 def running(folder: Path, key: str, secret: str) -> Iterator[str]:
     """The address of a server whose buckets are the folders in `folder`."""
     program = build()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = [program, "--quiet", "--access", key, "--secret", secret, "--port", f"127.0.0.1:{port}"]
     with (folder.parent / "versitygw.log").open("w") as log:
         server = subprocess.Popen([*command, "posix", folder], stdout=log, stderr=log)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+
+from tests.ports import free_port
 
 
 @pytest.fixture
@@ -172,9 +173,7 @@ def test_an_empty_domain_is_named(cyclegan: Command, tmp_path: Path, raw: Path) 
 def test_a_dead_tracking_server_is_found_before_torch_is_imported(
     cyclegan: Command, prepared: Path, no_torch: Path
 ) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        uri = f"http://127.0.0.1:{free.getsockname()[1]}"
+    uri = f"http://127.0.0.1:{free_port()}"
     done = cyclegan(
         *("train", "p", "--generator", "resnet", "--crop-size", "0", "--width", "4"),
         cwd=prepared,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 import yaml
 
 from pipeline.placement import CONFIG_MAP, SECRETS, SETTINGS
+from tests.ports import free_port
 
 Run = Callable[..., str]
 
@@ -53,9 +53,7 @@ def test_two_nodes_train_and_one_process_finishes(
     trainjob: dict[str, Any], run: Run, s3_bucket: str, tmp_path: Path
 ) -> None:
     trainer = trainjob["spec"]["trainer"]
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     checkpoints = f"s3://{s3_bucket}/checkpoints"
     settings = {
         "PARAMS": PARAMS,

@@ -6,7 +6,6 @@ import io
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ from PIL import Image
 
 from cyclegan.errors import UsageError
 from cyclegan.serving.config import DemoConfig
+from tests.ports import free_port
 
 pytest.importorskip("gradio")
 sync_api = pytest.importorskip("playwright.sync_api")
@@ -49,9 +49,7 @@ def address(model, tmp_path_factory):
     (folder / "prepared").mkdir()
     for domain, value in (("A", 40), ("B", 200)):
         np.save(folder / "prepared" / f"test{domain}.npy", np.full((2, 32, 32, 3), value, np.uint8))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     code = "import sys; from cyclegan.cli.main import main; sys.exit(main())"
     command = [sys.executable, "-c", code, "demo", str(model), "--port", str(port), "--prepared", "prepared"]
     with (folder / "log").open("w") as log:

@@ -8,7 +8,6 @@ import io
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from PIL import Image
+
+from tests.ports import free_port
 
 pytest.importorskip("mlflow")
 
@@ -65,9 +66,7 @@ def saved(trained, tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def address(saved, tmp_path_factory):
     """A real scoring server on loopback."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", str(saved), "--env-manager", "local"]
     command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     folder = tmp_path_factory.mktemp("server")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
@@ -18,6 +17,7 @@ from cyclegan.runtime.distributed import Processes
 from cyclegan.training.config import TrainConfig
 from cyclegan.training.setup import sampling_of
 from cyclegan.training.train import train
+from tests.ports import free_port
 
 SCRIPT = """
 import os, sys, traceback
@@ -32,9 +32,7 @@ train(prepared, model, config, checkpoints=checkpoints)
 def train_by_two(
     context: ForkServerContext, prepared: Path, model: Path, config: TrainConfig, checkpoints: Path
 ) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     names = {"prepared": prepared, "model": model, "config": config, "checkpoints": str(checkpoints)}
     names |= {"log": str(model.with_name("stderr")), "port": port}
     pair = [context.Process(target=exec, args=(SCRIPT, {**names, "rank": rank})) for rank in range(2)]
