@@ -126,6 +126,7 @@ def remove_leftovers(folder: Path) -> None:
     Whoever writes holds a lock, which ends with the process however that ends. Where there are no locks,
     nothing is removed.
     """
+    folder = folder.absolute()  # a relative path means another folder once the process has moved
     if folder in _cleaned:
         return
     _cleaned.add(folder)

@@ -164,3 +164,16 @@ def test_what_killed_writers_left_is_removed_by_the_next_and_what_others_write_i
             file.write_text("{}")
         assert busy.is_dir()
     assert {path.name for path in tmp_path.iterdir()} == {"file.json", "other", mine.name}
+
+
+def test_leftovers_are_looked_for_in_each_folder_that_a_relative_path_means(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "GRACE_SECONDS", 0.0)
+    for name in ("one", "two"):
+        here = tmp_path / name
+        here.mkdir()
+        monkeypatch.chdir(here)
+        subprocess.run([sys.executable, "-c", KILLED, "model", "file.json"])
+        assert len(list(here.iterdir())) == 2
+        with atomic_file(Path("file.json")) as file:
+            file.write_text("{}")
+        assert [path.name for path in here.iterdir()] == ["file.json"]
