@@ -90,7 +90,8 @@ class Preprocess(FromFile):
         from cyclegan.data.preprocess.preprocess import preprocess
 
         preprocess(raw, out, self.config)
-        tell(out, "the packed images", ["train", out.parent, *self.source()])
+        then = places.RunFolder(out.parent).arguments(prepared=out)
+        tell(out, "the packed images", ["train", *then, *self.source()])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,7 +124,8 @@ class Train(FromFile):
 
         train(prepared, model, self.config, checkpoints=checkpoints)
         use: list[str | Path] = ["translate", model, "IMAGES", "--out", "FOLDER"]
-        tell(model, "the generators", ["evaluate", run.path, *self.source()], use)
+        then = run.arguments(prepared=prepared, model=model)
+        tell(model, "the generators", ["evaluate", *then, *self.source()], use)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,7 +157,8 @@ class Evaluate(FromFile):
         from cyclegan.evaluation.evaluate import evaluate
 
         evaluate(prepared, model, out, self.config)
-        tell(out / "report.html", "the report", ["register", run.path, *self.source()])
+        then = run.arguments(model=model, scores=out)
+        tell(out / "report.html", "the report", ["register", *then, *self.source()])
 
 
 @dataclass(frozen=True, kw_only=True)

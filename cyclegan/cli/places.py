@@ -52,6 +52,11 @@ class RunFolder:
         """An address, since checkpoints may also be in a bucket."""
         return str(self.path / "checkpoints")
 
+    def arguments(self, **parts: Path) -> list[str | Path]:
+        """How the next command is told of this run: its folder, and those of its parts that lie elsewhere."""
+        elsewhere = {name: path for name, path in parts.items() if path != getattr(self, name)}
+        return [self.path, *(word for name, path in elsewhere.items() for word in (f"--{name}", path))]
+
 
 def name_of(config: FetchConfig) -> str:
     """What a dataset is called by default: maps, city, photos-paintings."""

@@ -1,0 +1,35 @@
+"""What a command says to run next can be run as it stands."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cyclegan.data.sample.city import draw_city
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.mark.slow
+def test_the_next_command_finds_what_was_written_under_a_name_of_ones_own(
+    cyclegan: Command, tmp_path: Path
+) -> None:
+    draw_city(tmp_path / "raw", train=4, test=2, size=32, seed=0)
+    done = cyclegan("preprocess", "raw", "--out", "mine/arrays", "--load-size", "32", cwd=tmp_path)
+    following = next(line for line in done.stderr.splitlines() if line.startswith("Next:"))
+    small = ["--generator", "resnet", "--blocks", "1", "--width", "8", "--discriminator-width", "8"]
+    brief = ["--crop-size", "32", "--epochs", "1", "--decay-epochs", "0"]
+    words = [*shlex.split(following)[2:], *small, *brief, "--model", "elsewhere/model"]
+    done = cyclegan(*words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    following = next(line for line in done.stderr.splitlines() if line.startswith("Next:"))
+    done = cyclegan(*shlex.split(following)[2:], "--out", "scores", "--resamples", "0", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    following = next(line for line in done.stderr.splitlines() if line.startswith("Next:"))
+    assert shlex.split(following)[1:] == [
+        *("cyclegan", "register", "mine", "--model", "elsewhere/model", "--scores", "scores")
+    ]
