@@ -43,11 +43,11 @@ from cyclegan.runtime.device import resolve_device, resolve_precision
 from cyclegan.runtime.distributed import Processes
 from cyclegan.training.build import initial_state
 from cyclegan.training.config import TrainConfig
-from cyclegan.training.image_pool import ImagePool
-from cyclegan.training.schedule import Schedule
 from cyclegan.training.setup import Setup, sampling_of
 from cyclegan.training.train import fastest_update, training_images
-from cyclegan.training.update import Networks, Update
+from cyclegan.training.updates.image_pool import ImagePool
+from cyclegan.training.updates.schedule import Schedule
+from cyclegan.training.updates.update import Networks, Update
 
 LR, BETAS, LAMBDA_CYCLE, LAMBDA_IDENTITY, SLOTS = 2e-4, (0.5, 0.999), 10.0, 5.0, 50
 COLUMNS = {

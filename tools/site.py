@@ -26,8 +26,8 @@ STEPS = ("fetch", "preprocess", "train", "evaluate", "register")
 CONFIGS = {step: f"{step.capitalize()}Config" for step in STEPS}
 INNER = (
     "cyclegan.networks",
-    "cyclegan.training.losses",
-    "cyclegan.training.schedule",
+    "cyclegan.training.updates.losses",
+    "cyclegan.training.updates.schedule",
     "cyclegan.evaluation.distances",
     "cyclegan.evaluation.paired",
     "cyclegan.io.storage",

@@ -8,11 +8,11 @@ import torch
 
 from cyclegan.networks import VggUnet, build_discriminator, build_generator
 from cyclegan.networks.checkpointing import Recomputable
-from cyclegan.training.ema import EMA
-from cyclegan.training.image_pool import ImagePool
 from cyclegan.training.pretrained import load_encoder
 from cyclegan.training.state import State
-from cyclegan.training.update import Networks, Update
+from cyclegan.training.updates.ema import EMA
+from cyclegan.training.updates.image_pool import ImagePool
+from cyclegan.training.updates.update import Networks, Update
 
 if TYPE_CHECKING:
     from cyclegan.training.config import TrainConfig

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from cyclegan.runtime.device import available_bytes
 from cyclegan.training.build import blank_update
-from cyclegan.training.update import Networks, Update
+from cyclegan.training.updates.update import Networks, Update
 
 if TYPE_CHECKING:
     from cyclegan.training.setup import Setup

@@ -18,9 +18,9 @@ from cyclegan.networks import build_generator
 from cyclegan.runtime.device import memory_format
 from cyclegan.runtime.distributed import Processes
 from cyclegan.training.checkpoints.fingerprint import decisive, fingerprint
-from cyclegan.training.compile import should_compile
-from cyclegan.training.image_pool import lane_slots
-from cyclegan.training.schedule import Schedule
+from cyclegan.training.updates.compile import should_compile
+from cyclegan.training.updates.image_pool import lane_slots
+from cyclegan.training.updates.schedule import Schedule
 
 if TYPE_CHECKING:
     from cyclegan.training.config import TrainConfig

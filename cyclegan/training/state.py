@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from cyclegan.networks import Generator
 from cyclegan.runtime.distributed import Processes, gathered
 from cyclegan.training.checkpoints.record import Best, Progress
-from cyclegan.training.ema import EMA
-from cyclegan.training.image_pool import ImagePool
-from cyclegan.training.update import TERMS, Networks
+from cyclegan.training.updates.ema import EMA
+from cyclegan.training.updates.image_pool import ImagePool
+from cyclegan.training.updates.update import TERMS, Networks
 
 
 @dataclass

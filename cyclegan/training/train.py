@@ -23,17 +23,17 @@ from cyclegan.tracking.runs import open_run
 from cyclegan.training.build import build_update, initial_state, load_encoders
 from cyclegan.training.checkpoints.checkpoints import Checkpoints
 from cyclegan.training.checkpoints.lock import locked
-from cyclegan.training.compile import CudaGraphUpdate, compiled
 from cyclegan.training.loop import Trainer
 from cyclegan.training.memory import announce_memory
 from cyclegan.training.progress.advice import faster
 from cyclegan.training.progress.pace import Pace, Pause
 from cyclegan.training.progress.reporter import Reporter
 from cyclegan.training.progress.samples import sample_images
-from cyclegan.training.schedule import Schedule
 from cyclegan.training.setup import Setup, sampling_of
 from cyclegan.training.state import State
-from cyclegan.training.update import Update
+from cyclegan.training.updates.compile import CudaGraphUpdate, compiled
+from cyclegan.training.updates.schedule import Schedule
+from cyclegan.training.updates.update import Update
 
 if TYPE_CHECKING:
     from cyclegan.evaluation.monitor import Monitor

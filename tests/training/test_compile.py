@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from cyclegan.errors import UsageError
-from cyclegan.training import compile as compiling
-from cyclegan.training.compile import WARM_UP, WORTH_COMPILING, CudaGraphUpdate, should_compile
+from cyclegan.training.updates import compile as compiling
+from cyclegan.training.updates.compile import WARM_UP, WORTH_COMPILING, CudaGraphUpdate, should_compile
 
 
 def test_long_runs_on_a_gpu_are_compiled_where_that_is_possible(

@@ -14,7 +14,6 @@ from cyclegan.errors import UsageError
 from cyclegan.runtime.cpu import resolve_threads
 from cyclegan.runtime.device import resolve_device, resolve_precision
 from cyclegan.training.config import TrainConfig
-from cyclegan.training.image_pool import ImagePool, lane_slots
 from cyclegan.training.progress.diagnostics import (
     complaints,
     correlation,
@@ -22,7 +21,8 @@ from cyclegan.training.progress.diagnostics import (
     first_non_finite,
     inversions,
 )
-from cyclegan.training.schedule import Schedule
+from cyclegan.training.updates.image_pool import ImagePool, lane_slots
+from cyclegan.training.updates.schedule import Schedule
 
 PRESETS = sorted((Path(cyclegan.__file__).parent / "presets").glob("*.yaml"))
 

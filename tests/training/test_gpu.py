@@ -16,13 +16,13 @@ from cyclegan.data.prepared import Prepared
 from cyclegan.runtime.device import machine
 from cyclegan.runtime.distributed import Processes
 from cyclegan.training.build import build_update, initial_state
-from cyclegan.training.compile import WARM_UP, CudaGraphUpdate, compiled
 from cyclegan.training.config import TrainConfig
 from cyclegan.training.launch import train_everywhere
-from cyclegan.training.schedule import Schedule
 from cyclegan.training.setup import Setup, sampling_of
 from cyclegan.training.state import State
 from cyclegan.training.train import train, training_images
+from cyclegan.training.updates.compile import WARM_UP, CudaGraphUpdate, compiled
+from cyclegan.training.updates.schedule import Schedule
 
 DEVICE = torch.device("cuda", 0)
 ARCHITECTURES: dict[str, dict[str, Any]] = {

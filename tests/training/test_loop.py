@@ -28,7 +28,7 @@ from cyclegan.tracking.base import Tracker
 from cyclegan.training import loop, memory
 from cyclegan.training.config import TrainConfig
 from cyclegan.training.train import train
-from cyclegan.training.update import Update
+from cyclegan.training.updates.update import Update
 
 
 def test_the_best_epoch_is_exported_and_patience_ends_the_run(

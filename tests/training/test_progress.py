@@ -16,7 +16,7 @@ from cyclegan.training.progress import reporter as reporting
 from cyclegan.training.progress.advice import alternatives, faster, update_flops
 from cyclegan.training.progress.pace import MEASURED, WARM_UP, Pace, duration
 from cyclegan.training.progress.reporter import Reporter
-from cyclegan.training.update import TERMS
+from cyclegan.training.updates.update import TERMS
 
 
 class Clock:

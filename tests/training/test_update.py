@@ -12,8 +12,8 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.utils.flop_counter import FlopCounterMode
 
 from cyclegan.networks import build_discriminator, build_generator
-from cyclegan.training.image_pool import ImagePool
-from cyclegan.training.update import TERMS, Networks, Update
+from cyclegan.training.updates.image_pool import ImagePool
+from cyclegan.training.updates.update import TERMS, Networks, Update
 
 LR, BETAS = 2e-4, (0.5, 0.999)
 

@@ -113,7 +113,7 @@ def parameter_files(here: Path) -> Attack:
     from cyclegan.registry.config import RegisterConfig
     from cyclegan.training.build import build_networks
     from cyclegan.training.config import TrainConfig
-    from cyclegan.training.schedule import Schedule
+    from cyclegan.training.updates.schedule import Schedule
 
     configs: dict[str, type[Any]] = {
         "fetch": FetchConfig,

@@ -32,10 +32,10 @@ def checkpoints(here: Path) -> Attack:
     from cyclegan.training.checkpoints.checkpoints import Checkpoints, _digest
     from cyclegan.training.config import TrainConfig
     from cyclegan.training.progress.reporter import losses_csv
-    from cyclegan.training.schedule import Schedule
     from cyclegan.training.setup import Setup, sampling_of
     from cyclegan.training.train import fastest_update, resume_or_begin, train
-    from cyclegan.training.update import TERMS
+    from cyclegan.training.updates.schedule import Schedule
+    from cyclegan.training.updates.update import TERMS
 
     os.environ["CYCLEGAN_TRACKING"] = "off"
     logging.getLogger("cyclegan").setLevel(logging.ERROR)

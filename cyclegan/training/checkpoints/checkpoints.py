@@ -24,7 +24,7 @@ from cyclegan.io.files import parse_json
 from cyclegan.io.store import NotFound
 from cyclegan.training.checkpoints.fingerprint import parse
 from cyclegan.training.checkpoints.record import Progress
-from cyclegan.training.schedule import Schedule
+from cyclegan.training.updates.schedule import Schedule
 
 if TYPE_CHECKING:
     from cyclegan.io.store import Store

@@ -10,7 +10,7 @@ from typing import Any, cast, get_args
 
 from cyclegan.fields import deciding
 from cyclegan.training.config import TrainConfig
-from cyclegan.training.schedule import Decay, Schedule
+from cyclegan.training.updates.schedule import Decay, Schedule
 
 # Raise it when a default that decides the weights changes, or when the same parameters come to give other
 # weights: then old checkpoints are those of another run.

@@ -25,7 +25,7 @@ from cyclegan.training.progress.diagnostics import (
 )
 from cyclegan.training.progress.pace import Pace, duration
 from cyclegan.training.progress.samples import Grid, labelled, translate_and_back
-from cyclegan.training.update import TERMS
+from cyclegan.training.updates.update import TERMS
 
 if TYPE_CHECKING:
     from cyclegan.tracking.base import Tracker

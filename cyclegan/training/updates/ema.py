@@ -7,7 +7,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from cyclegan.training.update import Networks
+from cyclegan.training.updates.update import Networks
 
 
 class EMA(nn.Module):

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from cyclegan.errors import UsageError
-from cyclegan.training.update import Networks, Update
+from cyclegan.training.updates.update import Networks, Update
 
 Network = TypeVar("Network", bound=nn.Module)
 

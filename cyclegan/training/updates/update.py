@@ -16,8 +16,8 @@ from torch.autograd import backward
 
 from cyclegan.networks import Generator
 from cyclegan.runtime.distributed import average_gradients
-from cyclegan.training.image_pool import ImagePool
-from cyclegan.training.losses import Objective, adversarial, l1
+from cyclegan.training.updates.image_pool import ImagePool
+from cyclegan.training.updates.losses import Objective, adversarial, l1
 
 Order = Literal["generators_first", "discriminators_first"]
 DiscriminatorUpdates = Literal["joint", "separate"]
