@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cyclegan.errors import CycleGANError, UsageError
-from cyclegan.io.page import interval, number, picture, write_page
+from cyclegan.io.pages.page import interval, number, picture, write_page
 from cyclegan.io.uri import redact
 from cyclegan.registry.metrics import NO_NAMES, Metric, scores, where
 from cyclegan.registry.results import Facts, Sample, parse_facts, parse_scores

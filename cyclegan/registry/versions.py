@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cyclegan.io.page import number
+from cyclegan.io.pages.page import number
 from cyclegan.io.uri import redact
 from cyclegan.model import DIRECTIONS, Direction, Model
 from cyclegan.registry.decision import Decision

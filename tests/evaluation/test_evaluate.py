@@ -23,7 +23,7 @@ from cyclegan.evaluation.monitor import Monitor
 from cyclegan.evaluation.pages.samples import spread
 from cyclegan.evaluation.pages.verdict import verdict
 from cyclegan.io.files import read_json, write_json
-from cyclegan.io.page import number
+from cyclegan.io.pages.page import number
 from cyclegan.model import Model
 from cyclegan.networks import Generator
 

@@ -20,7 +20,7 @@ import cyclegan.training.train as training
 from cyclegan.errors import CycleGANError, enough_memory
 from cyclegan.evaluation.monitor import Monitor
 from cyclegan.io.files import atomic_dir, read_json, write_json
-from cyclegan.io.pictures import GAP, LINE
+from cyclegan.io.pages.pictures import GAP, LINE
 from cyclegan.model import DIRECTIONS, load_model
 from cyclegan.runtime.device import available_bytes
 from cyclegan.runtime.signals import Interrupted, StopRequest

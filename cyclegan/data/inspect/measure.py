@@ -15,7 +15,7 @@ from cyclegan.data.decode import has_other_profile, open_image, to_rgb
 from cyclegan.data.deep import Levels
 from cyclegan.data.duplicates import SIDE, thumbnail
 from cyclegan.data.errors import BadImage
-from cyclegan.io.page import picture
+from cyclegan.io.pages.page import picture
 
 # Sum of the luminance quantisation table of ITU-T T.81, table K.1, which quality 50 means
 TABLE_SUM = 3688

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cyclegan.data.inspect.measure import Measurement, preview
-from cyclegan.io import page
+from cyclegan.io.pages import page
 
 if TYPE_CHECKING:
     from cyclegan.data.config import InspectConfig

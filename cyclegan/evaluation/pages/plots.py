@@ -8,7 +8,7 @@ from PIL import Image
 
 from cyclegan.evaluation.measure import Evaluation
 from cyclegan.evaluation.pages.samples import sample_sheet
-from cyclegan.io import charts
+from cyclegan.io.pages import charts
 from cyclegan.model import DIRECTIONS
 
 

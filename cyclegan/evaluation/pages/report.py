@@ -14,9 +14,9 @@ from cyclegan.evaluation.measure import Evaluation
 from cyclegan.evaluation.pages.samples import Shown, shown, spread
 from cyclegan.evaluation.pages.verdict import verdict
 from cyclegan.evaluation.translations import ENDS
-from cyclegan.io import charts
 from cyclegan.io.files import atomic_file
-from cyclegan.io.page import interval, number, picture, write_page
+from cyclegan.io.pages import charts
+from cyclegan.io.pages.page import interval, number, picture, write_page
 from cyclegan.model import DIRECTIONS, Direction
 from cyclegan.registry.champion import Champion
 from cyclegan.registry.metrics import GROUPS, describe, scores, where

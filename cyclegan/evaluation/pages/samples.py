@@ -18,7 +18,7 @@ from PIL import Image
 from cyclegan.evaluation.images import Images
 from cyclegan.evaluation.measure import Evaluation
 from cyclegan.evaluation.translations import ENDS, reconstruct
-from cyclegan.io.pictures import sheet
+from cyclegan.io.pages.pictures import sheet
 from cyclegan.model import DIRECTIONS, Direction
 
 SHOWN = 6

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from cyclegan.evaluation.measure import Evaluation
 from cyclegan.evaluation.pages.samples import sample_sheet
 from cyclegan.evaluation.pages.verdict import verdict
-from cyclegan.io.page import interval, number
+from cyclegan.io.pages.page import interval, number
 from cyclegan.model import DIRECTIONS
 from cyclegan.registry.champion import Champion
 from cyclegan.registry.metrics import describe, headline, scores

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from cyclegan.io import charts
-from cyclegan.io.page import picture, write_page
+from cyclegan.io.pages import charts
+from cyclegan.io.pages.page import picture, write_page
 
 REFRESH_SECONDS = 30
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from cyclegan.data.packed import PackedImages, scale
-from cyclegan.io.pictures import sheet
+from cyclegan.io.pages.pictures import sheet
 from cyclegan.networks import Generator
 from cyclegan.networks.padding import at_any_size
 from cyclegan.pixels import to_uint8

@@ -1,7 +1,7 @@
 """Pages for people: one set of templates, one style sheet, one way to embed a picture.
 
 A page is one HTML file with everything inside, so that it can be sent by mail and opened without a network.
-Templates (`*.html.j2`) are next to the module that fills them and extend `io/page.html.j2`.
+Templates (`*.html.j2`) are next to the module that fills them and extend `io/pages/page.html.j2`.
 """
 
 from __future__ import annotations
