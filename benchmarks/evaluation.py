@@ -28,7 +28,7 @@ import torch
 from PIL import Image
 
 from cyclegan.evaluation.distances import frechet_distance
-from cyclegan.evaluation.features import load_extractor
+from cyclegan.evaluation.extractors.features import load_extractor
 from cyclegan.io.files import sha256, write_json
 
 OUT = Path("outputs/benchmarks/evaluation.json")
@@ -200,9 +200,9 @@ from pathlib import Path
 from PIL import Image
 import torch
 torch.set_num_threads(int(sys.argv[5]))
-from cyclegan.evaluation.cache import cached_features
+from cyclegan.evaluation.extractors.cache import cached_features
 from cyclegan.evaluation.distances import frechet_distance
-from cyclegan.evaluation.features import load_extractor
+from cyclegan.evaluation.extractors.features import load_extractor
 real, fake = (np.stack([np.asarray(Image.open(f)) for f in sorted(Path(d).iterdir())]) for d in sys.argv[1:3])
 extractor = load_extractor("inception2048", sys.argv[3], sys.argv[4])
 print("FID: ", frechet_distance(extractor(fake, 16), cached_features(real, extractor, 16)))

@@ -297,7 +297,7 @@ class Weights:
     """Download the Inception weights that FID and KID need, once for this machine (95 MB)."""
 
     def run(self) -> None:
-        from cyclegan.evaluation.inception_weights import cached_file, load_weights
+        from cyclegan.evaluation.extractors.inception_weights import cached_file, load_weights
 
         if cached_file() is None:
             load_weights()

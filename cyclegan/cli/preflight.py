@@ -138,7 +138,7 @@ def offer_evaluation_weights(config: EvaluateConfig) -> None:
     """Ask once, in a terminal, whether to download what FID needs; otherwise `auto` falls back silently."""
     if config.features != "auto" or config.weights or find_spec("torch_fidelity") is None:
         return
-    from cyclegan.evaluation.inception_weights import cached_file, load_weights
+    from cyclegan.evaluation.extractors.inception_weights import cached_file, load_weights
 
     asked = Path.home() / ".cache" / "cyclegan" / "asked-for-weights"
     if cached_file() or asked.exists() or not (sys.stdin.isatty() and sys.stderr.isatty()):
@@ -162,7 +162,7 @@ def offer_evaluation_weights(config: EvaluateConfig) -> None:
 def get_evaluation_weights(config: EvaluateConfig) -> None:
     """Fetch the Inception weights that evaluate will ask for, while nothing has been spent yet."""
     if config.features.startswith("inception") and not config.weights:
-        from cyclegan.evaluation.inception_weights import load_weights
+        from cyclegan.evaluation.extractors.inception_weights import load_weights
 
         load_weights()
 

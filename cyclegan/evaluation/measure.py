@@ -13,7 +13,6 @@ import torch
 
 from cyclegan.data.prepared import Manifest, Prepared
 from cyclegan.evaluation import nearest, paired
-from cyclegan.evaluation.cache import cached_features
 from cyclegan.evaluation.config import EvaluateConfig
 from cyclegan.evaluation.distances import (
     frechet_distance,
@@ -25,7 +24,8 @@ from cyclegan.evaluation.distances import (
     precision_recall,
     resample_counts,
 )
-from cyclegan.evaluation.features import Extractor, load_extractor
+from cyclegan.evaluation.extractors.cache import cached_features
+from cyclegan.evaluation.extractors.features import Extractor, load_extractor
 from cyclegan.evaluation.paired import Values
 from cyclegan.evaluation.translations import ENDS, Domain, EvalImages, Translations, load_test_sets, translate
 from cyclegan.model import DIRECTIONS, Direction, Model

@@ -14,10 +14,10 @@ import torch
 
 from cyclegan.data.prepared import Prepared
 from cyclegan.errors import UsageError
-from cyclegan.evaluation.cache import cached_features
 from cyclegan.evaluation.config import Features
 from cyclegan.evaluation.distances import kernel_distance
-from cyclegan.evaluation.features import load_extractor
+from cyclegan.evaluation.extractors.cache import cached_features
+from cyclegan.evaluation.extractors.features import load_extractor
 from cyclegan.evaluation.translations import ENDS, load_test_sets, translate_images
 from cyclegan.model import DIRECTIONS, Direction
 from cyclegan.networks import Generator

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from cyclegan.data.prepared import Prepared
 from cyclegan.errors import CycleGANError, UsageError
-from cyclegan.evaluation.features import full_precision
+from cyclegan.evaluation.extractors.features import full_precision
 from cyclegan.evaluation.images import Images, batches, choose, resize, to_float
 from cyclegan.evaluation.paired import Values
 from cyclegan.model import Direction, Model

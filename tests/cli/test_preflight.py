@@ -126,7 +126,7 @@ class Terminal(io.StringIO):
 def test_the_weights_of_fid_are_offered_once_in_a_terminal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from cyclegan.evaluation import inception_weights
+    from cyclegan.evaluation.extractors import inception_weights
 
     loaded: list[str] = []
     monkeypatch.setattr(inception_weights, "cached_file", lambda: None)

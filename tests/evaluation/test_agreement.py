@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from cyclegan.evaluation.distances import frechet_distance, kernel_distance
-from cyclegan.evaluation.features import load_extractor
+from cyclegan.evaluation.extractors.features import load_extractor
 
 COUNT = 8
 

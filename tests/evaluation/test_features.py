@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from cyclegan.errors import CycleGANError, UsageError
-from cyclegan.evaluation import cache, inception_weights
 from cyclegan.evaluation.config import EvaluateConfig
 from cyclegan.evaluation.distances import frechet_distance
-from cyclegan.evaluation.features import Extractor, load_extractor
+from cyclegan.evaluation.extractors import cache, inception_weights
+from cyclegan.evaluation.extractors.features import Extractor, load_extractor
 from cyclegan.io.files import sha256
 
 

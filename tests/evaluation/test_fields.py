@@ -17,8 +17,9 @@ import torch
 from cyclegan.data.prepared import Prepared
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.evaluation import evaluate as step
-from cyclegan.evaluation import features, inception_weights, measure
+from cyclegan.evaluation import measure
 from cyclegan.evaluation.config import EvaluateConfig
+from cyclegan.evaluation.extractors import features, inception_weights
 from cyclegan.evaluation.measure import Evaluation
 from cyclegan.io.files import read_json
 from cyclegan.model import Model

@@ -106,7 +106,7 @@ def weight_files(here: Path) -> Attack:
     import torch
     from safetensors.torch import save_file
 
-    from cyclegan.evaluation.inception_weights import _read_state
+    from cyclegan.evaluation.extractors.inception_weights import _read_state
     from cyclegan.inference.import_reference import reference_resnet
     from cyclegan.io.weights import read_state_dict
     from cyclegan.networks import VggUnet

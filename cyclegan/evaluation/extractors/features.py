@@ -17,8 +17,8 @@ from tqdm import tqdm
 
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.evaluation.config import Features
+from cyclegan.evaluation.extractors.inception_weights import Weights, cached_file, load_weights
 from cyclegan.evaluation.images import Images, batches
-from cyclegan.evaluation.inception_weights import Weights, cached_file, load_weights
 from cyclegan.pixels import to_unit
 
 logger = logging.getLogger(__name__)

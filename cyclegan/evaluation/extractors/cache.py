@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cyclegan.evaluation.features import Extractor
+from cyclegan.evaluation.extractors.features import Extractor
 from cyclegan.evaluation.images import Images
 from cyclegan.io.files import atomic_file
 
