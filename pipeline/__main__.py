@@ -15,7 +15,7 @@ NAMES = ("cyclegan", "sweep", "translate")
 
 
 def _parser() -> argparse.ArgumentParser:
-    from pipeline.backends import VERSIONS
+    from pipeline.compiled.backends import VERSIONS
 
     parser = argparse.ArgumentParser(prog="python -m pipeline", description="The Kubeflow pipelines.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="compile | run | upload | submit")
@@ -65,8 +65,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _compile(options: argparse.Namespace) -> None:
-    from pipeline.backends import FEATURES, VERSIONS, parse_version
-    from pipeline.compiling import FOLDER, compile_all, stale
+    from pipeline.compiled.backends import FEATURES, VERSIONS, parse_version
+    from pipeline.compiled.compiling import FOLDER, compile_all, stale
 
     if options.check:
         if files := stale():
@@ -94,7 +94,7 @@ def _arguments(options: argparse.Namespace, spec: dict[str, Any], given: dict[st
 
     arguments = dict(given)
     if options.params:
-        from pipeline.compiling import parameters
+        from pipeline.compiled.compiling import parameters
         from pipeline.defaults import read_defaults
 
         arguments |= parameters(options.pipeline, read_defaults(options.params))
@@ -132,14 +132,14 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _file(options: argparse.Namespace) -> Path:
-    from pipeline.compiling import FOLDER
+    from pipeline.compiled.compiling import FOLDER
 
     return options.file or FOLDER / f"{options.pipeline}.yaml"
 
 
 def _upload(options: argparse.Namespace) -> None:
-    from pipeline.server import Login, Server
-    from pipeline.submitting import Sending, upload
+    from pipeline.client.server import Login, Server
+    from pipeline.client.submitting import Sending, upload
 
     sending = Sending(file=_file(options), image=options.image, backend=_backend(options))
     server = Server(Login.of(namespace=options.namespace, token=options.token))
@@ -150,15 +150,15 @@ def _upload(options: argparse.Namespace) -> None:
 
 
 def _backend(options: argparse.Namespace) -> str:
-    from pipeline.backends import parse_version
+    from pipeline.compiled.backends import parse_version
 
     return parse_version(options.backend) if options.backend else ""
 
 
 def _submit(options: argparse.Namespace) -> None:
     from pipeline.arguments import inputs_of, load_spec
-    from pipeline.server import Login, Server
-    from pipeline.submitting import (
+    from pipeline.client.server import Login, Server
+    from pipeline.client.submitting import (
         Sending,
         from_storage,
         refuse_secrets,
@@ -209,7 +209,7 @@ def _submit(options: argparse.Namespace) -> None:
         return None
     print("\n".join([f"run {run.run_id}", *run_url(server, run)]), flush=True)
     if options.wait:
-        from pipeline.watching import Titles, wait
+        from pipeline.client.watching import Titles, wait
 
         wait(server, str(run.run_id), Titles.read(spec), lambda line: print(line, flush=True))
     return None

@@ -12,8 +12,8 @@ from typing import Any
 
 from cyclegan.cli.params import config_from
 from cyclegan.errors import UsageError
+from pipeline.compiled.documents import read_documents
 from pipeline.defaults import CONFIGS
-from pipeline.documents import read_documents
 from pipeline.parameters import FORMER, STEPS, own_fields
 
 KINDS = {

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cyclegan.errors import CycleGANError
-from pipeline.adapting import write_adapted
+from pipeline.compiled.adapting import write_adapted
 
 OUTPUTS = Path("outputs/kfp")
 PASSED_ON = ("AWS_", "MLFLOW_", "CYCLEGAN_", "KFP_RUN_ID", "OMP_", "NO_PROXY", "HTTPS_PROXY")

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline.backends import VERSIONS
+from pipeline.compiled.backends import VERSIONS
 from pipeline.placement import CONFIG_MAP, LABEL, SECRETS, SETTINGS
 
 ROOT = Path(__file__).resolve().parents[2]

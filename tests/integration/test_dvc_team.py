@@ -79,7 +79,9 @@ def test_a_team_shares_versions_by_s3(
     # the pipeline's default follows when it is compiled anew, and a submitted run takes both from the project
     run(theirs, "python", "-m", "pipeline", "compile", "--out", tmp_path / "compiled")
     assert second in (tmp_path / "compiled" / "cyclegan.yaml").read_text()
-    asked = "from pipeline.submitting import from_storage; import json; print(json.dumps(from_storage()))"
+    asked = (
+        "from pipeline.client.submitting import from_storage; import json; print(json.dumps(from_storage()))"
+    )
     arguments = json.loads(run(theirs, "python", "-c", asked))
     assert (arguments["data_source"], arguments["data_version"]) == (url, second)
 

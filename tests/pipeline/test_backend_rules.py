@@ -18,9 +18,9 @@ import pytest
 from google.protobuf import any_pb2, descriptor_pb2, descriptor_pool, duration_pb2, json_format, struct_pb2
 from google.protobuf.message_factory import GetMessageClass
 
-from pipeline.backends import FEATURES, VERSIONS, fit, parse_version
-from pipeline.compiling import FOLDER, PIPELINES, compile_all
-from pipeline.documents import read_documents
+from pipeline.compiled.backends import FEATURES, VERSIONS, fit, parse_version
+from pipeline.compiled.compiling import FOLDER, PIPELINES, compile_all
+from pipeline.compiled.documents import read_documents
 from pipeline.placement import DAY
 
 PROTOS = Path(__file__).parent / "protos"

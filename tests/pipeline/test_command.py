@@ -13,9 +13,9 @@ from google.protobuf import json_format
 
 from cyclegan import __version__
 from pipeline.__main__ import main
-from pipeline.adapting import write_adapted
+from pipeline.client.submitting import TABLES, from_storage
+from pipeline.compiled.adapting import write_adapted
 from pipeline.parameters import FORMER
-from pipeline.submitting import TABLES, from_storage
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -241,7 +241,7 @@ def _answer(name: str) -> dict[str, Any]:
 def test_wait_shows_the_tasks_of_the_pipeline_alone_and_ends_with_the_verdict(
     kfp_server: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.watching.POLL_SECONDS", 0.01)
+    monkeypatch.setattr("pipeline.client.watching.POLL_SECONDS", 0.01)
     end = _answer("cached.json")
     early = json.loads(json.dumps(end)) | {"state": "RUNNING"}
     for task in early["run_details"]["task_details"]:
@@ -271,7 +271,7 @@ def test_wait_shows_the_tasks_of_the_pipeline_alone_and_ends_with_the_verdict(
 def test_wait_says_so_where_the_server_stops_listing_tasks(
     kfp_server: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.watching.POLL_SECONDS", 0.01)
+    monkeypatch.setattr("pipeline.client.watching.POLL_SECONDS", 0.01)
     frozen = _answer("cached.json")
     for task in frozen["run_details"]["task_details"]:
         if task.get("display_name", "").startswith(("register", "train-and-register")):
@@ -284,7 +284,7 @@ def test_wait_says_so_where_the_server_stops_listing_tasks(
 def test_wait_names_the_step_that_failed_and_shows_what_it_said(
     kfp_server: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.watching.POLL_SECONDS", 0.01)
+    monkeypatch.setattr("pipeline.client.watching.POLL_SECONDS", 0.01)
     kfp_server.progress = [_answer("failed.json")]
     kfp_server.logs = {"cyclegan-w6j8n-368346145": (ANSWERS / "train.log").read_text()}
     assert main(["submit", "--wait"]) == 1

@@ -15,7 +15,7 @@ from cyclegan.cluster.arguments import describe_fields
 from cyclegan.data.sample.city import draw_city
 from cyclegan.data.version import directory_md5, file_md5, versioned_files
 from cyclegan.errors import UsageError
-from pipeline.compiling import FOLDER, PIPELINES, compile_all, parameters, stale
+from pipeline.compiled.compiling import FOLDER, PIPELINES, compile_all, parameters, stale
 from pipeline.defaults import CONFIGS, read_defaults, tracked_version
 from pipeline.parameters import FORMER, STEPS, own_fields
 

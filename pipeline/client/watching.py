@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cyclegan.errors import CycleGANError
-from pipeline.server import Server
+from pipeline.client.server import Server
 
 POLL_SECONDS = 5.0
 ENDED = frozenset({"SUCCEEDED", "FAILED", "CANCELED", "SKIPPED"})

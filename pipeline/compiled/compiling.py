@@ -13,11 +13,11 @@ from kfp.compiler import Compiler
 from kfp.dsl.base_component import BaseComponent
 
 from pipeline import cyclegan, sweep, translate
-from pipeline.backends import VERSIONS, fit
+from pipeline.compiled.backends import VERSIONS, fit
+from pipeline.compiled.documents import Documents, read_documents
 from pipeline.defaults import Defaults, read_defaults
-from pipeline.documents import Documents, read_documents
 
-FOLDER = Path(__file__).resolve().parent
+FOLDER = Path(__file__).resolve().parents[1]
 PIPELINES: dict[str, Callable[[Defaults], BaseComponent]] = {
     "cyclegan": cyclegan.build,
     "sweep": sweep.build,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cyclegan.errors import UsageError
-from pipeline.documents import Documents
+from pipeline.compiled.documents import Documents
 
 VERSIONS = ("2.15", "2.16", "2.17")
 """Minor versions that files are compiled for; the files in pipeline/ are for the last one."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
-from pipeline.backends import VERSIONS, fit
-from pipeline.documents import read_documents, write_documents
+from pipeline.compiled.backends import VERSIONS, fit
+from pipeline.compiled.documents import read_documents, write_documents
 
 
 def write_adapted(

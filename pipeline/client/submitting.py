@@ -14,12 +14,12 @@ from typing import Any
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.io.uri import data_name, redact
 from cyclegan.tracking.base import git_commit
-from pipeline.adapting import write_adapted
 from pipeline.arguments import load_spec
-from pipeline.backends import VERSIONS, parse_version
+from pipeline.client.server import Server
+from pipeline.compiled.adapting import write_adapted
+from pipeline.compiled.backends import VERSIONS, parse_version
 from pipeline.defaults import ROOT, storage, tracked_version
 from pipeline.parameters import CYCLEGAN, SWEEP, TRANSLATE, table
-from pipeline.server import Server
 
 TABLES = {"cyclegan": CYCLEGAN, "cyclegan-sweep": SWEEP, "cyclegan-translate": TRANSLATE}
 PINNED = re.compile(r"[0-9a-f]{32}(\.dir)?")

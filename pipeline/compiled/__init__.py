@@ -1,0 +1,1 @@
+"""Compiled files: how they are written, read, and fitted to a version of the backend."""
