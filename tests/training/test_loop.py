@@ -116,7 +116,7 @@ def test_the_model_folder_is_current_from_the_first_epoch_on(
 ) -> None:
     """Stopped at any moment, a run leaves generators that load, as they were when it stopped."""
     stop_at, done = 9, 0
-    asked: list[StopRequest] = []  # as a signal would ask; tests/training/test_resume.py sends real ones
+    asked: list[StopRequest] = []  # as a signal would ask; checkpoints/test_resume.py sends real ones
     enter = StopRequest.__enter__
 
     def entered(self: StopRequest) -> StopRequest:
