@@ -100,11 +100,11 @@ class Card:
 
 @dataclass(frozen=True, kw_only=True)
 class Push:
-    """Upload a model with its card to the Hugging Face Hub."""
+    """Publish a model with its card, on the Hugging Face Hub or in a folder."""
 
-    address: Annotated[Positional[str], arg(metavar="hf://ORGANISATION/NAME")]
-    """Where to: a repository on the Hub, made if it is missing. The token is read from HF_TOKEN, or from what
-    `hf auth login` stored."""
+    address: Annotated[Positional[str], arg(metavar="hf://ORGANISATION/NAME|FOLDER")]
+    """Where to: a repository on the Hub, made if it is missing, or a folder, replaced if it holds a model.
+    The Hub's token is read from HF_TOKEN, or from what `hf auth login` stored."""
     model: str = ""
     """Model folder, or an s3:// or MLflow address; by default the only one below runs/."""
     scores: PATH = None
@@ -113,13 +113,28 @@ class Push:
     """SPDX identifier of the weights' license, such as cc-by-4.0; empty: not stated."""
     private: bool = False
     """Make a new repository private."""
+    half: bool = False
+    """Round the weights to float16: half the size, and translations differ by less than a grey level."""
+    pictures: bool = True
+    """Add a few test pictures with their translations."""
 
     def run(self) -> None:
+        if "://" not in self.address:
+            places.writable(Path(self.address))
         model = self.model or str(places.run_folder(None, holding="model").model)
         from cyclegan.inference.push import push
 
         scores = self.scores or Path(model).parent / "scores"
-        print(push(model, self.address, scores, license_id=self.license, private=self.private))
+        done = push(
+            model,
+            self.address,
+            scores,
+            license_id=self.license,
+            private=self.private,
+            half=self.half,
+            pictures=self.pictures,
+        )
+        print(done)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""A model with its card and pictures, uploaded to the Hugging Face Hub."""
+"""A model with its card and pictures, to be given to others: in a folder, or on the Hugging Face Hub."""
 
 from __future__ import annotations
 
@@ -7,39 +7,51 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from cyclegan.errors import UsageError
+import torch
+
+from cyclegan.errors import CycleGANError, UsageError, first_line
 from cyclegan.inference.hub import hub_errors, parse
 from cyclegan.inference.translator import directions_of, model_folder
 from cyclegan.inference.write_card import SAMPLES, sample_pictures, write_card
+from cyclegan.io.files import atomic_dir
 
 logger = logging.getLogger(__name__)
 
 
-def push(model: str, address: str, scores: Path, *, license_id: str = "", private: bool = False) -> str:
-    """Upload a model's generators with its card and a few translated test pictures; returns its page.
+CONTENT = frozenset({"AtoB.safetensors", "BtoA.safetensors", "config.json", "README.md", "pictures"})
 
-    The repository is made if it is missing. Raises UsageError where there is no model or the address is
-    wrong, CycleGANError where the Hub refuses or cannot be reached.
+
+def push(
+    model: str,
+    address: str,
+    scores: Path,
+    *,
+    license_id: str = "",
+    private: bool = False,
+    half: bool = False,
+    pictures: bool = True,
+) -> str:
+    """Publish a model's generators with its card; returns the page on the Hub, or the folder.
+
+    `address` is an hf:// address, whose repository is made if it is missing, or a folder, which is replaced
+    as a whole. `half` rounds the weights to float16; `pictures` adds a few translated test pictures. Raises
+    UsageError where there is no model, the address is wrong or the folder holds something else, CycleGANError
+    where the Hub refuses or cannot be reached.
     """
+    if "://" not in address:
+        folder = Path(address)
+        others = {entry.name for entry in folder.iterdir()} - CONTENT if folder.is_dir() else set()
+        if others or folder.is_file():
+            raise UsageError(f"{folder} holds other files: name a new folder for the model.")
+        with atomic_dir(folder) as temporary:
+            _pack(model, temporary, scores, license_id, str(folder), half=half, pictures=pictures)
+        return address
     repo, revision = parse(address)
     from huggingface_hub import HfApi
 
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        for direction in directions_of(model):
-            with model_folder(model, direction) as (source, _):
-                for name in ("config.json", f"{direction}.safetensors"):
-                    if not (source / name).is_file():
-                        raise UsageError(f"There is no model in {model}: it has no {name}.")
-                    shutil.copyfile(source / name, folder / name)
-        pictures = folder / "pictures"
-        pictures.mkdir()
-        for pair in sample_pictures(scores, SAMPLES):
-            for picture in pair:
-                shutil.copyfile(picture, pictures / picture.name)
-        write_card(
-            str(folder), scores, license_id, folder / "README.md", pictures=pictures, load_from=f"hf://{repo}"
-        )
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        _pack(model, folder, scores, license_id, f"hf://{repo}", half=half, pictures=pictures)
         api = HfApi()
         with hub_errors(address):
             api.create_repo(repo, private=private, exist_ok=True)
@@ -51,3 +63,43 @@ def push(model: str, address: str, scores: Path, *, license_id: str = "", privat
             )
     logger.info("%s is now commit %s.", address, done.oid)
     return str(api.endpoint) + "/" + repo
+
+
+def _pack(
+    model: str, folder: Path, scores: Path, license_id: str, load_from: str, *, half: bool, pictures: bool
+) -> None:
+    """Write into `folder` what others need of a model."""
+    for direction in directions_of(model):
+        with model_folder(model, direction) as (source, _):
+            for name in ("config.json", f"{direction}.safetensors"):
+                if not (source / name).is_file():
+                    raise UsageError(f"There is no model in {model}: it has no {name}.")
+                shutil.copyfile(source / name, folder / name)
+        if half:
+            _round_to_half(folder / f"{direction}.safetensors", model)
+    shown = folder / "pictures"
+    if pictures and (pairs := sample_pictures(scores, SAMPLES)):
+        shown.mkdir()
+        for pair in pairs:
+            for picture in pair:
+                shutil.copyfile(picture, shown / picture.name)
+    write_card(str(folder), scores, license_id, folder / "README.md", pictures=shown, load_from=load_from)
+
+
+def _round_to_half(path: Path, model: str) -> None:
+    """Replace the weights in a file by float16 ones; UsageError where one is beyond its range."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file, save_file
+
+    try:
+        rounded = {name: tensor.to(torch.float16) for name, tensor in load_file(path).items()}
+    except (SafetensorError, OSError) as error:
+        raise UsageError(f"The model in {model} is damaged: {first_line(error)}.") from None
+    if not all(bool(tensor.isfinite().all()) for tensor in rounded.values()):
+        raise UsageError(
+            f"The model in {model} has weights beyond float16's range: publish it without --half."
+        )
+    try:
+        save_file(rounded, path)
+    except SafetensorError as error:
+        raise CycleGANError(f"Cannot write {path.name}: {first_line(error)}.") from None
