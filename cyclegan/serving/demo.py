@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-ARROWS: dict[str, Direction] = {"A → B": "AtoB", "B → A": "BtoA"}
 EXAMPLES = 4  # of each domain
 CSS = """
 .gradio-container {max-width: min(1200px, 100vw) !important; margin: 0 auto}
@@ -106,11 +105,18 @@ class Gallery:
         ]
         return short if len(set(short)) == len(short) else self.models
 
+    def arrows(self) -> dict[str, Direction]:
+        """The directions by the domains' names, or by A and B where the models' names differ."""
+        named = [self.get(model, None).config.get("data", {}).get("names", {}) for model in self.models]
+        alike = all(names == named[0] for names in named) and len(set(named[0].values())) == 2
+        a, b = (named[0][domain] if alike else domain for domain in "AB")
+        return {f"{a} → {b}": "AtoB", f"{b} → {a}": "BtoA"}
+
 
 def _page(gallery: Gallery, examples: list[str]) -> Any:
     import gradio
 
-    names = gallery.names()
+    names, arrows = gallery.names(), gallery.arrows()
     first = gallery.get(gallery.models[0], None)
     with gradio.Blocks(title="CycleGAN", analytics_enabled=False) as page:
         gradio.Markdown(f"# {' · '.join(names)}")
@@ -128,8 +134,8 @@ def _page(gallery: Gallery, examples: list[str]) -> Any:
                 # does this, because gradio would write a .pyi file beside this one.
                 picture.preprocess = lambda payload: payload.path if payload else None  # type: ignore[method-assign]
                 arrow = gradio.Radio(
-                    list(ARROWS),
-                    value=next(key for key, value in ARROWS.items() if value == first.direction),
+                    list(arrows),
+                    value=next(key for key, value in arrows.items() if value == first.direction),
                     label="Direction",
                     elem_id="direction",
                 )
@@ -164,7 +170,7 @@ def _page(gallery: Gallery, examples: list[str]) -> Any:
             results = []
             try:
                 for model in gallery.models:
-                    translator = gallery.get(model, ARROWS[direction])
+                    translator = gallery.get(model, arrows[direction])
                     results.append(_translate(translator, path, int(side), int(largest)))
             except CycleGANError as error:
                 raise gradio.Error(str(error), print_exception=False) from None

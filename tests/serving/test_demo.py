@@ -18,6 +18,7 @@ from PIL import Image
 
 from cyclegan.errors import UsageError
 from cyclegan.serving.config import DemoConfig
+from cyclegan.serving.demo import Gallery
 from tests.ports import free_port
 
 pytest.importorskip("gradio")
@@ -28,8 +29,7 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium on the 
 PHOTO = np.random.default_rng(0).integers(0, 256, (47, 70, 3), np.uint8)
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory) -> Path:
+def write_model(folder: Path, names: dict[str, str]) -> Path:
     import torch
 
     from cyclegan.model import DIRECTIONS, save_model
@@ -37,10 +37,15 @@ def model(tmp_path_factory) -> Path:
 
     torch.manual_seed(0)
     options = {"name": "resnet", "blocks": 1, "width": 4}
-    folder = tmp_path_factory.mktemp("demo") / "small"
-    config = {"generator": options, "epochs": 3, "data": {"uri": "synthetic:city", "version": "abc"}}
+    data = {"uri": "synthetic:city", "version": "abc", "names": names}
+    config = {"generator": options, "epochs": 3, "data": data}
     save_model(folder, {d: build_generator(**options) for d in DIRECTIONS}, config)
     return folder
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> Path:
+    return write_model(tmp_path_factory.mktemp("demo") / "small", {"A": "aerial", "B": "map"})
 
 
 @pytest.fixture(scope="module")
@@ -117,12 +122,23 @@ def test_a_picture_is_translated_in_both_directions_as_translate_does(page, mode
     from cyclegan.inference.translator import load
 
     upload(page, "photo.png", png(PHOTO))
-    for label, direction in (("A → B", "AtoB"), ("B → A", "BtoA")):
+    for label, direction in (("aerial → map", "AtoB"), ("map → aerial", "BtoA")):
         page.get_by_label(label).check()
         page.click("#translate")
         assert np.array_equal(result(page, direction), load(model, direction)(PHOTO))
     text = page.inner_text("body")
     assert "synthetic:city" in text and "Limits" in text
+
+
+def test_directions_are_called_after_domains_that_all_models_share(model, tmp_path):
+    def arrows(*names: dict[str, str]) -> list[str]:
+        folders = [str(write_model(tmp_path / str(i), given)) for i, given in enumerate(names)]
+        return list(Gallery([str(model), *folders], DemoConfig()).arrows())
+
+    assert arrows() == arrows({"A": "aerial", "B": "map"}) == ["aerial → map", "map → aerial"]
+    assert arrows({"A": "horses", "B": "zebras"}) == arrows({}) == ["A → B", "B → A"]
+    same = str(write_model(tmp_path / "same", {"A": "photos", "B": "photos"}))
+    assert list(Gallery([same], DemoConfig()).arrows()) == ["A → B", "B → A"]
 
 
 def test_a_phone_shows_all_of_it_in_its_width(browser, address):
