@@ -19,7 +19,7 @@ from cyclegan.io.files import is_file
 
 if TYPE_CHECKING:
     from cyclegan.data.prepared import Prepared
-    from cyclegan.evaluation.config import EvaluateConfig
+    from cyclegan.evaluation.config import EvaluateConfig, Features
     from cyclegan.registry.config import RegisterConfig
     from cyclegan.training.config import TrainConfig
 
@@ -99,6 +99,8 @@ def check_train_alone(config: TrainConfig, checkpoints: str) -> None:
     check_s3(checkpoints)
     if config.generator == "vgg_unet" and config.weights not in {"imagenet", "none"}:
         check_address(config.weights, "--weights")
+    if config.evaluate_every:
+        _check_features(config.evaluate_features, config.evaluate_weights, "evaluate_")
     check_tracking()
 
 
@@ -119,16 +121,19 @@ def check_model(model: Path) -> None:
         raise UsageError(f"There is no model in {model}: it has no config.json; run `cyclegan train` first.")
 
 
+def _check_features(features: Features, weights: str, prefix: str = "") -> None:
+    if (features.startswith("inception") or weights) and find_spec("torch_fidelity") is None:
+        raise UsageError(
+            f"{prefix}features = {features} needs torch-fidelity: pip install 'cyclegan-pipeline[fid]', or "
+            f"choose {prefix}features = random."
+        )
+    if weights:
+        check_address(weights, f"--{prefix.replace('_', '-')}weights")
+
+
 def check_evaluate(config: EvaluateConfig) -> None:
     """Raise UsageError where evaluating needs packages or files that are not there."""
-    wants_inception = config.features.startswith("inception") or config.weights
-    if wants_inception and find_spec("torch_fidelity") is None:
-        raise UsageError(
-            f"features = {config.features} needs torch-fidelity: pip install 'cyclegan-pipeline[fid]', or "
-            "choose features = random."
-        )
-    if config.weights:
-        check_address(config.weights, "--weights")
+    _check_features(config.features, config.weights)
     champion = config.champion
     if champion and not champion.startswith("models:/") and not is_file(Path(champion) / "scores.json"):
         raise UsageError(f"champion = {champion}: there are no scores in that folder.")

@@ -55,7 +55,12 @@ class EvaluateConfig:
             raise UsageError(f"map_threshold = {self.map_threshold}: 1 to 255 is needed.")
         if self.examples < 1:
             raise UsageError(f"examples = {self.examples}: at least 1 is needed.")
-        if self.weights_sha256 and not re.fullmatch(r"[0-9a-f]{64}", self.weights_sha256):
-            raise UsageError("weights_sha256 must be 64 lower-case hexadecimal digits.")
-        if self.features == "random" and self.weights:
-            raise UsageError("features = random takes no weights; leave weights empty.")
+        check_features(self.features, self.weights, self.weights_sha256)
+
+
+def check_features(features: Features, weights: str, weights_sha256: str, prefix: str = "") -> None:
+    """Raise UsageError for settings that contradict one another; `prefix` is what their names begin with."""
+    if weights_sha256 and not re.fullmatch(r"[0-9a-f]{64}", weights_sha256):
+        raise UsageError(f"{prefix}weights_sha256 must be 64 lower-case hexadecimal digits.")
+    if features == "random" and weights:
+        raise UsageError(f"{prefix}features = random takes no weights; leave {prefix}weights empty.")

@@ -40,13 +40,16 @@ class Monitor:
         max_images: int = 100,
         batch_size: int = 16,
         seed: int = 0,
+        prefix: str = "",
     ) -> None:
         """`size` is the (height, width) that test images are evaluated at; None: as prepared.
+        `features`, `weights` and `weights_sha256` are those of EvaluateConfig; in messages their names begin
+        with `prefix`.
 
         Raises UsageError or CycleGANError for weights that cannot be used, or too few test images.
         """
         self.device, self.batch_size = torch.device(device), batch_size
-        self.extractor = load_extractor(features, weights, weights_sha256, self.device)
+        self.extractor = load_extractor(features, weights, weights_sha256, self.device, prefix=prefix)
         self.sets = load_test_sets(data, size or (data.height, data.width), max_images=max_images, seed=seed)
         if (fewest := min(len(test.images) for test in self.sets.values())) < 4:
             raise UsageError(f"Scores during training need 4 test images of each domain, not {fewest}.")

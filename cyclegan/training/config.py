@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from cyclegan.errors import UsageError
+from cyclegan.evaluation.config import Features, check_features
 from cyclegan.fields import indifferent, schedule
 from cyclegan.io.uri import hide_secrets
 
@@ -117,11 +118,17 @@ class TrainConfig:
     """Epochs between two checkpoints; the last epoch always ends with one."""
     evaluate_every: int = indifferent(0)
     """Epochs between two evaluations of the kernel distance on the test images; 0: never."""
+    evaluate_features: Features = indifferent("auto")  # noqa: RUF009
+    """Features of those evaluations, as `features` of evaluate has them."""
+    evaluate_weights: str = indifferent("")
+    """Inception weights of those evaluations, as `weights` of evaluate has them."""
+    evaluate_weights_sha256: str = indifferent("")
+    """SHA-256 that the file of `evaluate_weights` must have; empty: only known files are taken."""
     patience: int = indifferent(0)
     """Stop after this many evaluations without a better score; 0 never stops early."""
 
     def __post_init__(self) -> None:
-        hide_secrets(self, "weights")
+        hide_secrets(self, "weights", "evaluate_weights")
         for item in fields(self):
             value = getattr(self, item.name)
             if isinstance(value, float):
@@ -144,6 +151,9 @@ class TrainConfig:
             "accumulation_steps",
             self.accumulation_steps,
             "must divide batch_size",
+        )
+        check_features(
+            self.evaluate_features, self.evaluate_weights, self.evaluate_weights_sha256, prefix="evaluate_"
         )
         if self.patience and not self.evaluate_every:
             raise UsageError(

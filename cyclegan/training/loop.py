@@ -163,7 +163,7 @@ class Trainer:
             with self.report.pace.pause("evaluation"):
                 scores = self.monitor.score({"AtoB": AtoB, "BtoA": BtoA})
             self.tracker.metrics(scores, state.step)
-            state.note_score(scores[self.monitor.headline], done, config.patience)
+            state.note_score(scores[self.monitor.headline], done, config.patience, self.monitor.headline)
         # The first process alone has scored.
         state.progress.stopped = any_process(state.progress.stopped, self.setup.device)
         return state.progress.stopped

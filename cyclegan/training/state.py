@@ -6,6 +6,7 @@ Random numbers are not in it: they follow from the seed and the epoch (see `cycl
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -18,6 +19,8 @@ from cyclegan.training.checkpoints.record import Best, Progress
 from cyclegan.training.updates.ema import EMA
 from cyclegan.training.updates.image_pool import ImagePool
 from cyclegan.training.updates.update import TERMS, Networks
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -114,11 +117,17 @@ class State:
         nn.ModuleList(pair).load_state_dict(self.best)
         return pair
 
-    def note_score(self, score: float, epoch: int, patience: int) -> None:
-        """Keep the weights of the best score (lowest) so far; after `patience` worse ones in a row, stop."""
+    def note_score(self, score: float, epoch: int, patience: int, metric: str) -> None:
+        """Keep the weights of the best score (lowest) so far; after `patience` worse ones in a row, stop.
+
+        A best score of another metric, from before the run was resumed with other features, counts no more.
+        """
         progress = self.progress
+        if progress.best and progress.best.metric not in ("", metric):
+            logger.warning("The best %s so far does not compare with %s.", progress.best.metric, metric)
+            progress.best = None
         if progress.best is None or score < progress.best.score:
-            progress.best = Best(score, epoch)
+            progress.best = Best(score, epoch, metric)
             pair = nn.ModuleList(self.exported())
             self.best = {name: tensor.detach().cpu().clone() for name, tensor in pair.state_dict().items()}
             progress.worse = 0

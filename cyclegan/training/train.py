@@ -179,4 +179,13 @@ def monitor_of(setup: Setup) -> Monitor | None:
         return None
     from cyclegan.evaluation.monitor import Monitor
 
-    return Monitor(setup.data, size=setup.test_size, device=setup.device)
+    config = setup.config
+    return Monitor(
+        setup.data,
+        size=setup.test_size,
+        features=config.evaluate_features,
+        weights=config.evaluate_weights,
+        weights_sha256=config.evaluate_weights_sha256,
+        device=setup.device,
+        prefix="evaluate_",
+    )

@@ -128,8 +128,21 @@ def test_own_download_that_fails_says_what_to_do(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(
         inception_weights, "URL", "http://127.0.0.1:9/weights-inception-2015-12-05-6726825d.pth"
     )
-    with pytest.raises(CycleGANError, match="name a copy of the file by --weights"):
+    with pytest.raises(CycleGANError, match="by --weights, or choose --features random"):
         load_extractor("inception2048")
+    with pytest.raises(CycleGANError, match="by --evaluate-weights, or choose --evaluate-features random"):
+        load_extractor("inception2048", prefix="evaluate_")
+
+
+def test_hints_name_the_settings_of_the_step_that_they_are_seen_in(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    load_extractor("auto", prefix="evaluate_")
+    assert "set evaluate_features=inception2048, or name evaluate_weights." in caplog.text
+    unknown = tmp_path / "unknown.pth"
+    unknown.write_bytes(b"what is it")
+    with pytest.raises(UsageError, match="set evaluate_weights_sha256"):
+        load_extractor("inception768", str(unknown), prefix="evaluate_")
 
 
 def test_a_damaged_download_is_not_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -58,6 +58,8 @@ def test_the_papers_preset_and_the_authors() -> None:
         ({"ema": 1.0}, r"must be in \[0, 1\)"),
         ({"batch_size": 4, "accumulation_steps": 3}, "must divide batch_size"),
         ({"patience": 2}, "patience needs evaluate_every"),
+        ({"evaluate_weights_sha256": "abc"}, "evaluate_weights_sha256 must be 64"),
+        ({"evaluate_features": "random", "evaluate_weights": "x.pth"}, "evaluate_features = random takes no"),
         ({"lambda_cycle": -1.0}, "must not be negative"),
     ],
 )

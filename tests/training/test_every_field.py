@@ -107,7 +107,7 @@ def watch(
             headline = "kid"
 
             def __init__(self, *args: Any, **kwargs: Any) -> None:
-                pass
+                seen.asked |= kwargs
 
             def score(self, generators: Any) -> dict[str, float]:
                 seen.scored += 1
@@ -280,6 +280,16 @@ def patience(watch: Watch) -> None:
     assert watch(epochs=5, evaluate_every=1, patience=2).results["epochs"] == 3
 
 
+def of_monitor(name: str, value: str) -> Callable[[Watch], None]:
+    """What train hands on to the evaluations during training, where its name lacks `evaluate_`."""
+
+    def checked(watch: Watch) -> None:
+        seen = watch(epochs=1, decay_epochs=0, evaluate_every=1, **{f"evaluate_{name}": value})
+        assert (seen.asked[name], seen.asked["prefix"]) == (value, "evaluate_")
+
+    return checked
+
+
 def check(condition: Callable[[Watch], bool]) -> Callable[[Watch], None]:
     def checked(watch: Watch) -> None:
         assert condition(watch)
@@ -373,6 +383,9 @@ EFFECTS: dict[str, Callable[[Watch], None]] = {
     "evaluate_every": check(
         lambda watch: watch().scored == 0 and watch(evaluate_every=2, epochs=4).logged("kid") == [14, 28]
     ),
+    "evaluate_features": of_monitor("features", "inception192"),
+    "evaluate_weights": of_monitor("weights", "inception.pth"),
+    "evaluate_weights_sha256": of_monitor("weights_sha256", "0" * 64),
     "patience": patience,
 }  # fmt: skip
 

@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,9 @@ from cyclegan.runtime.device import available_bytes
 from cyclegan.runtime.signals import Interrupted, StopRequest
 from cyclegan.tracking.base import Tracker
 from cyclegan.training import loop, memory
+from cyclegan.training.checkpoints.record import Best
 from cyclegan.training.config import TrainConfig
+from cyclegan.training.state import State
 from cyclegan.training.train import train
 from cyclegan.training.updates.update import Update
 
@@ -57,6 +60,17 @@ def test_the_best_epoch_is_exported_and_patience_ends_the_run(
         expected = (tmp_path / "two" / f"{direction}.safetensors").read_bytes()
         assert (tmp_path / "best" / f"{direction}.safetensors").read_bytes() == expected
         assert (tmp_path / "again" / f"{direction}.safetensors").read_bytes() == expected
+
+
+def test_a_best_score_of_other_features_counts_no_more(caplog: pytest.LogCaptureFixture) -> None:
+    networks = SimpleNamespace(AtoB=torch.nn.Linear(1, 1), BtoA=torch.nn.Linear(1, 1))
+    state = State(networks, SimpleNamespace(), SimpleNamespace(), SimpleNamespace(), SimpleNamespace(), None)  # type: ignore[arg-type]
+    state.note_score(0.1, 1, patience=9, metric="kernel_random")
+    state.note_score(0.2, 2, patience=9, metric="kernel_random")
+    assert state.progress.best == Best(0.1, 1, "kernel_random")
+    state.note_score(0.9, 3, patience=9, metric="kid")
+    assert state.progress.best == Best(0.9, 3, "kid") and state.progress.worse == 0
+    assert "kernel_random so far does not compare with kid" in caplog.text
 
 
 def test_too_little_memory_is_one_sentence(

@@ -72,11 +72,17 @@ def full_precision() -> AbstractContextManager[None]:
 
 
 def load_extractor(
-    features: Features, weights: str = "", weights_sha256: str = "", device: torch.device | str = "cpu"
+    features: Features,
+    weights: str = "",
+    weights_sha256: str = "",
+    device: torch.device | str = "cpu",
+    *,
+    prefix: str = "",
 ) -> Extractor:
     """The extractor that `features` names (see EvaluateConfig).
 
     `auto` never waits for a download: it uses `weights`, else those in torch's cache, else `random`.
+    `prefix` is what the names of the settings begin with in messages, such as `evaluate_` in train.
     Raises UsageError or CycleGANError if the weights cannot be read or do not provide the features.
     """
     device = torch.device(device)
@@ -85,10 +91,12 @@ def load_extractor(
     if features == "auto" and not weights and cached_file() is None:
         logger.warning(
             "No Inception weights found: distances come from a fixed random network. They rank models on the "
-            "same data but are not FID or KID: for those set features=inception2048, or name weights."
+            "same data but are not FID or KID: for those set %(prefix)sfeatures=inception2048, or name "
+            "%(prefix)sweights.",
+            {"prefix": prefix},
         )
         return random_network(device)
-    found = load_weights(weights, weights_sha256)
+    found = load_weights(weights, weights_sha256, prefix=prefix)
     given = found.features()
     wanted = max(given, default=0) if features == "auto" else int(features.removeprefix("inception"))
     if wanted not in given:

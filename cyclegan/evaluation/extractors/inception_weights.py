@@ -28,7 +28,6 @@ KNOWN = frozenset(
         "c19de9255af4c78e48c83fcc503784f4959feaf94822211ca099729c3bba5f63",
     }
 )
-ADVICE = "name a copy of the file by --weights, or choose --features random"
 LAST_LAYER = {64: "Conv2d_2b_3x3", 192: "Conv2d_4a_3x3", 768: "Mixed_6e", 2048: "Mixed_7c"}
 """The last layer that each feature set passes through."""
 
@@ -54,29 +53,38 @@ def cached_file() -> Path | None:
     return path if path.is_file() else None
 
 
-def load_weights(address: str = "", expected_sha256: str = "") -> Weights:
+def load_weights(address: str = "", expected_sha256: str = "", *, prefix: str = "") -> Weights:
     """Load the weights at `address` (file, https:// or s3://; empty: torch-fidelity's download, cached).
 
     The file must have `expected_sha256`, or be a known one where that is empty. It is read by torch's
-    restricted unpickler or as safetensors, so a hostile file can run nothing. Raises UsageError for a missing
-    or unknown file, CycleGANError for a failed download or a file that is not FID Inception.
+    restricted unpickler or as safetensors, so a hostile file can run nothing. `prefix` is what the names of
+    the settings begin with in messages. Raises UsageError for a missing or unknown file, CycleGANError for a
+    failed download or a file that is not FID Inception.
     """
+    advice = _advice(prefix)
     address = Address(address)
     if not address:
-        path = cached_file() or _published(Path(torch.hub.get_dir()) / "checkpoints" / URL.rsplit("/", 1)[1])
-        return _load(path, expected_sha256, URL)
-    with local_copy(address, advice=ADVICE) as path:
-        return _load(path, expected_sha256, address)
+        path = cached_file() or _published(
+            Path(torch.hub.get_dir()) / "checkpoints" / URL.rsplit("/", 1)[1], advice
+        )
+        return _load(path, expected_sha256, URL, prefix)
+    with local_copy(address, advice=advice) as path:
+        return _load(path, expected_sha256, address, prefix)
 
 
-def _load(path: Path, expected: str, name: str) -> Weights:
+def _advice(prefix: str) -> str:
+    flag = prefix.replace("_", "-")
+    return f"name a copy of the file by --{flag}weights, or choose --{flag}features random"
+
+
+def _load(path: Path, expected: str, name: str, prefix: str) -> Weights:
     digest = sha256(path)
     if expected and digest != expected:
         raise CycleGANError(f"The Inception weights {name} have SHA-256 {digest}, not {expected}.")
     if not expected and digest not in KNOWN and not digest.startswith(PUBLISHED_PREFIX):
         raise UsageError(
             f"The Inception weights {name} are not a known file (SHA-256 {digest}); "
-            f"if you trust them, set weights_sha256."
+            f"if you trust them, set {prefix}weights_sha256."
         )
     return Weights(_read_state(path, name), digest)
 
@@ -91,11 +99,11 @@ def _read_state(path: Path, name: str) -> dict[str, Tensor]:
     return state
 
 
-def _published(path: Path) -> Path:
+def _published(path: Path, advice: str) -> Path:
     """torch-fidelity's file, downloaded to `path`."""
     logger.info("Downloading the Inception weights from %s", URL)
     with atomic_file(path) as temporary:
-        obtain(URL, temporary, advice=ADVICE)
+        obtain(URL, temporary, advice=advice)
         if not sha256(temporary).startswith(PUBLISHED_PREFIX):
             raise CycleGANError(f"The download of {URL} is damaged (wrong SHA-256): try again.")
     return path

@@ -14,6 +14,8 @@ class Best:
 
     score: float
     epoch: int
+    metric: str = ""
+    """What the score is; scores of other features don't compare with it."""
 
 
 @dataclass
