@@ -168,11 +168,12 @@ class Ours:
         for epoch in itertools.count():
             plan = self.setup.sampling.plan(epoch)
             rows = (plan.a.to(self.a.images.device), plan.b.to(self.b.images.device))
-            yield from zip(*rows, plan.slots_a.to(device), plan.slots_b.to(device), strict=True)
+            chances = (plan.chance_a.to(device), plan.chance_b.to(device)) if plan.chance_a.numel() else ()
+            yield from zip(*rows, plan.slots_a.to(device), plan.slots_b.to(device), *chances, strict=True)
 
     def __call__(self) -> None:
-        rows_a, rows_b, pool_a, pool_b = next(self.plan)
-        self.update(self.a.batch(rows_a), self.b.batch(rows_b), pool_a, pool_b)
+        rows_a, rows_b, *others = next(self.plan)
+        self.update(self.a.batch(rows_a), self.b.batch(rows_b), *others)
 
 
 def seconds(step: Callable[[], object], device: torch.device, repeats: int) -> tuple[float, float]:

@@ -21,7 +21,7 @@ from cyclegan.pixels import to_unit
 EpochSize = Literal["larger", "smaller"]
 
 # What a random stream is for; streams of different purposes never share numbers.
-_ORDER, _AUGMENT, _BUFFER = range(3)
+_ORDER, _AUGMENT, _BUFFER, _DIFFAUGMENT = range(4)
 
 
 def steps_per_epoch(count_a: int, count_b: int, batch_size: int, size: EpochSize) -> int:
@@ -51,16 +51,19 @@ def shuffled(count: int, start: int, length: int, seed: int, domain: int) -> Ten
 
 @dataclass(frozen=True)
 class Plan:
-    """An epoch's choices as int64 tables.
+    """An epoch's choices as tables, int64 but for the last two.
 
     `a`, `b`: steps × batch × (image, top, left, mirrored). `slots_a`, `slots_b`: steps × batch × (slot,
-    keep, show old), one row for each translation that enters the image pool.
+    keep, show old), one row for each translation that enters the image pool. `chance_a`, `chance_b`: steps ×
+    batch × `Sampling.chances`, float32 in [0, 1).
     """
 
     a: Tensor
     b: Tensor
     slots_a: Tensor
     slots_b: Tensor
+    chance_a: Tensor
+    chance_b: Tensor
 
     @property
     def steps(self) -> int:
@@ -69,7 +72,7 @@ class Plan:
 
     def part(self, rank: int, world: int) -> Plan:
         """What the process `rank` of `world` works on: an equal run of places in every batch."""
-        tables = (self.a, self.b, self.slots_a, self.slots_b)
+        tables = (self.a, self.b, self.slots_a, self.slots_b, self.chance_a, self.chance_b)
         return Plan(*(table.chunk(world, dim=1)[rank] for table in tables))
 
 
@@ -88,6 +91,8 @@ class Sampling:
     seed: int
     lane_slots: int
     """Slots of the image pool for each place in the batch; 0 without a pool."""
+    chances: tuple[int, ...] = (0,)
+    """Shape of the random numbers that the augmentation of a place in the batch needs."""
 
     def __post_init__(self) -> None:
         if self.crop_size > min(self.image_height, self.image_width):
@@ -118,6 +123,8 @@ class Sampling:
             self._images(epoch, self.count_b, domain=1),
             self._slots(epoch, domain=0),
             self._slots(epoch, domain=1),
+            self._chances(epoch, domain=0),
+            self._chances(epoch, domain=1),
         )
 
     def _images(self, epoch: int, count: int, domain: int) -> Tensor:
@@ -144,6 +151,10 @@ class Sampling:
         filling = step < self.lane_slots
         slot = torch.where(filling, step, slot)
         return torch.stack([slot, swap | filling.long(), swap * ~filling], dim=2)
+
+    def _chances(self, epoch: int, domain: int) -> Tensor:
+        chance = generator_for(self.seed, _DIFFAUGMENT, domain, epoch)
+        return torch.rand(self.steps, self.batch_size, *self.chances, generator=chance)
 
 
 class PackedImages:

@@ -73,6 +73,7 @@ def build_update(config: TrainConfig, state: State, networks: Networks, precisio
         order=config.order,
         discriminator_updates=config.discriminator_updates,
         accumulation_steps=config.accumulation_steps,
+        augmentations=config.augmentations(),
         precision=precision,
     )
 

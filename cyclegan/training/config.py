@@ -14,6 +14,9 @@ from cyclegan.evaluation.config import Features, check_features
 from cyclegan.fields import indifferent, schedule
 from cyclegan.io.uri import hide_secrets
 
+DIFFAUGMENT = ("color", "translation", "cutout")
+"""What `diffaugment` may name."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
@@ -65,6 +68,9 @@ class TrainConfig:
     scale that crops are taken at. For protocols that differ, such as load 286, crop 256, test at 256."""
     flip: bool = True
     """Mirror images left to right at random."""
+    diffaugment: str = ""
+    """Differentiable augmentation of all that discriminators see, for fewer than some hundred images:
+    color,translation,cutout or some of them."""
     epoch_size: Literal["larger", "smaller"] = "larger"
     """An epoch passes once through the larger or the smaller domain."""
 
@@ -155,10 +161,15 @@ class TrainConfig:
         check_features(
             self.evaluate_features, self.evaluate_weights, self.evaluate_weights_sha256, prefix="evaluate_"
         )
+        _check_augmentations(self.diffaugment, self.augmentations())
         if self.patience and not self.evaluate_every:
             raise UsageError(
                 "patience needs evaluate_every: without evaluations there is no score to stop by."
             )
+
+    def augmentations(self) -> tuple[str, ...]:
+        """What `diffaugment` names, in its order."""
+        return tuple(name.strip() for name in self.diffaugment.split(",") if name.strip())
 
     def generator_options(self) -> dict[str, Any]:
         """Name and arguments of the generator, as in a model's config.json."""
@@ -181,3 +192,13 @@ class TrainConfig:
 def _require(holds: bool, name: str, value: object, condition: str) -> None:
     if not holds:
         raise UsageError(f"train: {name} = {value} {condition}.")
+
+
+def _check_augmentations(given: str, names: tuple[str, ...]) -> None:
+    if wrong := [name for name in names if name not in DIFFAUGMENT]:
+        raise UsageError(
+            f"train: diffaugment = {given[:60]}: '{wrong[0][:40]}' is not one of {', '.join(DIFFAUGMENT)}, "
+            "which are joined by commas."
+        )
+    if len(set(names)) < len(names):
+        raise UsageError(f"train: diffaugment = {given[:60]} names one of them twice.")

@@ -39,7 +39,7 @@ class Trainer:
 
     setup: Setup
     state: State
-    update: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+    update: Callable[..., Tensor]
     """As `Update.__call__`."""
     images_a: PackedImages
     images_b: PackedImages
@@ -94,16 +94,19 @@ class Trainer:
         if state.pending:
             self.log(lr)
 
-    def batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
-        """For each update left in an epoch: images of A and of B, and what their image pools do."""
+    def batches(self, epoch: int) -> Iterator[tuple[Tensor, ...]]:
+        """For each update left in an epoch: images of A and of B, what their image pools do, and the random
+        numbers of the augmentation where there is one.
+        """
         device, processes = self.setup.device, self.setup.processes
         plan = self.setup.sampling.plan(epoch).part(processes.rank, processes.world_size)
         # Each table goes once an epoch to where it is read, so that no update waits for it.
         crops_a, crops_b = plan.a.to(self.images_a.images.device), plan.b.to(self.images_b.images.device)
         slots_a, slots_b = plan.slots_a.to(device), plan.slots_b.to(device)
+        chances = [plan.chance_a.to(device), plan.chance_b.to(device)] if plan.chance_a.numel() else []
         for i in range(self.state.step % self.setup.steps, self.setup.steps):
             a, b = self.images_a.batch(crops_a[i]), self.images_b.batch(crops_b[i])
-            yield a, b, slots_a[i], slots_b[i]
+            yield a, b, slots_a[i], slots_b[i], *(table[i] for table in chances)
 
     def log(self, lr: float) -> None:
         """Report the losses of the updates since the last time, averaged over all processes."""

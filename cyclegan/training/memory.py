@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from cyclegan.networks.diffaugment import NUMBERS
 from cyclegan.runtime.device import available_bytes
 from cyclegan.training.build import blank_update
-from cyclegan.training.updates.update import Networks, Update
+from cyclegan.training.updates.update import VIEWS, Chances, Networks, Update
 
 if TYPE_CHECKING:
     from cyclegan.training.setup import Setup
@@ -33,7 +34,9 @@ def activation_bytes(update: Update, batch_size: int, height: int, width: int) -
 
     images = torch.empty(batch_size // update.accumulation_steps, 3, height, width, device="meta")
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        update.generator_terms(images, images, update.translate(images, images))
+        chance = torch.empty(len(images), VIEWS, NUMBERS, device="meta")
+        translations = update.translate(images, images)
+        update.generator_terms(images, images, translations, Chances(chance, chance))
     return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
 
 

@@ -15,12 +15,14 @@ from cyclegan.errors import UsageError
 from cyclegan.io.uri import redact
 from cyclegan.model import ModelConfig, library_versions
 from cyclegan.networks import build_generator
+from cyclegan.networks.diffaugment import NUMBERS
 from cyclegan.runtime.device import memory_format
 from cyclegan.runtime.distributed import Processes
 from cyclegan.training.checkpoints.fingerprint import decisive, fingerprint
 from cyclegan.training.updates.compile import should_compile
 from cyclegan.training.updates.image_pool import lane_slots
 from cyclegan.training.updates.schedule import Schedule
+from cyclegan.training.updates.update import VIEWS
 
 if TYPE_CHECKING:
     from cyclegan.training.config import TrainConfig
@@ -116,6 +118,7 @@ def sampling_of(config: TrainConfig, data: Prepared, processes: Processes) -> Sa
         epoch_size=config.epoch_size,
         seed=config.seed,
         lane_slots=lane_slots(config.pool_size, config.batch_size),
+        chances=(VIEWS, NUMBERS) if config.augmentations() else (0,),
     )
     with torch.device("meta"):
         multiple = build_generator(**config.generator_options()).multiple

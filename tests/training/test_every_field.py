@@ -17,6 +17,7 @@ from torch import Tensor, nn
 import cyclegan.evaluation.monitor
 import cyclegan.training.train as training
 from cyclegan.networks import AuthorDiscriminator, PatchGAN, ResnetGenerator, UnetGenerator, VggUnet
+from cyclegan.networks.diffaugment import NUMBERS
 from cyclegan.networks.norm import LayerNorm
 from cyclegan.runtime.device import machine
 from cyclegan.tracking.base import Tracker
@@ -27,6 +28,7 @@ from cyclegan.training.checkpoints.checkpoints import Checkpoints
 from cyclegan.training.config import TrainConfig
 from cyclegan.training.setup import Setup
 from cyclegan.training.state import State
+from cyclegan.training.updates.update import VIEWS
 
 
 @dataclass
@@ -239,6 +241,22 @@ def mirrored(watch: Watch) -> None:
         assert all(straight) == (not flip)
 
 
+def augmented(watch: Watch) -> None:
+    """The update has the names in their order and gets numbers for them, the same for the same seed."""
+    plain, seen, again, other = (
+        watch(batch_size=2, **changes)
+        for changes in ({}, *[{"diffaugment": "cutout, color", "seed": seed} for seed in (0, 0, 1)])
+    )
+    assert plain.update.augmentations == () and {len(batch) for batch in plain.batches} == {4}
+    assert seen.update.augmentations == ("cutout", "color")
+    chances = [torch.stack([torch.stack(batch[4:]) for batch in one.batches]) for one in (seen, again, other)]
+    assert chances[0].shape == (len(seen.batches), 2, 2, VIEWS, NUMBERS)
+    assert len(chances[0].unique()) > 0.99 * chances[0].numel()
+    assert torch.equal(chances[0], chances[1]) and not torch.equal(chances[0], chances[2])
+    assert torch.equal(seen.weights[-1], again.weights[-1])
+    assert not torch.equal(seen.weights[1], plain.weights[1])
+
+
 def compiling(watch: Watch) -> None:
     made: list[Any] = []
     with pytest.MonkeyPatch.context() as patch:
@@ -340,6 +358,7 @@ EFFECTS: dict[str, Callable[[Watch], None]] = {
         )
     ),
     "flip": mirrored,
+    "diffaugment": augmented,
     "epoch_size": check(lambda watch: watch(epoch_size="smaller").results["steps"] == 3 * 5),
     "batch_size": speed,
     "accumulation_steps": of_update("accumulation_steps", 2, batch_size=2),

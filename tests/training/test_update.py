@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -12,8 +13,10 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.utils.flop_counter import FlopCounterMode
 
 from cyclegan.networks import build_discriminator, build_generator
+from cyclegan.networks.diffaugment import NUMBERS
+from cyclegan.training.config import DIFFAUGMENT
 from cyclegan.training.updates.image_pool import ImagePool
-from cyclegan.training.updates.update import TERMS, Networks, Update
+from cyclegan.training.updates.update import TERMS, VIEWS, Networks, Update
 
 LR, BETAS = 2e-4, (0.5, 0.999)
 
@@ -56,9 +59,13 @@ def set_weights(parameters: list[torch.nn.Parameter], values: list[Tensor]) -> N
 
 
 def plainly(
-    n: Networks, a: Tensor, b: Tensor, *, cycle: float, identity: float, first: str, joint: bool, kind: str
-):  # type: ignore[no-untyped-def]
-    """The update as the equations state it: an image at a time, no batching, an own Adam."""
+    n: Networks, a: Tensor, b: Tensor, *, cycle: float, identity: float, first: str, joint: bool, kind: str,
+    see: Callable[[str, int, int, Tensor], Tensor] = lambda domain, view, place, image: image,
+):  # type: ignore[no-untyped-def]  # fmt: skip
+    """The update as the equations state it: an image at a time, no batching, an own Adam.
+
+    `see` is what a domain's discriminator is shown of the image in this place of the batch.
+    """
     G, F, D_A, D_B = n.AtoB, n.BtoA, n.D_A, n.D_B
 
     def gan(score: Tensor, target: float) -> Tensor:
@@ -71,10 +78,10 @@ def plainly(
 
     def generators() -> list[Tensor]:
         terms = []
-        for x, y in zip(a.split(1), b.split(1), strict=True):
+        for i, (x, y) in enumerate(zip(a.split(1), b.split(1), strict=True)):
             terms.append(
                 [
-                    *(gan(D_B(G(x)), 1.0), gan(D_A(F(y)), 1.0)),
+                    *(gan(D_B(see("B", 0, i, G(x))), 1.0), gan(D_A(see("A", 0, i, F(y))), 1.0)),
                     *((F(G(x)) - x).abs().mean(), (G(F(y)) - y).abs().mean()),
                     *((F(x) - x).abs().mean(), (G(y) - y).abs().mean()),
                 ]
@@ -86,12 +93,18 @@ def plainly(
         return t if identity else [*t[:4], torch.zeros(()), torch.zeros(())]
 
     def discriminators(fake_a: Tensor, fake_b: Tensor) -> list[Tensor]:
+        def seen_all(domain: str, view: int, batch: Tensor) -> Tensor:
+            return torch.cat([see(domain, view, i, image) for i, image in enumerate(batch.split(1))])
+
+        shown_a, shown_b = seen_all("A", 1, a), seen_all("B", 1, b)
+        fake_a, fake_b = seen_all("A", 2, fake_a), seen_all("B", 2, fake_b)
+
         def losses() -> list[Tensor]:
-            pairs = [(D_A, a, 1.0), (D_B, b, 1.0), (D_A, fake_a, 0.0), (D_B, fake_b, 0.0)]
+            pairs = [(D_A, shown_a, 1.0), (D_B, shown_b, 1.0), (D_A, fake_a, 0.0), (D_B, fake_b, 0.0)]
             return [mean([gan(D(x), t) for x in some.split(1)]) for D, some, t in pairs]
 
         def scores() -> list[Tensor]:
-            return [D(x).mean() for D, x in ((D_A, a), (D_A, fake_a), (D_B, b), (D_B, fake_b))]
+            return [D(x).mean() for D, x in ((D_A, shown_a), (D_A, fake_a), (D_B, shown_b), (D_B, fake_b))]
 
         weights = n.discriminator_parameters()
         if joint:
@@ -120,6 +133,52 @@ def plainly(
         return [*of_generators, *discriminators(fake_a, fake_b)]
     of_discriminators = discriminators(fake_a, fake_b)
     return [*generators(), *of_discriminators]
+
+
+def by_hand(x: Tensor, u: list[float]) -> Tensor:
+    """Color, translation and cutout of one image 1×3×H×W, from section 3 and the appendix of arXiv 2006.10738,
+    with the operations that numpy users would take: slices, no index tables.
+    """
+    x = x + (u[0] - 0.5)
+    x = x.mean(1, keepdim=True) + 2 * u[1] * (x - x.mean(1, keepdim=True))
+    x = x.mean() + (0.5 + u[2]) * (x - x.mean())
+    height, width = x.shape[2:]
+    canvas = torch.nn.functional.pad(x, [width, width, height, height])
+    reach_y, reach_x = round(height / 8), round(width / 8)
+    top = height - reach_y + int(u[3] * (2 * reach_y + 1))
+    left = width - reach_x + int(u[4] * (2 * reach_x + 1))
+    x = canvas[:, :, top : top + height, left : left + width].clone()
+    tall, wide = round(height / 2), round(width / 2)
+    middle_y, middle_x = int(u[5] * (height + 1 - tall % 2)), int(u[6] * (width + 1 - wide % 2))
+    top, left = middle_y - tall // 2, middle_x - wide // 2
+    keep = torch.ones_like(x)
+    keep[:, :, max(top, 0) : top + tall, max(left, 0) : left + wide] = 0
+    return x * keep
+
+
+@pytest.mark.parametrize(("order", "parts"), [("generators_first", 1), ("discriminators_first", 2)])
+@pytest.mark.parametrize("updates", ["joint", "separate"])
+def test_discriminators_see_real_images_and_translations_augmented(
+    order: str, updates: str, parts: int
+) -> None:
+    a, b = images()
+    chance = torch.Generator().manual_seed(2)
+    u = {d: torch.rand(2, VIEWS, NUMBERS, generator=chance, dtype=torch.float64) for d in "AB"}
+    ours = networks()
+    theirs = copy.deepcopy(ours).eval()
+    update = update_of(ours, lambda_cycle=10.0, lambda_identity=1.0, order=order, accumulation_steps=parts,
+                       discriminator_updates=updates, augmentations=DIFFAUGMENT)  # fmt: skip
+    rows = torch.zeros(2, 3, dtype=torch.int64)
+
+    terms = update(a, b, rows, rows, u["A"], u["B"])
+    expected = plainly(
+        theirs, a, b, cycle=10.0, identity=1.0, first=order, joint=updates == "joint", kind="least_squares",
+        see=lambda domain, view, place, image: by_hand(image, u[domain][place, view].tolist()),
+    )  # fmt: skip
+
+    assert close(terms, torch.stack([t.detach().double() for t in expected]))
+    for name, value in ours.state_dict().items():
+        assert _is_cancelled(ours, name) or close(value, theirs.state_dict()[name]), name
 
 
 def close(actual: Tensor, expected: Tensor) -> bool:

@@ -82,9 +82,8 @@ class CudaGraphUpdate:
         self.inputs: list[Tensor] = []
         self.losses = torch.empty(0)
 
-    def __call__(self, a: Tensor, b: Tensor, slots_a: Tensor, slots_b: Tensor) -> Tensor:
-        """As `Update.__call__`."""
-        inputs = (a, b, slots_a, slots_b)
+    def __call__(self, *inputs: Tensor) -> Tensor:
+        """As `Update.__call__`, always with the same number of tensors."""
         if self.done < WARM_UP:
             self.done += 1
             return self._on_side_stream(inputs)

@@ -6,7 +6,7 @@ can be: normalisation works on each image by itself, so that changes no result.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Literal, NamedTuple
 
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.autograd import backward
 
 from cyclegan.networks import Generator
+from cyclegan.networks.diffaugment import augment
 from cyclegan.runtime.distributed import average_gradients
 from cyclegan.training.updates.image_pool import ImagePool
 from cyclegan.training.updates.losses import Objective, adversarial, l1
@@ -54,6 +55,25 @@ class Translations(NamedTuple):
     same_b: Tensor
 
 
+VIEWS = 3
+"""Images of a domain that its discriminator sees in an update, each augmented by itself: a new translation when
+generators learn, then a real image and one from the pool."""
+_OF_GENERATOR, _REAL, _POOL = range(VIEWS)
+
+
+class Chances(NamedTuple):
+    """Random numbers for what D_A and D_B see; None without augmentation."""
+
+    a: Tensor | None
+    b: Tensor | None
+
+    def chunk(self, parts: int) -> list[Chances]:
+        """As `Tensor.chunk`."""
+        if self.a is None or self.b is None:
+            return [self] * parts
+        return [Chances(*pair) for pair in zip(self.a.chunk(parts), self.b.chunk(parts), strict=True)]
+
+
 class Update:
     """Calling it performs one update and returns the losses as one tensor, without waiting for the device."""
 
@@ -71,9 +91,12 @@ class Update:
         order: Order = "generators_first",
         discriminator_updates: DiscriminatorUpdates = "joint",
         accumulation_steps: int = 1,
+        augmentations: Sequence[str] = (),
         precision: torch.dtype = torch.float32,
     ) -> None:
-        """`opt_G` and `opt_D` optimise both generators and both discriminators."""
+        """`opt_G` and `opt_D` optimise both generators and both discriminators; `augmentations` are names of
+        `diffaugment.STEPS`.
+        """
         self.networks = networks
         self.opt_G, self.opt_D = opt_G, opt_D
         self.pool_a, self.pool_b = pool_a, pool_b
@@ -81,21 +104,32 @@ class Update:
         self.objective: Objective = objective
         self.order, self.discriminator_updates = order, discriminator_updates
         self.accumulation_steps, self.precision = accumulation_steps, precision
+        self.augmentations = tuple(augmentations)
 
-    def __call__(self, a: Tensor, b: Tensor, slots_a: Tensor, slots_b: Tensor) -> Tensor:
+    def __call__(
+        self,
+        a: Tensor,
+        b: Tensor,
+        slots_a: Tensor,
+        slots_b: Tensor,
+        chance_a: Tensor | None = None,
+        chance_b: Tensor | None = None,
+    ) -> Tensor:
         """Images a, b: B×3×H×W in [-1, 1]; slots: B×(slot, keep, show old) for the image pools.
 
+        Chances: B×`VIEWS`×`diffaugment.NUMBERS` in [0, 1), for what D_A and D_B see; needed for augmentation.
         Returns the values of `TERMS` as they were when each loss was computed.
         """
+        u = Chances(chance_a, chance_b)
         made = self.translate(a, b) if self.accumulation_steps == 1 else None
         if self.order == "generators_first":
-            of_generators, fake_a, fake_b = self.update_generators(a, b, made)
-            of_discriminators = self.update_discriminators(a, b, fake_a, fake_b, slots_a, slots_b)
+            of_generators, fake_a, fake_b = self.update_generators(a, b, made, u)
+            of_discriminators = self.update_discriminators(a, b, fake_a, fake_b, slots_a, slots_b, u)
         else:
             # The generators do not change in between, so the same translations serve both updates.
             fake_a, fake_b = (made.fake_a, made.fake_b) if made else self.fakes(a, b)
-            of_discriminators = self.update_discriminators(a, b, fake_a, fake_b, slots_a, slots_b)
-            of_generators, _, _ = self.update_generators(a, b, made)
+            of_discriminators = self.update_discriminators(a, b, fake_a, fake_b, slots_a, slots_b, u)
+            of_generators, _, _ = self.update_generators(a, b, made, u)
         return torch.cat([of_generators, of_discriminators])
 
     def translate(self, a: Tensor, b: Tensor) -> Translations:
@@ -117,16 +151,19 @@ class Update:
         return fake_a, fake_b
 
     def update_generators(
-        self, a: Tensor, b: Tensor, made: Translations | None
+        self, a: Tensor, b: Tensor, made: Translations | None, u: Chances
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Minimise L(G, F) of equation 3 over G and F; returns its terms and the detached F(b), G(a)."""
         terms, fakes_a, fakes_b = [], [], []
         with frozen(self.networks.D_A, self.networks.D_B):
-            for part_a, part_b in zip(
-                a.chunk(self.accumulation_steps), b.chunk(self.accumulation_steps), strict=True
+            for part_a, part_b, chances in zip(
+                a.chunk(self.accumulation_steps),
+                b.chunk(self.accumulation_steps),
+                u.chunk(self.accumulation_steps),
+                strict=True,
             ):
                 x = made or self.translate(part_a, part_b)
-                part = self.generator_terms(part_a, part_b, x)
+                part = self.generator_terms(part_a, part_b, x, chances)
                 backward(self.generator_loss(part) / self.accumulation_steps)
                 terms.append(part.detach())
                 fakes_a.append(x.fake_a.detach())
@@ -134,11 +171,12 @@ class Update:
         self._step(self.opt_G)
         return torch.stack(terms).mean(0), torch.cat(fakes_a), torch.cat(fakes_b)
 
-    def generator_terms(self, a: Tensor, b: Tensor, x: Translations) -> Tensor:
+    def generator_terms(self, a: Tensor, b: Tensor, x: Translations, u: Chances) -> Tensor:
         """The six terms of the generators' objective, unweighted."""
         n = self.networks
+        seen_b, seen_a = self.seen(x.fake_b, u.b, _OF_GENERATOR), self.seen(x.fake_a, u.a, _OF_GENERATOR)
         with self.arithmetic(a):
-            score_b, score_a = n.D_B(x.fake_b), n.D_A(x.fake_a)
+            score_b, score_a = n.D_B(seen_b), n.D_A(seen_a)
             cycled_a, cycled_b = n.BtoA(x.fake_b), n.AtoB(x.fake_a)
         return torch.stack(
             [
@@ -158,11 +196,20 @@ class Update:
         return loss
 
     def update_discriminators(
-        self, a: Tensor, b: Tensor, fake_a: Tensor, fake_b: Tensor, slots_a: Tensor, slots_b: Tensor
+        self,
+        a: Tensor,
+        b: Tensor,
+        fake_a: Tensor,
+        fake_b: Tensor,
+        slots_a: Tensor,
+        slots_b: Tensor,
+        u: Chances,
     ) -> Tensor:
         """Minimise equation 1 over D_A and D_B, on real images and on translations from the image pools."""
         shown_a = self.pool_a.exchange(fake_a.detach(), slots_a)
         shown_b = self.pool_b.exchange(fake_b.detach(), slots_b)
+        a, b = self.seen(a, u.a, _REAL), self.seen(b, u.b, _REAL)
+        shown_a, shown_b = self.seen(shown_a, u.a, _POOL), self.seen(shown_b, u.b, _POOL)
         if self.discriminator_updates == "joint":
             terms = self._discriminate([a, shown_a], [b, shown_b], [True, False], weight=0.5)
         else:
@@ -172,6 +219,13 @@ class Update:
         losses, scores = terms  # each (real A, real B, fake A, fake B)
         halves = losses.view(2, 2).mean(0)
         return torch.cat([halves, scores.view(2, 2).T.flatten()])
+
+    def seen(self, images: Tensor, chance: Tensor | None, view: int) -> Tensor:
+        """What a discriminator sees of images: they themselves, or augmented by their own random numbers."""
+        if not self.augmentations:
+            return images
+        assert chance is not None, "augmentation needs random numbers"
+        return augment(images, chance[:, view], self.augmentations)
 
     def _discriminate(
         self, images_a: list[Tensor], images_b: list[Tensor], real: list[bool], *, weight: float

@@ -126,6 +126,18 @@ def test_a_signal_ends_after_the_update_with_a_checkpoint(
     assert saved(tmp_path / "c")[-1].name.startswith(f"{step:010d}-")
 
 
+def test_random_numbers_of_the_augmentation_follow_the_update_and_not_the_process(
+    prepared: Path, tmp_path: Path, small: Callable[..., TrainConfig]
+) -> None:
+    config = small(epochs=2, decay_epochs=0, diffaugment="color,translation,cutout")
+    train(prepared, tmp_path / "straight", config, checkpoints=str(tmp_path / "c1"))
+    train(prepared, tmp_path / "m", replace(config, epochs=1), checkpoints=str(tmp_path / "c2"))
+    train(prepared, tmp_path / "m", config, checkpoints=str(tmp_path / "c2"))
+    train(prepared, tmp_path / "plain", replace(config, diffaugment=""), checkpoints=str(tmp_path / "c2"))
+    assert weights(tmp_path / "m") == weights(tmp_path / "straight")
+    assert weights(tmp_path / "m") != weights(tmp_path / "plain")
+
+
 @pytest.mark.parametrize(
     ("precision", "compiling"),
     [("fp32", "off"), ("bf16", "off"), pytest.param("fp32", "on", marks=pytest.mark.slow)],
