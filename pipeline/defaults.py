@@ -10,7 +10,7 @@ from typing import Any
 
 from cyclegan.cli.params import config_from, read_params
 from cyclegan.data.config import FetchConfig, PreprocessConfig
-from cyclegan.data.version import version_of
+from cyclegan.data.fetch.published import lists_files, version_named_by
 from cyclegan.errors import UsageError
 from cyclegan.evaluation.config import EvaluateConfig
 from cyclegan.registry.config import RegisterConfig
@@ -65,7 +65,7 @@ def read_defaults(params: Path = ROOT / "params.yaml", root: Path = ROOT) -> Def
     if not version and configs["fetch"].source == SAMPLE:
         version = tracked_version(root / "data.dvc")
         if (url := storage(root)).startswith("s3://") and version:
-            configs["fetch"] = replace(configs["fetch"], source=url)
+            configs["fetch"] = replace(configs["fetch"], source=tracked_source(url, root / "data.dvc"))
     return Defaults(**configs, sections=sections, version=version)
 
 
@@ -81,20 +81,24 @@ def storage(root: Path = ROOT) -> str:
     return url.rstrip("/")
 
 
+def tracked_source(url: str, dvc_file: Path = ROOT / "data.dvc") -> str:
+    """The address of the tracked data in the remote at `url`.
+
+    A cloud-versioned remote holds files under their own names, below the folder's; DVC then lists them in
+    `data.dvc`.
+    """
+    text = dvc_file.read_text(encoding="utf-8")
+    return f"{url}/{dvc_file.stem}" if lists_files(text) else url
+
+
 def tracked_version(dvc_file: Path = ROOT / "data.dvc") -> str:
     """The data version that `data.dvc` names; empty where the file is missing.
 
-    A cloud-versioned remote has DVC list the files there instead: then it is computed from their MD5 sums.
-    Raises UsageError where the file has neither.
+    Raises UsageError where the file has none.
     """
-    import yaml
-
     if not dvc_file.is_file():
         return ""
     try:
-        (tracked,) = yaml.safe_load(dvc_file.read_text(encoding="utf-8"))["outs"]
-        if "md5" in tracked:
-            return str(tracked["md5"])
-        return version_of({str(entry["relpath"]): str(entry["md5"]) for entry in tracked["files"]})
-    except (yaml.YAMLError, TypeError, KeyError, ValueError):
+        return version_named_by(dvc_file.read_text(encoding="utf-8"))
+    except ValueError:
         raise UsageError(f"{dvc_file} names no data version: run `dvc add data` again.") from None

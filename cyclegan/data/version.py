@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from cyclegan.data.ignored import ignoring
 from cyclegan.data.layout import list_files
 from cyclegan.errors import CycleGANError, UsageError
 
@@ -23,9 +24,14 @@ def version_of(md5s: Mapping[str, str]) -> str:
     return hashlib.md5(text.encode("utf-8"), usedforsecurity=False).hexdigest() + ".dir"
 
 
-def versioned_files(folder: Path) -> list[str]:
-    """The files that the version covers, as sorted relative POSIX paths: all but `source.json` on the top."""
-    return [name for name in list_files(folder) if name != SOURCE_FILE]
+def versioned_files(folder: Path, at: Path | None = None) -> list[str]:
+    """The files that the version covers, as sorted relative POSIX paths.
+
+    That is all but `source.json` on the top and what DVC ignores; `at` is where the folder will be, if that
+    is elsewhere.
+    """
+    ignored = ignoring(at or folder)
+    return [name for name in list_files(folder) if name != SOURCE_FILE and not ignored(name)]
 
 
 def file_md5(path: Path) -> str:
@@ -37,11 +43,11 @@ def file_md5(path: Path) -> str:
         raise CycleGANError(f"Cannot read {path}: {error.strerror}.") from None
 
 
-def directory_md5(folder: Path) -> str:
-    """DVC's MD5 of a folder, '<32 hex>.dir', of all files below it except `source.json` on its top.
+def directory_md5(folder: Path, at: Path | None = None) -> str:
+    """DVC's MD5 of a folder, '<32 hex>.dir', of its `versioned_files`.
 
     Raises UsageError if `folder` is not a folder.
     """
     if not folder.is_dir():
         raise UsageError(f"There is no folder {folder}.")
-    return version_of({name: file_md5(folder / name) for name in versioned_files(folder)})
+    return version_of({name: file_md5(folder / name) for name in versioned_files(folder, at)})

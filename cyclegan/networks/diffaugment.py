@@ -1,8 +1,8 @@
 """Differentiable augmentation of what discriminators see (Zhao et al., 2020, arXiv 2006.10738).
 
-With few images a discriminator learns them by heart. Here it sees real images and translations through the same
-random changes, and since these are differentiable, the generators' gradients pass through them. Formulas and
-ranges are those of the paper's code; images are in [-1, 1], as there.
+With few images a discriminator learns them by heart. Here it sees real images and translations through the
+same random changes, and since these are differentiable, the generators' gradients pass through them. Formulas
+and ranges are those of the paper's code; images are in [-1, 1], as there.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ SHIFT = 0.125
 HOLE = 0.5
 """Side of the part that is cut out, as a share of the image's."""
 NUMBERS = 7
-"""Random numbers for an image: brightness, saturation, contrast, translation and place of the hole by y and x."""
+"""Random numbers for an image: brightness, saturation, contrast, then translation and hole by y and x."""
 
 
 def color(x: Tensor, u: Tensor) -> Tensor:

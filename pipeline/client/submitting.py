@@ -18,7 +18,7 @@ from pipeline.arguments import load_spec
 from pipeline.client.server import Server
 from pipeline.compiled.adapting import write_adapted
 from pipeline.compiled.backends import VERSIONS, parse_version
-from pipeline.defaults import ROOT, storage, tracked_version
+from pipeline.defaults import ROOT, storage, tracked_source, tracked_version
 from pipeline.parameters import CYCLEGAN, SWEEP, TRANSLATE, table
 
 TABLES = {"cyclegan": CYCLEGAN, "cyclegan-sweep": SWEEP, "cyclegan-translate": TRANSLATE}
@@ -47,7 +47,9 @@ def from_storage(root: Path = ROOT) -> dict[str, str]:
     if not url.startswith("s3://"):
         return {}
     version = tracked_version(root / "data.dvc")
-    data = {"data_source": url, "data_version": version} if version else {}
+    data = {}
+    if version:
+        data = {"data_source": tracked_source(url, root / "data.dvc"), "data_version": version}
     return data | {"train_checkpoints": f"{url}/checkpoints"}
 
 

@@ -12,6 +12,7 @@ import pytest
 from google.protobuf import json_format
 
 from cyclegan import __version__
+from cyclegan.data.version import version_of
 from pipeline.__main__ import main
 from pipeline.client.submitting import TABLES, from_storage
 from pipeline.compiled.adapting import write_adapted
@@ -319,9 +320,14 @@ def test_a_configured_storage_gives_source_version_and_checkpoints(tmp_path: Pat
         "data_version": md5,
         "train_checkpoints": "s3://bucket/dvc/checkpoints",
     }
+    listed = f"outs:\n- path: data\n  files:\n  - {{relpath: trainA/1.png, md5: {md5[:32]}}}\n"
+    (tmp_path / "data.dvc").write_text(listed)  # as DVC writes it for a cloud-versioned remote
+    cloud = from_storage(tmp_path)
+    assert cloud["data_source"] == "s3://bucket/dvc/data"
+    assert cloud["data_version"] == version_of({"trainA/1.png": md5[:32]})
     secret = "['remote \"storage\"']\n    secret_access_key = planted\n    url = s3://other/dvc\n"
     (tmp_path / ".dvc" / "config.local").write_text(secret)
-    assert from_storage(tmp_path)["data_source"] == "s3://other/dvc"
+    assert from_storage(tmp_path)["data_source"] == "s3://other/dvc/data"
     assert "planted" not in json.dumps(from_storage(tmp_path))
 
 

@@ -136,9 +136,7 @@ def plainly(
 
 
 def by_hand(x: Tensor, u: list[float]) -> Tensor:
-    """Color, translation and cutout of one image 1×3×H×W, from section 3 and the appendix of arXiv 2006.10738,
-    with the operations that numpy users would take: slices, no index tables.
-    """
+    """Color, translation and cutout of one image 1×3×H×W, from arXiv 2006.10738, by slices alone."""
     x = x + (u[0] - 0.5)
     x = x.mean(1, keepdim=True) + 2 * u[1] * (x - x.mean(1, keepdim=True))
     x = x.mean() + (0.5 + u[2]) * (x - x.mean())

@@ -6,6 +6,7 @@ the object `….dir`, the JSON list of its files' paths and MD5 sums.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
@@ -23,7 +24,13 @@ from cyclegan.io.storage import open_store
 from cyclegan.io.store import NotFound
 from cyclegan.io.uri import redact
 
-PREFIXES = ("files/md5/", "")
+DVC_2 = ""
+PREFIXES = ("files/md5/", DVC_2)
+TEXT = bytes(range(32, 127)) + b"\n\r\t\f\b"
+
+
+class NoSuchVersion(CycleGANError):
+    """A remote that holds no such version."""
 
 
 class Reader(Protocol):
@@ -53,11 +60,14 @@ def has_version(folder: Path, version: str) -> bool:
     return any((folder / (prefix + _key(version))).is_file() for prefix in PREFIXES)
 
 
-def get_version(uri: str, version: str, folder: Path, *, workers: int, patience: RetryPolicy) -> list[str]:
+def get_version(
+    uri: str, version: str, folder: Path, *, workers: int, patience: RetryPolicy
+) -> tuple[list[str], bool]:
     """Write the files of a folder's version below `folder`, every one checked against its MD5.
 
-    Returns their relative POSIX paths. Raises CycleGANError, naming the remote, when the version is not
-    there, is damaged, or names a file outside the folder.
+    Returns their relative POSIX paths, and whether all have that MD5 byte by byte: DVC 2 took it of text
+    files as if their lines ended as on Unix. Raises CycleGANError, naming the remote, when the version is
+    damaged or names a file outside the folder, NoSuchVersion when it is not there.
     """
     reader, name = open_remote(uri, patience), redact(uri)
     listing_file = folder / ".listing"
@@ -69,13 +79,16 @@ def get_version(uri: str, version: str, folder: Path, *, workers: int, patience:
     for path, md5 in entries.items():
         by_md5.setdefault(md5, []).append(folder / path)
 
+    inexact: list[str] = []
+
     def get(md5: str) -> None:
         for path in by_md5[md5]:
             path.parent.mkdir(parents=True, exist_ok=True)
-            _get_checked(reader, name, prefix, md5, path)
+            if not _get_checked(reader, name, prefix, md5, path):
+                inexact.append(md5)
 
     in_parallel(get, list(by_md5), workers, f"version {version[:8]}")
-    return list(entries)
+    return list(entries), not inexact
 
 
 def get_file(uri: str, version: str, path: Path, *, patience: RetryPolicy) -> None:
@@ -111,18 +124,32 @@ def _find(reader: Reader, name: str, version: str, path: Path) -> str:
             return prefix
         except NotFound:
             continue
-    raise CycleGANError(
+    raise NoSuchVersion(
         f"{name} does not hold the data version {version}: is it the right remote, and was `dvc push` run?"
     )
 
 
-def _get_checked(reader: Reader, name: str, prefix: str, md5: str, path: Path) -> None:
+def _get_checked(reader: Reader, name: str, prefix: str, md5: str, path: Path) -> bool:
+    """Get an object; returns whether it has its MD5 as it is, and not only with the line ends of Unix."""
     key = prefix + _key(md5)
     for _ in range(2):  # a transfer can go wrong once; an object that is wrong twice is wrong in the remote
         reader.get(key, path)
         if file_md5(path) == md5.removesuffix(".dir"):
-            return
+            return True
+        if prefix == DVC_2 and md5_of_text(path) == md5:
+            return False
     raise CycleGANError(f"{name}: the object {key} is damaged, its content has another MD5.")
+
+
+def md5_of_text(path: Path) -> str:
+    """DVC 2's MD5 of a file: of what looks like text, with every CR LF read as LF."""
+    digest = hashlib.md5(usedforsecurity=False)
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            start = chunk[:512]
+            text = b"\0" not in start and len(start.translate(None, TEXT)) <= 0.3 * len(start)
+            digest.update(chunk.replace(b"\r\n", b"\n") if text else chunk)
+    return digest.hexdigest()
 
 
 def _read_listing(path: Path, what: str) -> dict[str, str]:

@@ -25,7 +25,7 @@ def fetch(out: Path, config: FetchConfig) -> Source:
     _guard(out)
     try:
         with atomic_dir(out.resolve()) as folder:  # resolved: a link to a larger disk stays a link
-            source = _fetch(folder, config)
+            source = _fetch(folder, out, config)
     except OSError as error:
         raise CycleGANError(f"Cannot write {out}: {error.strerror}.") from None
     counts = ", ".join(f"{domain} {count}" for domain, count in source.counts.items())
@@ -46,14 +46,14 @@ def _guard(out: Path) -> None:
             )
 
 
-def _fetch(folder: Path, config: FetchConfig) -> Source:
+def _fetch(folder: Path, out: Path, config: FetchConfig) -> Source:
     from cyclegan.data.fetch.origins import fill
 
     origin = fill(folder, config)
     names = {domain: [n for n in list_files(folder / domain) if is_image(n)] for domain in SUBSETS}
     source = Source(
         uri=origin.uri,
-        version=directory_md5(folder),
+        version=directory_md5(folder, at=out),
         counts={domain: len(names[domain]) for domain in SUBSETS},
         paired=are_pairs(names["testA"], names["testB"]),
         sha256=origin.sha256,
@@ -66,7 +66,8 @@ def _fetch(folder: Path, config: FetchConfig) -> Source:
         if not origin.rearranged:
             raise CycleGANError(f"{origin.uri} has the data version {source.version}, not {config.version}.")
         logger.info(
-            "the files of version %s were rearranged; the folder is now %s", config.version, source.version
+            "%s: the files of version %s %s; the folder is now %s",
+            *(origin.uri, config.version, origin.rearranged, source.version),
         )
     write_source(folder, source)
     return source

@@ -7,10 +7,11 @@ import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from cyclegan.data.ignored import LITTER
 from cyclegan.data.layout import Arrangement, arrange, arrange_pairs, is_image, list_files
 from cyclegan.data.source import Names
 from cyclegan.data.version import SOURCE_FILE
@@ -52,8 +53,8 @@ class Origin:
     """What the domains are called."""
     served_by: str = ""
     """Host that sent the archive, where the one in `uri` redirected to it."""
-    rearranged: bool = False
-    """Whether a checked version was laid out in another way, so that the folder's version differs."""
+    rearranged: str = ""
+    """Why the folder's version differs from the checked one, in words that follow "the files"."""
 
 
 def fill(folder: Path, config: FetchConfig) -> Origin:
@@ -155,7 +156,17 @@ def _from_afar(folder: Path, uri: str, config: FetchConfig) -> Origin:
 
     single = is_archive(path_of(uri))
     if config.version and not single:
-        return _from_dvc(folder, uri, config)
+        from cyclegan.data.fetch.dvc_remote import NoSuchVersion
+
+        try:
+            return _from_dvc(folder, uri, config)
+        except NoSuchVersion:
+            # a cloud-versioned remote holds the files under their own names; `fetch` compares the version
+            if not (uri.startswith("s3:") and _holds_images(uri)):
+                raise
+            for left in folder.iterdir():
+                shutil.rmtree(left)
+            return _from_prefix(folder, uri, config)
     archive = folder / ".download"
     served_by = ""
     if not uri.startswith("s3:"):
@@ -172,6 +183,12 @@ def _from_afar(folder: Path, uri: str, config: FetchConfig) -> Origin:
     return replace(origin, served_by=served_by)
 
 
+def _holds_images(uri: str) -> bool:
+    from cyclegan.io.storage import open_store
+
+    return any(is_image(entry.key) for entry in open_store(uri).list())
+
+
 def _from_prefix(folder: Path, uri: str, config: FetchConfig) -> Origin:
     from cyclegan.data.fetch.archives import safe_name
     from cyclegan.data.fetch.dvc_remote import in_parallel
@@ -186,6 +203,8 @@ def _from_prefix(folder: Path, uri: str, config: FetchConfig) -> Origin:
             raise CycleGANError(f"{store.uri}: the key {name!r} cannot be a file's name.")
     arrangement = _arrange(names, config, store.uri)
     places = arrangement.places
+    if config.version and all(place == name for place, name in places.items()):
+        places = {name: name for name in names}  # other files, such as notes, are part of the version
     if config.side_by_side == "no":
         in_parallel(
             lambda place: store.get(places[place], folder / place), list(places), config.workers, store.uri
@@ -208,22 +227,28 @@ def _from_dvc(folder: Path, remote: str, config: FetchConfig) -> Origin:
         get_file(remote, config.version, archive, patience=_retry_policy(config))
         origin = _from_archive(folder, archive, config, where=f"{redact(remote)}: {config.version}")
         archive.unlink()
-        return replace(origin, uri=redact(remote), rearranged=True)
+        return replace(origin, uri=redact(remote), rearranged="were unpacked")
     tree = folder / ".version"
     tree.mkdir()
-    names = get_version(remote, config.version, tree, workers=config.workers, patience=_retry_policy(config))
+    names, exact = get_version(
+        remote, config.version, tree, workers=config.workers, patience=_retry_policy(config)
+    )
     where = f"{redact(remote)}: version {config.version}"
     arrangement = _arrange(names, config, where)
     places = arrangement.places
     if config.side_by_side != "no":
         _cut_pairs(tree, arrangement, folder, config, where)
         shutil.rmtree(tree)
-        return Origin(redact(remote), rearranged=True)
-    rearranged = any(place != name for place, name in places.items()) or SOURCE_FILE in names
-    if not rearranged:  # other files, such as notes, are part of what the version names
+        return Origin(redact(remote), rearranged="were cut in two")
+    if any(place != name for place, name in places.items()) or SOURCE_FILE in names:
+        why = "were rearranged"
+    else:  # other files, such as notes, are part of what the version names
         places = {name: name for name in names}
+        why = "" if exact else "have line ends that DVC 2 did not count"
+        if not why and any(PurePosixPath(name).name in LITTER for name in names):
+            why = "include what a file manager left there, which is not counted here"
     _move(tree, places, folder)
-    return Origin(redact(remote), names=arrangement.names, rearranged=rearranged)
+    return Origin(redact(remote), names=arrangement.names, rearranged=why)
 
 
 def _from_archive(folder: Path, archive: Path, config: FetchConfig, where: str) -> Origin:

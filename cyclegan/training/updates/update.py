@@ -56,8 +56,8 @@ class Translations(NamedTuple):
 
 
 VIEWS = 3
-"""Images of a domain that its discriminator sees in an update, each augmented by itself: a new translation when
-generators learn, then a real image and one from the pool."""
+"""Images of a domain that its discriminator sees in an update, each augmented by itself: a new translation
+when generators learn, then a real image and one from the pool."""
 _OF_GENERATOR, _REAL, _POOL = range(VIEWS)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 import yaml
 
 from cyclegan.data.config import FetchConfig
+from cyclegan.data.fetch.dvc_remote import md5_of_text
 from cyclegan.data.fetch.fetch import fetch
 from cyclegan.data.version import directory_md5
 from cyclegan.errors import CycleGANError
@@ -75,6 +77,38 @@ def test_remotes_of_dvc_2(tmp_path: Path) -> None:
         fetch(tmp_path / "out", FetchConfig(source=str(tmp_path / "remote"), version=version)).version
         == version
     )
+
+
+def test_dvc_2_took_line_ends_as_those_of_unix(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    remote, text = tmp_path / "remote", b"two\r\nlines\r\n"
+    store(remote, text, prefix="")
+    listing = [{"md5": store(remote, data, prefix=""), "relpath": name} for name, data in FILES.items()]
+    md5 = hashlib.md5(text.replace(b"\r\n", b"\n")).hexdigest()
+    (remote / md5[:2]).mkdir(exist_ok=True)
+    (remote / md5[:2] / md5[2:]).write_bytes(text)
+    listing += [{"md5": md5, "relpath": "notes.txt"}]
+    version = store(remote, json.dumps(listing).encode(), ".dir", "")
+    source = fetch(tmp_path / "out", FetchConfig(source=str(remote), version=version))
+    assert (tmp_path / "out" / "notes.txt").read_bytes() == text
+    assert source.version == directory_md5(tmp_path / "out") != version
+    assert "line ends that DVC 2 did not count" in caplog.text
+    (remote / md5[:2] / md5[2:]).write_bytes(b"other\r\n")
+    with pytest.raises(CycleGANError, match="is damaged"):
+        fetch(tmp_path / "again", FetchConfig(source=str(remote), version=version))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"a\r\nb\r\n", b"a\rb\n\r\n", b"\0\r\n", b"\xff\xd8\r\n" * 400, b"caf\xc3\xa9\r\n",
+     b"x" * ((1 << 20) - 1) + b"\r\ny\r\n", b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 3],
+    ids=range(8),
+)  # fmt: skip
+def test_text_has_the_md5_that_dvc_gave_it(tmp_path: Path, content: bytes) -> None:
+    from dvc_data.hashfile.hash import file_md5
+
+    (tmp_path / "file").write_bytes(content)
+    assert md5_of_text(tmp_path / "file") == file_md5(str(tmp_path / "file"), name="md5-dos2unix")
 
 
 def test_the_same_content_under_two_names(tmp_path: Path) -> None:

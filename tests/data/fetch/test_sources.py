@@ -201,6 +201,24 @@ def test_an_s3_prefix_and_an_s3_archive(
         assert source.uri == uri.rstrip("/")
 
 
+def test_a_version_in_a_cloud_versioned_remote(tmp_path: Path, s3_bucket: str, original: Path) -> None:
+    """DVC keeps such data under their own names; no object is called after the version."""
+    uri = f"s3://{s3_bucket}/cloud/data"
+    (original / "notes.txt").write_text("part of the version")
+    store = open_store(uri)
+    for name, data in tree(original).items():
+        store.write(name, data)
+    version = directory_md5(original)
+    source = fetch(tmp_path / "out", FetchConfig(source=uri, version=version))
+    assert source.version == version == directory_md5(tmp_path / "out")
+    store.write("trainA/new.png", b"later")
+    with pytest.raises(CycleGANError, match=f"has the data version [0-9a-f]{{32}}.dir, not {version}"):
+        fetch(tmp_path / "later", FetchConfig(source=uri, version=version))
+    with pytest.raises(CycleGANError, match="does not hold the data version"):
+        fetch(tmp_path / "none", FetchConfig(source=f"s3://{s3_bucket}/other", version=version))
+    assert not (tmp_path / "later").exists()
+
+
 def test_s3_failures(tmp_path: Path, s3_bucket: str) -> None:
     for uri, message in (
         (f"s3://{s3_bucket}/nothing/", "no objects below"),
