@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -39,6 +40,15 @@ def test_no_module_and_no_folder_grows_crowded() -> None:
     assert not {m: n for m in MODULES if (n := len(m.read_text(encoding="utf-8").splitlines())) > 400}
     files = Counter(module.parent for module in MODULES if module.name != "__init__.py")
     assert not {folder: count for folder, count in files.items() if count > 11}
+
+
+def test_the_fields_of_every_config_are_tested_one_by_one() -> None:
+    """A test compares its fields with a table of what each does, so that a new field without one fails."""
+    dataclasses = re.compile(r"^@dataclass.*\nclass (\w+Config)\b", re.MULTILINE)
+    configs = {name for module in MODULES for name in dataclasses.findall(module.read_text(encoding="utf-8"))}
+    tables = [p.read_text(encoding="utf-8") for p in (ROOT / "tests").rglob("test_*field*.py")]
+    compared = re.compile(r"fields\((\w+Config)\)|\((\w+Config), [A-Z]+\)")
+    assert configs == {name for text in tables for names in compared.findall(text) for name in names if name}
 
 
 def test_every_public_function_says_what_it_does() -> None:

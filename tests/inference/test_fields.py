@@ -1,4 +1,4 @@
-"""Every parameter of translating and exporting changes what it says it changes."""
+"""Every parameter of translating, exporting and importing changes what it says it changes."""
 
 from __future__ import annotations
 
@@ -10,12 +10,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from cyclegan.engines import export as exporting
+from cyclegan.inference import import_reference as importing
 from cyclegan.inference import translate as step
+from cyclegan.inference.config import ImportConfig
 from cyclegan.inference.export import ExportConfig, export
 from cyclegan.inference.translate import TranslateConfig, Translated, translate
+from cyclegan.model import Model, load_model
+from cyclegan.networks import ResnetGenerator
 
 
 @dataclass
@@ -136,10 +141,43 @@ TRANSLATE: dict[str, Callable[[Desk], None]] = {
     "engine": asks("engine", "torch"),
     "summary": summary,
 }
+
+
+def imported(desk: Desk, **changes: Any) -> Model:
+    """A model of the generators in the files `1` and `2`, whose name is the bias of the last layer."""
+    desk.runs += 1
+    importing.import_weights(desk.out, ImportConfig(**{"AtoB": "1", "BtoA": "2", **changes}))
+    return load_model(desk.out)
+
+
+def file_of(direction: str) -> Callable[[Desk], None]:
+    def check(desk: Desk) -> None:
+        for source in "34":
+            model = imported(desk, **{direction: source})
+            expected = {"AtoB": "1", "BtoA": "2", direction: source}
+            for name, generator in (("AtoB", model.AtoB), ("BtoA", model.BtoA)):
+                assert next(reversed(list(generator.parameters()))).eq(int(expected[name])).all()
+                assert model.config["train"][f"imported_{name}"] == expected[name]
+
+    return check
+
+
+def image_size(desk: Desk) -> None:
+    assert imported(desk).config["image_size"] == 256
+    assert imported(desk, image_size=64).config["image_size"] == 64
+
+
+IMPORT: dict[str, Callable[[Desk], None]] = {
+    "AtoB": file_of("AtoB"),
+    "BtoA": file_of("BtoA"),
+    "image_size": image_size,
+}
 EXPORT: dict[str, Callable[[Desk], None]] = {"format": kind, "direction": one_direction}
 
 
-@pytest.mark.parametrize(("config", "checks"), [(TranslateConfig, TRANSLATE), (ExportConfig, EXPORT)])
+@pytest.mark.parametrize(
+    ("config", "checks"), [(TranslateConfig, TRANSLATE), (ExportConfig, EXPORT), (ImportConfig, IMPORT)]
+)
 def test_no_field_is_without_a_test_of_what_it_does(config: Any, checks: dict[str, Any]) -> None:
     assert {one.name for one in fields(config)} == checks.keys()
 
@@ -153,3 +191,18 @@ def test_a_field_of_translating_changes_what_it_says(name: str, desk: Desk) -> N
 def test_a_field_of_exporting_changes_what_it_says(name: str, desk: Desk) -> None:
     pytest.importorskip("onnxruntime")
     EXPORT[name](desk)
+
+
+@pytest.mark.parametrize("name", IMPORT)
+def test_a_field_of_importing_changes_what_it_says(
+    name: str, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def generator(state: str, where: str) -> ResnetGenerator:
+        found = ResnetGenerator(blocks=1, width=4)
+        torch.nn.init.constant_(next(reversed(list(found.parameters()))), int(state))
+        return found
+
+    monkeypatch.setattr(importing, "load_state_dict", lambda source, **rest: source)
+    monkeypatch.setattr(importing, "reference_resnet", generator)
+    monkeypatch.setattr(importing, "with_dropout", lambda state: False)
+    IMPORT[name](desk)

@@ -1,4 +1,4 @@
-"""Every parameter of registering changes what it says it changes, as seen from the step."""
+"""Every parameter of registering and comparing changes what it says it changes, as seen from the step."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 
+from cyclegan.registry import compare as comparing
 from cyclegan.registry import pairs, versions
 from cyclegan.registry import register as step
+from cyclegan.registry.compare import CompareConfig, Compared, compare
 from cyclegan.registry.config import RegisterConfig
 from cyclegan.registry.decision import Decision, Evidence, read_evidence
 from cyclegan.registry.register import Registration
@@ -136,3 +138,73 @@ def test_no_field_is_without_a_test_of_what_it_does() -> None:
 @pytest.mark.parametrize("field", EFFECTS)
 def test_a_field_changes_what_it_says(field: str, registry: Registry) -> None:
     EFFECTS[field](registry)
+
+
+@pytest.fixture
+def compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
+    """Which of nine runs a comparison shows: those of data version v have scores 0 to 8, the best first."""
+    import mlflow
+
+    def run(name: str) -> Any:
+        return SimpleNamespace(
+            info=SimpleNamespace(run_id=name), data=SimpleNamespace(metrics={"score": float(name)})
+        )
+
+    def search(*, filter_string: str, max_results: int, **rest: object) -> list[Any]:
+        return [run(str(i)) for i in range(9)][:max_results] if filter_string.endswith("= 'v'") else []
+
+    def read(found: Any) -> Compared:
+        return Compared(
+            run_id=found.info.run_id,
+            name=found.info.run_id,
+            url=None,
+            data_version="v",
+            facts={},
+            scores=found.data.metrics,
+            intervals={},
+            params={},
+            pictures={},
+        )
+
+    for place, name, value in (
+        (mlflow, "search_runs", search),
+        (comparing, "enabled", lambda: True),
+        (comparing, "check_server", lambda: None),
+        (comparing, "_find", run),
+        (comparing, "_read", read),
+        (comparing, "_write_page", lambda *args: None),
+    ):
+        monkeypatch.setattr(place, name, value)
+
+    def shown(*runs: str, **changes: Any) -> list[str]:
+        text = compare(runs, tmp_path / "page.html", CompareConfig(**changes))
+        return [word.strip("()") for word in text.splitlines()[0].split() if word.startswith("(")]
+
+    return shown
+
+
+def data_version(compared: Callable[..., list[str]]) -> None:
+    assert compared("7") == ["7"]
+    assert compared("7", data_version="v") == ["7", "0", "1", "2", "3", "4"]
+    assert compared("7", data_version="w") == ["7"]
+
+
+def count(compared: Callable[..., list[str]]) -> None:
+    assert compared("7", "1", data_version="v", count=3) == ["7", "1", "0"]
+    assert compared(data_version="v", count=8) == list("01234567")
+    assert compared("7", "1", count=1) == ["7"]
+
+
+COMPARE: dict[str, Callable[[Callable[..., list[str]]], None]] = {
+    "data_version": data_version,
+    "count": count,
+}
+
+
+def test_no_field_of_comparing_is_without_a_test_of_what_it_does() -> None:
+    assert {one.name for one in fields(CompareConfig)} == COMPARE.keys()
+
+
+@pytest.mark.parametrize("field", COMPARE)
+def test_a_field_of_comparing_changes_what_it_says(field: str, compared: Callable[..., list[str]]) -> None:
+    COMPARE[field](compared)
