@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -75,9 +76,11 @@ def test_the_rate_falls_as_in_the_paper() -> None:
     assert [schedule.factor(e) for e in (0, 99)] == [1.0, 1.0]
     # The reference implementation's rule: 1 − max(0, e + 1 − 100) / 101.
     assert all(schedule.factor(e) == pytest.approx(1 - (e + 1 - 100) / 101) for e in range(100, 200))
-    cosine = [Schedule(2, 8, "cosine").factor(e) for e in range(10)]
-    assert cosine == sorted(cosine, reverse=True)
-    assert cosine[-1] > 0
+    assert [schedule.factor(e) for e in (200, 201, 500)] == [0.0] * 3
+    cosine = [Schedule(2, 8, "cosine").factor(e) for e in range(11)]
+    expected = [1, 1, *((1 + math.cos(math.pi * k / 9)) / 2 for k in range(1, 9)), 0]
+    assert cosine == pytest.approx(expected)
+    assert cosine[9] > 0 == cosine[10]
     assert Schedule(5, 0).agrees(Schedule(9, 9), 5)
     assert not Schedule(5, 1).agrees(Schedule(9, 9), 6)
 
@@ -101,6 +104,9 @@ def test_the_buffer_gives_back_what_it_was_given() -> None:
     assert shown(images(5, 6), rows((0, 1, 1), (1, 0, 0))) == [1, 6]  # 5 takes the place of 1
     assert shown(images(7, 8), rows((0, 1, 1), (1, 1, 1))) == [5, 4]
     assert shown(images(9, 9), rows((0, 1, 1), (1, 1, 1))) == [7, 8]
+    # as a network under bf16 returns them
+    low = buffer.exchange(images(1, 3).bfloat16(), rows((0, 1, 0), (0, 1, 1)))
+    assert (low.dtype, low[:, 0, 0, 0].tolist()) == (torch.float32, [1, 2])
 
 
 def test_device_and_threads(monkeypatch: pytest.MonkeyPatch) -> None:
