@@ -1,4 +1,4 @@
-"""Preprocess: images/s by processes and threads, against a plain loop, and the memory that many images take.
+"""Preprocess: images/s by number of threads, against a plain loop, and the memory that many images take.
 
     python benchmarks/preprocess.py --raw FOLDER [--load-size 286] [--many 10000]
 
@@ -18,24 +18,19 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from PIL import Image
 
 from cyclegan.data.config import PreprocessConfig
 from cyclegan.data.layout import SUBSETS, is_image, list_files
-from cyclegan.data.preprocess import workers as own
 from cyclegan.data.preprocess.preprocess import preprocess
 from cyclegan.io.files import write_json
 from cyclegan.runtime.cpu import available_cores
 
 OUT = Path("outputs/benchmarks/preprocess.json")
-Job = TypeVar("Job")
-Result = TypeVar("Result")
 
 # run in a process of its own, so that its peak is its own
 PEAK = """
@@ -43,7 +38,7 @@ import json, sys
 from pathlib import Path
 from cyclegan.data.config import PreprocessConfig
 from cyclegan.data.preprocess.preprocess import preprocess
-import cyclegan.data.preprocess.packing, cyclegan.data.preprocess.workers
+import torch, cyclegan.data.preprocess.packing, cyclegan.data.preprocess.workers
 
 def peak():  # VmHWM and not ru_maxrss, which a process inherits from the one that started it
     lines = Path("/proc/self/status").read_text().splitlines()
@@ -56,9 +51,9 @@ print(json.dumps({"imports_mb": before, "peak_mb": peak()}))
 
 
 def cpu_seconds() -> float:
-    """What this process and the workers it has ended took: on a shared machine steadier than the clock."""
-    own, ended = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
-    return own.ru_utime + own.ru_stime + ended.ru_utime + ended.ru_stime
+    """What this process took: on a shared machine steadier than the clock."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
 
 
 def plain_loop(raw: Path, size: int) -> int:
@@ -72,23 +67,6 @@ def plain_loop(raw: Path, size: int) -> int:
                 rows.append(np.asarray(small))
         count += len(np.stack(rows))
     return count
-
-
-def in_threads(
-    action: Callable[[Job], Result], jobs: Sequence[Job], workers: int, what: str
-) -> Iterator[Result]:
-    """`for_each` by a thread pool, since Pillow releases the interpreter's lock."""
-    with ThreadPoolExecutor(workers) as pool:
-        yield from pool.map(action, jobs)
-
-
-def with_threads(raw: Path, out: Path, config: PreprocessConfig) -> None:
-    """The step with `in_threads` in place of its own worker processes."""
-    whole, own.for_each = own.for_each, in_threads
-    try:
-        preprocess(raw, out, config)
-    finally:
-        own.for_each = whole
 
 
 def many_images(raw: Path, target: Path, count: int) -> None:
@@ -116,13 +94,9 @@ def main() -> None:
     }
     for workers in sorted({1, available_cores()}):
         config = PreprocessConfig(load_size=args.load_size, workers=workers)
-        candidates[f"preprocess, {workers} process(es)"] = lambda out, config=config: preprocess(  # type: ignore[misc]
+        candidates[f"preprocess, {workers} thread(s)"] = lambda out, config=config: preprocess(  # type: ignore[misc]
             args.raw, out, config
         )
-        if workers > 1:
-            candidates[f"preprocess, {workers} threads"] = lambda out, config=config: with_threads(  # type: ignore[misc]
-                args.raw, out, config
-            )
     wall: dict[str, list[float]] = {name: [] for name in candidates}
     cpu: dict[str, list[float]] = {name: [] for name in candidates}
     with tempfile.TemporaryDirectory() as temporary:

@@ -105,7 +105,7 @@ class PreprocessConfig:
     pairs: Literal["auto", "no"] = "auto"
     """Whether test images with one name in A and B show the same scene; 'no' if names agree by chance."""
     workers: int = indifferent(0, recorded=False)
-    """Processes; 0: one for every core that the machine or the container grants."""
+    """Threads; 0: one for every core that the machine or the container grants."""
     version: str = indifferent("", recorded=False)
     """Data version to record instead of the one computed from the files."""
 
@@ -138,7 +138,7 @@ class InspectConfig:
     max_pixels: int = 100_000_000
     """Images with more pixels than this are reported as unusable."""
     workers: int = 0
-    """Processes; 0: one for every core that the machine or the container grants."""
+    """Threads; 0: one for every core that the machine or the container grants."""
 
     def __post_init__(self) -> None:
         for name in ("samples", "examples", "workers"):

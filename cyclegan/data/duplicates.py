@@ -35,8 +35,9 @@ class Pair(NamedTuple):
     exact: bool
 
 
-def thumbnail(image: Image.Image) -> NDArray[np.uint8]:
-    """An RGB image as uint8 16×16×3, each pixel the mean of its area."""
+def thumbnail(image: Image.Image | NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """An RGB image, of Pillow or uint8 H×W×3, as uint8 16×16×3, each pixel the mean of its area."""
+    image = image if isinstance(image, Image.Image) else Image.fromarray(image)
     return np.asarray(image.resize((SIDE, SIDE), Image.Resampling.BOX))
 
 

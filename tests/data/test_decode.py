@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, PngImagePlugin
 
-from cyclegan.data.decode import fit, open_image, to_rgb
+from cyclegan.data.decode import _jpeg, fit, open_image, to_pixels, to_rgb
 from cyclegan.data.deep import Levels
 from cyclegan.data.errors import BadImage
 
@@ -187,22 +187,77 @@ def test_a_decompression_bomb_takes_no_memory() -> None:
         open_image(buffer.getvalue(), max_pixels=100)
 
 
+TURNED = [*range(9), "damaged"]
+
+
+@pytest.mark.parametrize("turned", TURNED)
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_jpegs_have_the_same_pixels_without_pillow(picture: Picture, mode: str, turned: int | str) -> None:
+    buffer = io.BytesIO()
+    exif = Image.Exif()
+    exif[0x0112] = turned if isinstance(turned, int) else 1
+    data = exif.tobytes() if isinstance(turned, int) else b"Exif\0\0" + b"\xff" * 30
+    picture(0, (45, 30)).convert(mode).save(buffer, "JPEG", exif=data, quality=80)
+    data = buffer.getvalue()
+    fast = _jpeg(open_image(data), data)
+    assert (fast is None) == (mode == "CMYK")
+    pixels, deep = to_pixels(open_image(data), data)
+    assert deep is None and (pixels == read(data)).all()
+
+
+def test_damaged_jpegs_are_refused_in_the_same_words(picture: Picture, encoded: Encoded) -> None:
+    data = encoded(picture(0, (64, 64)), "JPEG")
+    for cut in (len(data) // 2, len(data) - 20):
+        messages = []
+        for way in (to_rgb, lambda image: to_pixels(image, data[:cut])):  # noqa: B023
+            with pytest.raises(BadImage) as caught:
+                way(open_image(data[:cut]))
+            messages.append(str(caught.value))
+        assert messages[0] == messages[1] != ""
+
+
+@pytest.mark.parametrize("profiled", [False, True])
+def test_what_is_no_plain_jpeg_is_read_by_pillow(picture: Picture, profiled: bool) -> None:
+    buffer = io.BytesIO()
+    image = picture(0, (40, 30))
+    image.save(buffer, "JPEG" if profiled else "PNG", **({"icc_profile": display_p3()} if profiled else {}))
+    data = buffer.getvalue()
+    assert _jpeg(open_image(data), data) is None
+    assert (to_pixels(open_image(data), data)[0] == read(data)).all()
+
+
+@pytest.mark.parametrize("shape", [(256, 256), (300, 401), (90, 60)])
+@pytest.mark.parametrize("size", [286, 64])
+def test_resizing_is_within_two_levels_of_pillows(
+    picture: Picture, shape: tuple[int, int], size: int
+) -> None:
+    """Of its bicubic filter, on a picture with noise, so that every weight counts."""
+    noise = np.random.default_rng(0).normal(0, 6, (*shape, 3))
+    pixels = np.clip(np.asarray(picture(0, shape[::-1])) + noise, 0, 255).astype(np.uint8)
+    side = min(shape)
+    top, left = (shape[0] - side) // 2, (shape[1] - side) // 2
+    for aspect, part in (("squash", pixels), ("crop", pixels[top : top + side, left : left + side])):
+        expected = np.asarray(Image.fromarray(part).resize((size, size), Image.Resampling.BICUBIC), int)
+        difference = np.abs(fit(pixels, size, aspect) - expected)  # type: ignore[arg-type]
+        assert difference.max() <= 2 and difference.mean() < 0.01
+
+
 def test_squash_and_crop(picture: Picture) -> None:
     oblong = Image.new("RGB", (90, 30), "red")
     oblong.paste("blue", (30, 0, 60, 30))
-    squashed, cropped = fit(oblong, 30, "squash"), fit(oblong, 30, "crop")
+    squashed, cropped = (fit(np.asarray(oblong), 30, aspect) for aspect in ("squash", "crop"))
     assert squashed.shape == cropped.shape == (30, 30, 3)
     assert squashed[15, 2].tolist() == [255, 0, 0]
     assert (cropped == [0, 0, 255]).all()
     square = picture(0, (30, 30))
-    assert (fit(square, 30, "squash") == np.asarray(square)).all()
+    assert (fit(np.asarray(square), 30, "squash") == np.asarray(square)).all()
 
 
 def test_shrinking_does_not_alias() -> None:
     """Stripes of one pixel become even grey, not stripes again."""
     stripes = np.zeros((128, 128, 3), np.uint8)
     stripes[:, ::2] = 255
-    small = fit(Image.fromarray(stripes), 30, "squash")
+    small = fit(stripes, 30, "squash")
     assert small[:, 3:-3].std() < 8
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections import Counter
 from itertools import islice
 from pathlib import Path
@@ -39,7 +40,11 @@ def inspect(folder: Path, report: Path | None, config: InspectConfig) -> Inspect
     names = {domain: sorted(found[domain].values()) for domain in ORDER if domain in found}
     jobs = [Job(str(folder / name), config.max_pixels) for files in names.values() for name in files]
     results = for_each(measure, jobs, config.workers, "inspect")
-    measured = {d: dict(zip(files, islice(results, len(files)), strict=True)) for d, files in names.items()}
+    with warnings.catch_warnings():  # here, since it is not for single threads
+        warnings.simplefilter("ignore")  # Pillow's, of damaged EXIF and the like that cost no pixel
+        measured = {
+            d: dict(zip(files, islice(results, len(files)), strict=True)) for d, files in names.items()
+        }
     good = {d: {name: m for name, m in ms.items() if not m.reason} for d, ms in measured.items()}
     for domain, images in good.items():
         if not images:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,14 +82,12 @@ def measure(job: Job) -> Measurement:
     except OSError as error:
         return Measurement(reason=f"cannot be read: {error.strerror}")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            image = open_image(data, max_pixels=job.max_pixels)
-            mode, kind, quality = image.mode, kind_of(image), jpeg_quality(image)
-            animated = getattr(image, "n_frames", 1) > 1
-            turned = image.getexif().get(ORIENTATION, 1) not in (0, 1)
-            wide = has_other_profile(image)
-            rgb = to_rgb(image, Levels(percentile=0.5))
+        image = open_image(data, max_pixels=job.max_pixels)
+        mode, kind, quality = image.mode, kind_of(image), jpeg_quality(image)
+        animated = getattr(image, "n_frames", 1) > 1
+        turned = image.getexif().get(ORIENTATION, 1) not in (0, 1)
+        wide = has_other_profile(image)
+        rgb = to_rgb(image, Levels(percentile=0.5))
     except BadImage as error:
         return Measurement(reason=str(error), file_size=len(data))
     except Exception:  # damaged EXIF or frames

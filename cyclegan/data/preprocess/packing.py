@@ -6,7 +6,6 @@ import errno
 import hashlib
 import os
 import shutil
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from cyclegan.data.decode import fit, open_image, to_rgb
+from cyclegan.data.decode import fit, open_image, to_pixels
 from cyclegan.data.deep import Levels
 from cyclegan.data.duplicates import thumbnail
 from cyclegan.data.errors import BadImage
@@ -39,10 +38,9 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a job: the reason of a refusal, or a digest of the pixels and the thumbnail's bytes."""
+    """What became of a job: the reason of a refusal, or the thumbnail's bytes."""
 
     reason: str = ""
-    digest: bytes = b""
     thumbnail: bytes = b""
     deep: tuple[float, float, float] | None = None
     """Of images of more than 8 bits a channel: lowest and largest value, and the largest that it declares."""
@@ -91,6 +89,14 @@ def keep_rows(path: Path, rows: Sequence[int], size: int) -> None:
     _write_header(path, len(rows), size)
 
 
+def row_digest(path: Path, row: int, size: int) -> bytes:
+    """The same 16 bytes for rows of `.npy` files that hold the same pixels."""
+    row_bytes = size * size * 3
+    with path.open("rb", buffering=0) as file:
+        file.seek(HEADER + row * row_bytes)
+        return hashlib.blake2b(file.read(row_bytes), digest_size=16).digest()
+
+
 def pack_image(job: Job) -> Outcome:
     """Decode, resize and write one image into its row."""
     try:
@@ -99,19 +105,15 @@ def pack_image(job: Job) -> Outcome:
     except OSError as error:
         return Outcome(reason=f"cannot be read: {error.strerror}")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's, of damaged EXIF and the like that cost no pixel
-            image = to_rgb(open_image(data, min_size=job.min_size, max_pixels=job.max_pixels), job.levels)
-        deep = image.info.get("deep")
-        pixels = fit(image, job.size, job.aspect)
-        small = thumbnail(image)
+        image = open_image(data, min_size=job.min_size, max_pixels=job.max_pixels)
+        pixels, deep = to_pixels(image, data, job.levels)
+        packed = np.ascontiguousarray(fit(pixels, job.size, job.aspect))
     except BadImage as error:
         return Outcome(reason=str(error))
-    raw = pixels.tobytes()
     try:
-        with Path(job.npy).open("r+b") as file:
-            file.seek(HEADER + job.row * len(raw))
-            file.write(raw)
+        with Path(job.npy).open("r+b", buffering=0) as file:
+            file.seek(HEADER + job.row * packed.nbytes)
+            file.write(packed.data)
     except OSError as error:
         raise CycleGANError(f"Cannot write {job.npy}: {error.strerror}.") from None
-    return Outcome("", hashlib.blake2b(raw, digest_size=16).digest(), small.tobytes(), deep)
+    return Outcome("", thumbnail(packed).tobytes(), deep)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -63,7 +64,7 @@ def preprocess(raw: Path, out: Path, config: PreprocessConfig) -> Prepared:
         if paired:
             refused |= _orphans(files, refused)
         deep = _deep(outcomes, config)
-        duplicates = _across_train_and_test(files, outcomes, refused)
+        duplicates = _across_train_and_test(folder, files, outcomes, refused, config.load_size)
         if config.drop_test_duplicates:
             refused |= {d["train"]: f"{d['kind']} duplicate of {d['test']}" for d in duplicates}
         _report(refused, duplicates, dropped=config.drop_test_duplicates)
@@ -155,7 +156,9 @@ def _pack(
             for row, name in enumerate(files[domain])
         ]
     outcomes = for_each(pack_image, jobs, config.workers, "preprocess")
-    return {domain: list(islice(outcomes, len(files[domain]))) for domain in SUBSETS}
+    with warnings.catch_warnings():  # here, since it is not for single threads
+        warnings.simplefilter("ignore")  # Pillow's, of damaged EXIF and the like that cost no pixel
+        return {domain: list(islice(outcomes, len(files[domain]))) for domain in SUBSETS}
 
 
 def _deep(outcomes: Mapping[str, Sequence[Outcome]], config: PreprocessConfig) -> dict[str, dict[str, float]]:
@@ -204,25 +207,36 @@ def _orphans(files: Mapping[str, Sequence[str]], refused: Mapping[str, str]) -> 
 
 
 def _across_train_and_test(
-    files: Mapping[str, Sequence[str]], outcomes: Mapping[str, Sequence[Outcome]], refused: Mapping[str, str]
+    folder: Path,
+    files: Mapping[str, Sequence[str]],
+    outcomes: Mapping[str, Sequence[Outcome]],
+    refused: Mapping[str, str],
+    size: int,
 ) -> list[dict[str, str]]:
+    """Train images that show what a test image of the same domain shows, from the arrays as packed first."""
     import numpy as np
 
     from cyclegan.data.duplicates import SIDE, find_pairs
+    from cyclegan.data.preprocess.packing import row_digest
 
     found = []
     for side in "AB":
+        kept = {
+            subset: [row for row, name in enumerate(files[subset]) if f"{subset}/{name}" not in refused]
+            for subset in (f"train{side}", f"test{side}")
+        }
+        small = {subset: [outcomes[subset][row].thumbnail for row in rows] for subset, rows in kept.items()}
+        both = set.intersection(*map(set, small.values()))
         sets = []
-        for domain in (f"train{side}", f"test{side}"):
-            kept = [
-                (f"{domain}/{name}", outcome)
-                for name, outcome in zip(files[domain], outcomes[domain], strict=True)
-                if f"{domain}/{name}" not in refused
+        for subset, rows in kept.items():
+            npy = folder / f"{subset}.npy"
+            # whole images are compared only where their thumbnails agree
+            digests = [
+                row_digest(npy, row, size) if thumbnail in both else thumbnail
+                for row, thumbnail in zip(rows, small[subset], strict=True)
             ]
-            small = np.frombuffer(b"".join(outcome.thumbnail for _, outcome in kept), np.uint8)
-            sets.append(
-                ([name for name, _ in kept], [o.digest for _, o in kept], small.reshape(-1, SIDE, SIDE, 3))
-            )
+            thumbnails = np.frombuffer(b"".join(small[subset]), np.uint8).reshape(-1, SIDE, SIDE, 3)
+            sets.append(([f"{subset}/{files[subset][row]}" for row in rows], digests, thumbnails))
         (train, train_digests, train_small), (test, test_digests, test_small) = sets
         for pair in find_pairs(train_small, train_digests, test_small, test_digests):
             kind = "exact" if pair.exact else "near"

@@ -43,7 +43,7 @@ def test_arrays_and_manifest(tmp_path: Path, make_tree: MakeTree) -> None:
         assert (array.shape, array.dtype) == ((count, 16, 16, 3), np.uint8)
         assert manifest.domains[domain]["count"] == count
         for row, name in zip(array, manifest.domains[domain]["names"], strict=True):
-            assert (row == fit(Image.open(raw / domain / name), 16, "squash")).all()
+            assert (row == fit(np.asarray(Image.open(raw / domain / name)), 16, "squash")).all()
     assert json.loads((out / "manifest.json").read_text())["format"] == 1
 
 
@@ -307,6 +307,7 @@ def test_more_images_than_memory(tmp_path: Path, picture: Callable[..., Image.Im
     script = f"""
 import resource
 from pathlib import Path
+import torch  # which resizes
 import cyclegan.data.preprocess.packing
 from cyclegan.data.config import PreprocessConfig
 from cyclegan.data.preprocess.preprocess import preprocess
