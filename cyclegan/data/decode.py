@@ -243,8 +243,8 @@ def fit(pixels: NDArray[np.uint8], size: int, aspect: Literal["squash", "crop"])
         return pixels
     import torch
 
-    # channels last without a copy; contiguous alone would be turned round inside
-    image = torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)[None]
+    # channels last by its strides, which torch keeps only where the batch's dimension was there before
+    image = torch.from_numpy(np.ascontiguousarray(pixels))[None].permute(0, 3, 1, 2)
     resized = torch.nn.functional.interpolate(image, (size, size), mode="bicubic", antialias=True)
     return resized[0].permute(1, 2, 0).contiguous().numpy()
 
