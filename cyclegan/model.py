@@ -73,14 +73,14 @@ def save_model(
 ) -> None:
     """Write the model folder atomically, replacing an existing one.
 
-    `config` needs at least `generator`: {"name": …, and the arguments it was built with}. `texts` are files
-    to write next to it, content by name.
+    A model of one direction has that generator alone. `config` needs at least `generator`: {"name": …, and
+    the arguments it was built with}. `texts` are files to write next to it, content by name.
     """
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     with atomic_dir(folder) as temporary:
-        for direction in DIRECTIONS:
+        for direction in generators:
             state = generators[direction].state_dict()
             tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
             try:
@@ -106,6 +106,9 @@ def load_generator(
 
     folder, where = Path(folder), where or str(folder)
     config = read_config(folder, where)
+    others = [d for d in DIRECTIONS if d != direction and (folder / f"{d}.safetensors").is_file()]
+    if others and not (folder / f"{direction}.safetensors").is_file():
+        raise UsageError(f"The model in {where} has no generator {direction}, only {others[0]}.")
     options = dict(config["generator"])
     name, file = options.pop("name"), folder / f"{direction}.safetensors"
     try:

@@ -165,6 +165,7 @@ def _submit(options: argparse.Namespace) -> None:
         run_name,
         run_url,
         schedule,
+        starts_anywhere,
         submit,
         unpinned,
         with_seconds,
@@ -189,7 +190,7 @@ def _submit(options: argparse.Namespace) -> None:
         experiment=options.experiment,
         run_name=options.name or run_name(arguments, options.pipeline),
         service_account=options.service_account,
-        fresh=("fetch",) if moving else (),
+        fresh=[*["fetch"] * moving, *["train"] * starts_anywhere(arguments)],
     )
     server = Server(Login.of(namespace=options.namespace, token=options.token))
     if options.schedule:

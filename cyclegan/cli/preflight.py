@@ -89,9 +89,29 @@ def check_train(prepared: Path, config: TrainConfig, checkpoints: str) -> Prepar
     from cyclegan.data.prepared import Prepared
 
     data = Prepared.open(prepared)
-    check_sizes(config, data.height, data.width)
+    if known := with_initial(config):
+        check_sizes(known, data.height, data.width)
     check_train_alone(config, checkpoints)
     return data
+
+
+def with_initial(config: TrainConfig) -> TrainConfig | None:
+    """The parameters with the generator of the model that `init` names; None where that is not on this disk.
+
+    Raises UsageError where there is no such model or file, or one of another architecture.
+    """
+    if not config.init:
+        return config
+    if files := config.reference_files():
+        for file in files.values():
+            check_address(file, "--init")
+        return None
+    if "://" in config.init or config.init.startswith(("models:", "runs:")):
+        check_s3(config.init)
+        return None
+    from cyclegan.model_config import read_config
+
+    return config.with_generator(read_config(Path(config.init))["generator"], config.init)
 
 
 def check_train_alone(config: TrainConfig, checkpoints: str) -> None:
@@ -174,6 +194,10 @@ def get_evaluation_weights(config: EvaluateConfig) -> None:
 
 def check_disk(config: TrainConfig, data: Prepared, checkpoints: str, model: Path) -> None:
     """Raise CycleGANError where the disk has no room for checkpoints and model."""
+    known = with_initial(config)
+    if known is None:
+        return
+    config = known
     import torch
 
     from cyclegan.training.build import build_networks

@@ -73,7 +73,8 @@ def run(
     """
     here = RunFolder(out)
     raw = out / "raw"
-    preflight.check_sizes(train_config, preprocess_config.load_size, preprocess_config.load_size)
+    if known := preflight.with_initial(train_config):
+        preflight.check_sizes(known, preprocess_config.load_size, preprocess_config.load_size)
     preflight.check_train_alone(train_config, here.checkpoints)
     preflight.check_evaluate(evaluate_config)
 

@@ -167,8 +167,8 @@ class ImportWeights:
 
     def run(self) -> None:
         places.writable(self.out)
-        if not (self.config.AtoB and self.config.BtoA):
-            raise UsageError("Both files are needed: --AtoB latest_net_G_A.pth --BtoA latest_net_G_B.pth.")
+        if not (self.config.AtoB or self.config.BtoA):
+            raise UsageError("Name the files: --AtoB latest_net_G_A.pth --BtoA latest_net_G_B.pth, or one.")
         from cyclegan.inference.import_reference import import_weights
 
         import_weights(self.out, self.config)

@@ -10,7 +10,7 @@ from cyclegan.io.uri import hide_secrets
 
 @dataclass(frozen=True, kw_only=True)
 class ImportConfig:
-    """Generators that the reference implementation saved: latest_net_G_A.pth and latest_net_G_B.pth."""
+    """Generators that the reference implementation saved: latest_net_G_A.pth, latest_net_G_B.pth, or one."""
 
     AtoB: str = ""
     """File or URI of the generator A→B: latest_net_G_A.pth."""

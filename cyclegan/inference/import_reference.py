@@ -6,6 +6,7 @@ import logging
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -23,27 +24,15 @@ OPTIONS = "trained with --norm instance on colour images, can be imported"
 
 
 def import_weights(out: Path, config: ImportConfig) -> None:
-    """Write a model folder from the reference implementation's files of both generators.
+    """Write a model folder from the reference implementation's files of both generators, or of one.
 
     Raises UsageError where a file is missing or is not such a generator.
     """
-    sources: dict[Direction, str] = {"AtoB": config.AtoB, "BtoA": config.BtoA}
-    states = {
-        direction: load_state_dict(sources[direction], advice="name a copy of the file")
-        for direction in DIRECTIONS
-    }
-    generators = {
-        direction: reference_resnet(states[direction], redact(sources[direction])) for direction in DIRECTIONS
-    }
-    blocks = {len(generator.blocks) for generator in generators.values()}
-    if len(blocks) != 1:
-        raise UsageError("The two files are of generators with different numbers of blocks.")
-    options = {"name": "resnet", "norm": "instance", "blocks": blocks.pop(), "upsample": "transposed"}
-    width = {generator.down[1].out_channels for generator in generators.values()}
-    if len(width) != 1:
-        raise UsageError("The two files are of generators with different widths (--ngf).")
+    given: dict[Direction, str] = {"AtoB": config.AtoB, "BtoA": config.BtoA}
+    sources = {direction: given[direction] for direction in DIRECTIONS if given[direction]}
+    generators, options, dropout = read_reference(sources)
     described: ModelConfig = {
-        "generator": {**options, "width": width.pop()},
+        "generator": options,
         "image_size": config.image_size,
         "data": {"uri": "", "version": "", "paired": False},
         "train": {"imported_AtoB": config.AtoB, "imported_BtoA": config.BtoA},
@@ -55,17 +44,38 @@ def import_weights(out: Path, config: ImportConfig) -> None:
     }
     save_model(out, generators, described, texts={"README.md": model_card(described)})
     logger.info(
-        "AtoB is %s and BtoA is %s: resnet_%dblocks, ngf %d, norm instance; a model for images of %d pixels.",
-        *(redact(sources[direction]) for direction in DIRECTIONS),
-        options["blocks"],
-        generators["AtoB"].down[1].out_channels,
-        config.image_size,
+        "%s: resnet_%dblocks, ngf %d, norm instance; a model for images of %d pixels.",
+        " and ".join(f"{direction} is {redact(source)}" for direction, source in sources.items()),
+        *(options["blocks"], options["width"], config.image_size),
     )
-    if any(map(with_dropout, states.values())):
+    if len(sources) == 1:
+        logger.info("It translates in this direction only, and can't be evaluated: that needs the way back.")
+    if dropout:
         logger.info(
             "Trained with dropout, which is off here; the reference implementation leaves it on unless it is "
             "called with --eval, so its pictures differ from these and from one another."
         )
+
+
+def read_reference(
+    sources: Mapping[Direction, str],
+) -> tuple[dict[Direction, ResnetGenerator], dict[str, Any], bool]:
+    """The generators in the reference implementation's files.
+
+    Also returns the options they are built with, and whether one was trained with dropout. Raises UsageError
+    where a file is missing or is not such a generator, or where two are unlike.
+    """
+    states = {d: load_state_dict(source, advice="name a copy of the file") for d, source in sources.items()}
+    generators = {d: reference_resnet(states[d], redact(source)) for d, source in sources.items()}
+    blocks = {len(generator.blocks) for generator in generators.values()}
+    if len(blocks) != 1:
+        raise UsageError("The two files are of generators with different numbers of blocks.")
+    width = {generator.down[1].out_channels for generator in generators.values()}
+    if len(width) != 1:
+        raise UsageError("The two files are of generators with different widths (--ngf).")
+    options: dict[str, Any] = {"name": "resnet", "norm": "instance", "upsample": "transposed"}
+    options |= {"blocks": blocks.pop(), "width": width.pop()}
+    return generators, options, any(map(with_dropout, states.values()))
 
 
 def reference_resnet(state: Mapping[str, Tensor], where: str = "The file") -> ResnetGenerator:

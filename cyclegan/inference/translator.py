@@ -211,7 +211,7 @@ def model_folder(source: str | Path, direction: Direction | None) -> Iterator[tu
             _copy_from_store(text, direction or "AtoB", folder)
             yield folder, direction or "AtoB"
         else:
-            yield Path(source), direction or "AtoB"
+            yield Path(source), direction or directions_of(source)[0]
 
 
 def _copy_from_store(uri: str, direction: Direction, folder: Path) -> None:

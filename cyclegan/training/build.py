@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from cyclegan.networks import VggUnet, build_discriminator, build_generator
+from cyclegan.model import Direction
+from cyclegan.networks import Generator, VggUnet, build_discriminator, build_generator
 from cyclegan.networks.checkpointing import Recomputable
-from cyclegan.training.pretrained import load_encoder
+from cyclegan.training.pretrained import Initial, load_encoder, start_from
 from cyclegan.training.state import State
 from cyclegan.training.updates.ema import EMA
 from cyclegan.training.updates.image_pool import ImagePool
@@ -88,11 +89,19 @@ def blank_update(config: TrainConfig) -> Update:
     return build_update(config, state, networks, torch.float32)
 
 
-def load_encoders(networks: Networks, config: TrainConfig) -> None:
-    """Load the pretrained VGG-16 weights that `config` names into both generators, where they have encoders.
+def load_weights(state: State, config: TrainConfig, initial: Initial | None = None) -> None:
+    """Give the generators of a new run what they start with.
 
-    Raises UsageError or CycleGANError as `load_encoder` does.
+    That is the weights of `initial`, and for those not in it the VGG-16 weights that `config` names, where
+    they have encoders. Raises UsageError or CycleGANError as `start_from` and `load_encoder` do.
     """
-    generators = [g for g in (networks.AtoB, networks.BtoA) if isinstance(g, VggUnet)]
-    if generators:
-        load_encoder(generators, config.weights, partial=config.weights_partial)
+    networks = state.networks
+    pair: dict[Direction, Generator] = {"AtoB": networks.AtoB, "BtoA": networks.BtoA}
+    if initial:
+        start_from(initial, pair)
+    given = initial.weights if initial else {}
+    new = [generator for direction, generator in pair.items() if direction not in given]
+    if encoders := [generator for generator in new if isinstance(generator, VggUnet)]:
+        load_encoder(encoders, config.weights, partial=config.weights_partial)
+    if initial and state.ema:
+        state.ema = EMA(networks, config.ema)

@@ -6,14 +6,17 @@ A field decides the weights unless its default is wrapped in `indifferent` or `s
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 from cyclegan.errors import UsageError
 from cyclegan.evaluation.config import Features, check_features
-from cyclegan.fields import indifferent, schedule
-from cyclegan.io.uri import hide_secrets
+from cyclegan.fields import default_of, indifferent, schedule
+from cyclegan.io.uri import hide_secrets, path_of, reveal
 
+ARCHITECTURE = ("generator", "blocks", "depth", "width", "upsample", "norm")
+"""Fields that decide what the generators are built as."""
 DIFFAUGMENT = ("color", "translation", "cutout")
 """What `diffaugment` may name."""
 
@@ -39,6 +42,9 @@ class TrainConfig:
     """Initial weights of the encoder of `vgg_unet`: imagenet (by torchvision), none, or a file or URI."""
     weights_partial: bool = False
     """Accept `weights` that lack some of the encoder's layers; those start at random."""
+    init: str = ""
+    """Continue from trained generators; discriminators start anew. A model folder, s3://, hf:// or an MLflow
+    address such as models:/maps@champion, or files of the reference implementation: AtoB.pth,BtoA.pth."""
     discriminator: Literal["patchgan", "strided"] = "strided"
     """patchgan: the paper's 70×70 one; strided: four stride-2 layers, normalisation after the activation."""
     discriminator_layers: int = 3
@@ -134,7 +140,7 @@ class TrainConfig:
     """Stop after this many evaluations without a better score; 0 never stops early."""
 
     def __post_init__(self) -> None:
-        hide_secrets(self, "weights", "evaluate_weights")
+        hide_secrets(self, "weights", "evaluate_weights", "init")
         for item in fields(self):
             value = getattr(self, item.name)
             if isinstance(value, float):
@@ -170,6 +176,36 @@ class TrainConfig:
     def augmentations(self) -> tuple[str, ...]:
         """What `diffaugment` names, in its order."""
         return tuple(name.strip() for name in self.diffaugment.split(",") if name.strip())
+
+    def reference_files(self) -> dict[Literal["AtoB", "BtoA"], str]:
+        """By direction, where `init` is files of the reference implementation, 'AtoB.pth,BtoA.pth', of which
+        either may be left out; empty where it is a model.
+        """
+        parts = [part.strip() for part in reveal(self.init).split(",")]
+        if len(parts) > 2 or not all(path_of(part).endswith((".pth", ".pt")) for part in parts if part):
+            return {}
+        both: tuple[Literal["AtoB", "BtoA"], ...] = ("AtoB", "BtoA")
+        return {direction: part for direction, part in zip(both, parts, strict=False) if part}
+
+    def with_generator(self, options: Mapping[str, Any], where: str) -> TrainConfig:
+        """With the generator that a model's config.json describes, which `where` names in the message.
+
+        Raises UsageError where the parameters describe another one, and not just the default.
+        """
+        names = {"generator": "name", **{name: name for name in ARCHITECTURE[1:]}}
+        default = {name: default_of(one) for one in fields(self) if (name := one.name) in names}
+        theirs = {name: options.get(names[name], default[name]) for name in names}
+        taken = replace(self, **theirs)
+        ours, wanted = self.generator_options(), taken.generator_options()
+        if ours == wanted:
+            return self
+        if any(getattr(self, name) != default[name] for name in names):
+            apart = [f"{name} = {wanted[name]}" for name in wanted if ours.get(name) != wanted[name]]
+            raise UsageError(
+                f"train: init = {where} has another generator than these parameters ({', '.join(apart)}): "
+                f"give it these, or leave out {', '.join(ARCHITECTURE)} to take what the model has."
+            )
+        return taken
 
     def generator_options(self) -> dict[str, Any]:
         """Name and arguments of the generator, as in a model's config.json."""

@@ -1,23 +1,100 @@
-"""ImageNet weights for the encoder of `vgg_unet`: from torchvision, a file or a URI."""
+"""What generators start from: a trained model, or ImageNet weights for the encoder of `vgg_unet`."""
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from cyclegan.errors import CycleGANError, UsageError
+from cyclegan.inference.import_reference import read_reference
+from cyclegan.inference.translator import directions_of, model_folder
 from cyclegan.io.files import atomic_file, sha256
-from cyclegan.io.uri import Address
+from cyclegan.io.uri import Address, redact
 from cyclegan.io.weights import load_state_dict, obtain, read_state_dict
-from cyclegan.networks import VggUnet
+from cyclegan.model import DIRECTIONS, Direction, load_generator
+from cyclegan.networks import Generator, VggUnet
+
+if TYPE_CHECKING:
+    from cyclegan.training.config import TrainConfig
 
 logger = logging.getLogger(__name__)
 
 ADVICE = "name a copy of the file or its URI by --weights, or start from random weights with --weights none"
+
+
+@dataclass(frozen=True)
+class Initial:
+    """Trained generators that a run continues from."""
+
+    weights: dict[Direction, dict[str, Tensor]]
+    """Of each direction that there is one of."""
+    digest: str
+    """Of these weights, whatever their address: part of what decides the run."""
+    where: str
+    """Their address, without credentials."""
+
+
+def read_initial(config: TrainConfig) -> tuple[TrainConfig, Initial | None]:
+    """The generators that `config.init` names, and the configuration with their architecture.
+
+    Raises UsageError where there is no model, or one of another architecture than the configuration's,
+    CycleGANError where a server does not answer.
+    """
+    if not config.init:
+        return config, None
+    where = redact(config.init)
+    generators: dict[Direction, Generator] = {}
+    options: dict[str, Any] = {}
+    if files := config.reference_files():
+        found, options, _ = read_reference(files)
+        generators |= found
+        where = " and ".join(map(redact, files.values()))
+    else:
+        for direction in directions_of(config.init):
+            with model_folder(config.init, direction) as (folder, known):
+                generators[known], described = load_generator(folder, known, where=where)
+            options = described["generator"]
+    config = config.with_generator(options, where)
+    weights = {direction: one.state_dict() for direction, one in sorted(generators.items())}
+    return config, Initial(weights, _digest(weights), where)
+
+
+def start_from(initial: Initial, generators: Mapping[Direction, nn.Module]) -> None:
+    """Give the generators their weights, and say what does not come from there.
+
+    Raises UsageError where they don't fit.
+    """
+    for direction, weights in initial.weights.items():
+        try:
+            generators[direction].load_state_dict(weights)
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())[:200]
+            raise UsageError(f"train: init = {initial.where} does not fit: {reason}.") from None
+    new = [direction for direction in DIRECTIONS if direction not in initial.weights]
+    logger.info(
+        "Continuing from %s of %s; %s start anew.",
+        " and ".join(initial.weights),
+        initial.where,
+        " and ".join([*new, "both discriminators"]),
+    )
+
+
+def _digest(weights: Mapping[Direction, Mapping[str, Tensor]]) -> str:
+    """16 hexadecimal digits of the SHA-256 over names, shapes and float32 values."""
+    digest = hashlib.sha256()
+    for direction, tensors in weights.items():
+        for name in sorted(tensors):
+            values = tensors[name].detach().to("cpu", torch.float32).contiguous()
+            digest.update(f"{direction}.{name} {list(values.shape)}\n".encode())
+            digest.update(values.numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def load_encoder(generators: list[VggUnet], weights: str, *, partial: bool = False) -> None:

@@ -43,6 +43,8 @@ class Setup:
     processes: Processes
     sampling: Sampling
     schedule: Schedule
+    initial: str = ""
+    """Digest of the generators that the run continues from, if there are any."""
 
     @property
     def steps(self) -> int:
@@ -90,6 +92,7 @@ class Setup:
     def fingerprint(self) -> str:
         """The name of the run's checkpoint folder."""
         config, manifest = asdict(self.config), asdict(self.data.manifest)
+        config["init"] = self.initial  # the same weights may come from several addresses, or others from one
         return fingerprint(decisive(config, manifest, str(self.precision)), self.schedule)
 
     @property

@@ -20,11 +20,12 @@ from cyclegan.runtime.distributed import process_group
 from cyclegan.runtime.signals import StopRequest
 from cyclegan.tracking.base import Tracker, git_commit
 from cyclegan.tracking.runs import open_run
-from cyclegan.training.build import build_update, initial_state, load_encoders
+from cyclegan.training.build import build_update, initial_state, load_weights
 from cyclegan.training.checkpoints.checkpoints import Checkpoints
 from cyclegan.training.checkpoints.lock import locked
 from cyclegan.training.loop import Trainer
 from cyclegan.training.memory import announce_memory
+from cyclegan.training.pretrained import Initial, read_initial
 from cyclegan.training.progress.advice import faster
 from cyclegan.training.progress.pace import Pace, Pause
 from cyclegan.training.progress.reporter import Reporter
@@ -54,6 +55,7 @@ def train(
     SIGTERM or Ctrl-C ended it early with a checkpoint, CycleGANError when the losses cease to be numbers.
     """
     data = Prepared.open(prepared)
+    config, initial = read_initial(config)
     device = resolve_device(config.device)
     precision = resolve_precision(config.precision, device)
     threads = resolve_threads(config.threads)
@@ -69,16 +71,19 @@ def train(
         ),
     ):
         sampling = sampling_of(config, data, processes)
-        setup = Setup(config, data, device, precision, threads, processes, sampling, schedule)
+        digest = initial.digest if initial else ""
+        setup = Setup(config, data, device, precision, threads, processes, sampling, schedule, digest)
         kept = Checkpoints(store, setup.fingerprint)
         with locked(store, kept.folder) if processes.is_main else nullcontext(), kept:
             if processes.is_main:
                 announce_memory(setup)
-            state = resume_or_begin(setup, kept, checkpoints)
+            state = resume_or_begin(setup, kept, checkpoints, initial)
             return run(setup, state, kept, model)
 
 
-def resume_or_begin(setup: Setup, kept: Checkpoints, checkpoints: str) -> State:
+def resume_or_begin(
+    setup: Setup, kept: Checkpoints, checkpoints: str, initial: Initial | None = None
+) -> State:
     """The state in the newest checkpoint that fits, else as the seed and pretrained weights make it."""
     state = initial_state(setup)
     for tensors, progress in kept.load(setup.schedule, setup.steps):
@@ -97,7 +102,7 @@ def resume_or_begin(setup: Setup, kept: Checkpoints, checkpoints: str) -> State:
                 "No checkpoint in %s matches these parameters and data; starting from scratch.",
                 kept.store.uri,
             )
-        load_encoders(state.networks, setup.config)
+        load_weights(state, setup.config, initial)
     for what, before, now in (
         ("CPU threads", state.progress.threads, setup.threads),
         ("compiled networks", state.progress.compiled, setup.compiled),

@@ -132,7 +132,8 @@ def warnings_about(arguments: dict[str, Any]) -> list[str]:
 
 def refuse_secrets(arguments: dict[str, Any]) -> None:
     """Raise UsageError for an address with a password or token: Kubeflow stores arguments and shows them."""
-    for name, value in arguments.items():
+    options = {k: v for part in arguments.values() if isinstance(part, dict) for k, v in part.items()}
+    for name, value in {**options, **arguments}.items():
         if isinstance(value, str) and redact(value) != value:
             raise UsageError(
                 f"{name}={redact(value)} was given with a password or token, which Kubeflow would store and "
@@ -149,6 +150,12 @@ def unpinned(arguments: dict[str, Any]) -> bool:
     if PINNED.fullmatch(version) or "sha256" in (arguments.get("data_options") or {}):
         return False
     return "/" in source or bool(version)
+
+
+def starts_anywhere(arguments: dict[str, Any]) -> bool:
+    """Whether the model that training continues from may be another one under the same address."""
+    init = str((arguments.get("train_options") or {}).get("init", ""))
+    return bool(init) and not re.fullmatch(r"models:/[^/@]+/\d+/?|runs:/.+|hf://.+@[0-9a-f]{40}", init)
 
 
 def run_name(arguments: dict[str, Any], default: str) -> str:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from cyclegan.errors import UsageError
+from cyclegan.inference.card import model_card
 from cyclegan.inference.config import ImportConfig
 from cyclegan.inference.import_reference import import_weights, reference_resnet
-from cyclegan.model import load_model
+from cyclegan.inference.translator import load
+from cyclegan.model import load_model, read_config
 
 
 class Block(nn.Module):
@@ -125,6 +128,27 @@ def test_it_says_what_was_written(tmp_path: Path, caplog: pytest.LogCaptureFixtu
     torch.save(Reference(6, 8).state_dict(), tmp_path / "B.pth")
     with pytest.raises(UsageError, match="different widths"):
         import_weights(tmp_path / "model", ImportConfig(**files, image_size=32))
+
+
+def test_one_file_becomes_a_model_of_one_direction(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    theirs = Reference(6, 4).eval()
+    torch.save(theirs.state_dict(), tmp_path / "latest_net_G_B.pth")
+    model = tmp_path / "model"
+    import_weights(model, ImportConfig(BtoA=str(tmp_path / "latest_net_G_B.pth"), image_size=32))
+    assert "in this direction only" in caplog.text
+    assert sorted(file.name for file in model.glob("*.safetensors")) == ["BtoA.safetensors"]
+    translator = load(model, engine="torch", precision="fp32")
+    assert translator.direction == "BtoA"
+    image = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+    with torch.no_grad():
+        expected = theirs(torch.from_numpy(image).permute(2, 0, 1)[None] / 127.5 - 1)[0].permute(1, 2, 0)
+    assert np.abs(translator.floats(image) - expected.numpy()).max() < 1e-5
+    with pytest.raises(UsageError, match="has no generator AtoB, only BtoA"):
+        load(model, "AtoB", engine="torch")
+    with pytest.raises(UsageError, match="has no generator AtoB, only BtoA"):
+        load_model(model)
+    assert model_card(read_config(model))
 
 
 class Hostile:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, fields
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 import cyclegan.evaluation.monitor
 import cyclegan.training.train as training
+from cyclegan.model import save_model
 from cyclegan.networks import AuthorDiscriminator, PatchGAN, ResnetGenerator, UnetGenerator, VggUnet
 from cyclegan.networks.diffaugment import NUMBERS
 from cyclegan.networks.norm import LayerNorm
@@ -23,7 +25,7 @@ from cyclegan.runtime.device import machine
 from cyclegan.tracking.base import Tracker
 from cyclegan.training import build
 from cyclegan.training import setup as setups
-from cyclegan.training.build import build_networks, load_encoders
+from cyclegan.training.build import build_networks, load_weights
 from cyclegan.training.checkpoints.checkpoints import Checkpoints
 from cyclegan.training.config import TrainConfig
 from cyclegan.training.setup import Setup
@@ -173,12 +175,26 @@ def encoder_weights(watch: Watch) -> None:
     asked: list[Any] = []
     with torch.device("meta"):
         networks = build_networks(TrainConfig())
+    state = State(networks, *[None] * 5)  # type: ignore[arg-type,list-item]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(build, "load_encoder", lambda *args, **kwargs: asked.append((*args, kwargs)))
-        load_encoders(networks, TrainConfig(weights="vgg.pth", weights_partial=True))
-        load_encoders(networks, TrainConfig())
+        load_weights(state, TrainConfig(weights="vgg.pth", weights_partial=True))
+        load_weights(state, TrainConfig())
     both = [networks.AtoB, networks.BtoA]
     assert asked == [(both, "vgg.pth", {"partial": True}), (both, "imagenet", {"partial": False})]
+
+
+def continued(watch: Watch) -> None:
+    """Generators begin with a model's weights and discriminators with the seed's, whatever the address is."""
+    plain = watch()
+    folder, copied = plain.setup.data.folder.parent / "init", plain.setup.data.folder.parent / "copied"
+    trained = {"AtoB": plain.state.networks.AtoB, "BtoA": plain.state.networks.BtoA}
+    save_model(folder, trained, {"generator": plain.setup.config.generator_options()})  # type: ignore[arg-type]
+    shutil.copytree(folder, copied, dirs_exist_ok=True)
+    seen, again = watch(init=str(folder), seed=1, ema=0.9), watch(init=str(copied), seed=1, ema=0.9)
+    assert torch.equal(seen.weights[0], plain.weights[-1])
+    assert torch.equal(seen.weights[-1], again.weights[-1])
+    assert seen.setup.fingerprint == again.setup.fingerprint != plain.setup.fingerprint
 
 
 def rates(watch: Watch) -> None:
@@ -334,6 +350,7 @@ EFFECTS: dict[str, Callable[[Watch], None]] = {
     "norm": of_all(lambda s: generators(s) + judges(s), lambda n: has(n, LayerNorm), True, norm="layer"),
     "weights": encoder_weights,
     "weights_partial": encoder_weights,
+    "init": continued,
     "discriminator": of_all(judges, type, AuthorDiscriminator, discriminator="strided"),
     "discriminator_layers": of_all(
         judges, lambda d: sum(type(m).__name__.startswith("Conv2d") for m in d.modules()), 4,

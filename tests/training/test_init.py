@@ -1,0 +1,116 @@
+"""Training that continues from a model: which weights, which run, and what is said where they don't fit."""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from cyclegan.cli.preflight import with_initial
+from cyclegan.errors import UsageError
+from cyclegan.model import load_generator, load_model, save_model
+from cyclegan.networks import build_generator
+from cyclegan.training import build
+from cyclegan.training.config import TrainConfig
+from cyclegan.training.pretrained import read_initial
+from cyclegan.training.state import State
+from cyclegan.training.train import train
+from cyclegan.training.updates.ema import EMA
+from tests.inference.test_import_reference import Reference
+
+Small = Callable[..., TrainConfig]
+RESNET = {"name": "resnet", "norm": "instance", "blocks": 1, "width": 4, "upsample": "transposed"}
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """A model folder with the generators of the configuration `small`."""
+    torch.manual_seed(5)
+    pair = {d: build_generator(**RESNET) for d in ("AtoB", "BtoA")}
+    save_model(tmp_path / "start", pair, {"generator": RESNET})  # type: ignore[arg-type]
+    return tmp_path / "start"
+
+
+def files(model: Path) -> list[bytes]:
+    return [(model / f"{d}.safetensors").read_bytes() for d in ("AtoB", "BtoA")]
+
+
+def test_a_run_that_resumes_takes_its_own_weights_and_not_the_models_again(
+    prepared: Path, tmp_path: Path, small: Small, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def config(epochs: int) -> TrainConfig:
+        return small(epochs=epochs, decay_epochs=0, sample_every=0, epoch_size="smaller", init=str(model))
+
+    train(prepared, tmp_path / "straight", config(2), checkpoints=str(tmp_path / "c1"))
+    train(prepared, tmp_path / "m", config(1), checkpoints=str(tmp_path / "c2"))
+    with monkeypatch.context() as patch:
+        patch.setattr(build, "start_from", lambda *args: pytest.fail("the weights were loaded again"))
+        train(prepared, tmp_path / "m", config(2), checkpoints=str(tmp_path / "c2"))
+    assert files(tmp_path / "m") == files(tmp_path / "straight") != files(model)
+
+    # other weights at the same address are another run
+    described = json.loads((model / "config.json").read_text())
+    trained = load_model(tmp_path / "m")
+    pair = {"AtoB": trained.AtoB, "BtoA": trained.BtoA}
+    save_model(model, pair, {"generator": described["generator"]})  # type: ignore[arg-type]
+    train(prepared, tmp_path / "other", config(1), checkpoints=str(tmp_path / "c2"))
+    assert len(list((tmp_path / "c2").iterdir())) == 3
+
+
+def test_one_direction_continues_and_the_rest_is_new_which_it_says(
+    small: Small, model: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    (model / "AtoB.safetensors").unlink()
+    config, initial = read_initial(small(init=str(model), ema=0.9))
+    networks = build.build_networks(config)
+    before = copy.deepcopy(networks.state_dict())
+    state = State(networks, *[None] * 4, EMA(networks, 0.9))  # type: ignore[arg-type]
+    build.load_weights(state, config, initial)
+    assert f"Continuing from BtoA of {model}; AtoB and both discriminators start anew." in caplog.text
+    given, _ = load_generator(model, "BtoA")
+    changed = {name for name, value in networks.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed and {name.split(".")[0] for name in changed} == {"BtoA"}
+    for averaged in (networks, state.ema):
+        assert averaged is not None
+        for name, value in given.state_dict().items():
+            assert torch.equal(averaged.state_dict()[f"BtoA.{name}"], value)
+
+
+def test_files_of_the_reference_implementation_give_weights_and_architecture(tmp_path: Path) -> None:
+    for name in "AB":
+        torch.save(Reference(6, 4).state_dict(), tmp_path / f"{name}.pth")
+    a, b = tmp_path / "A.pth", tmp_path / "B.pth"
+    config, both = read_initial(TrainConfig(init=f"{a}, {b}"))
+    assert config.generator_options() == {**RESNET, "blocks": 6}
+    assert both and [*both.weights] == ["AtoB", "BtoA"]
+    _, second = read_initial(TrainConfig(init=f",{b}"))
+    assert second and [*second.weights] == ["BtoA"]
+    _, first = read_initial(TrainConfig(init=str(a), generator="resnet", blocks=6, width=4))
+    assert first and [*first.weights] == ["AtoB"]
+    assert len({both.digest, first.digest, second.digest}) == 3
+    shutil.copyfile(a, tmp_path / "C.pth")
+    _, copied = read_initial(TrainConfig(init=str(tmp_path / "C.pth")))
+    assert copied and copied.digest == first.digest
+
+
+@pytest.mark.parametrize("read", [read_initial, with_initial])
+def test_another_architecture_is_refused_and_the_defaults_give_way(
+    read: Callable[[TrainConfig], object], small: Small, model: Path
+) -> None:
+    with pytest.raises(UsageError, match=r"has another generator .*\(blocks = 1\).*leave out generator"):
+        read(small(init=str(model), blocks=2))
+    found = read(TrainConfig(init=str(model)))
+    config = found[0] if isinstance(found, tuple) else found
+    assert isinstance(config, TrainConfig) and config.generator_options() == RESNET
+    assert read(small(init=str(model)))
+    with pytest.raises(UsageError, match="There is no model in nowhere"):
+        read(TrainConfig(init="nowhere"))
+    with pytest.raises(UsageError, match=r"no (weights )?file.*none\.pth"):
+        read(TrainConfig(init="none.pth,"))
