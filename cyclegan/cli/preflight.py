@@ -41,13 +41,14 @@ def least_side(config: TrainConfig) -> int:
 
 def check_sizes(config: TrainConfig, height: int, width: int) -> None:
     """Raise UsageError where images of this size don't fit crop and network."""
-    if config.crop_size > min(height, width):
+    sides = config.crop(height, width)
+    if sides[0] > height or sides[1] > width:
+        crop = f"{sides[0]}×{sides[1]}" if config.crop_width else f"crop_size = {config.crop_size}"
         raise UsageError(
-            f"crop_size = {config.crop_size} is larger than the prepared images of {height}×{width}: "
+            f"{crop} is larger than the prepared images of {height}×{width}: "
             "lower it, or raise the load_size of preprocess."
         )
     multiple = size_multiple(config)
-    sides = (config.crop_size, config.crop_size) if config.crop_size else (height, width)
     if any(side % multiple for side in sides):
         raise UsageError(
             f"{config.generator} takes images whose sides are multiples of {multiple}, not "
@@ -206,7 +207,7 @@ def check_disk(config: TrainConfig, data: Prepared, checkpoints: str, model: Pat
         networks = build_networks(config)
     generators = sum(p.numel() for p in networks.generator_parameters())
     total = sum(p.numel() for p in networks.parameters())
-    height, width = (config.crop_size,) * 2 if config.crop_size else (data.height, data.width)
+    height, width = config.crop(data.height, data.width)
     # float32: weights and Adam's two moments, the average of the generators, two pools of translations
     numbers = 3 * total + (generators if config.ema else 0) + 2 * config.pool_size * 3 * height * width
     needs = {model: 2 * 4 * generators}

@@ -78,7 +78,10 @@ class Plan:
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
-    """How batches are drawn: sizes of the domains and of their H×W images, crops (0: whole), mirroring."""
+    """How batches are drawn: sizes of the domains and of their H×W images, crops (0: whole), mirroring.
+
+    `crop_width` 0: crops are square.
+    """
 
     count_a: int
     count_b: int
@@ -93,12 +96,14 @@ class Sampling:
     """Slots of the image pool for each place in the batch; 0 without a pool."""
     chances: tuple[int, ...] = (0,)
     """Shape of the random numbers that the augmentation of a place in the batch needs."""
+    crop_width: int = 0
 
     def __post_init__(self) -> None:
-        if self.crop_size > min(self.image_height, self.image_width):
+        if self.height > self.image_height or self.width > self.image_width:
+            crop = f"{self.height}×{self.width}" if self.crop_width else f"crop_size = {self.crop_size}"
             raise UsageError(
-                f"crop_size = {self.crop_size} is larger than the prepared images of "
-                f"{self.image_height}×{self.image_width}: prepare larger ones or lower crop_size."
+                f"{crop} is larger than the prepared images of {self.image_height}×{self.image_width}: "
+                "prepare larger ones or lower crop_size."
             )
 
     @property
@@ -109,7 +114,7 @@ class Sampling:
     @property
     def width(self) -> int:
         """Width of the batches' images."""
-        return self.crop_size or self.image_width
+        return (self.crop_width or self.crop_size) if self.crop_size else self.image_width
 
     @property
     def steps(self) -> int:
@@ -133,8 +138,8 @@ class Sampling:
         chance = generator_for(self.seed, _AUGMENT, domain, epoch)
         top, left, mirrored = torch.zeros(3, length, dtype=torch.int64)
         if self.crop_size:
-            top = torch.randint(self.image_height - self.crop_size + 1, (length,), generator=chance)
-            left = torch.randint(self.image_width - self.crop_size + 1, (length,), generator=chance)
+            top = torch.randint(self.image_height - self.height + 1, (length,), generator=chance)
+            left = torch.randint(self.image_width - self.width + 1, (length,), generator=chance)
         if self.flip:
             mirrored = torch.randint(2, (length,), generator=chance)
         return torch.stack([index, top, left, mirrored], dim=1).view(self.steps, self.batch_size, 4)
@@ -166,15 +171,17 @@ class PackedImages:
         device: torch.device,
         *,
         crop_size: int = 0,
+        crop_width: int = 0,
         memory_format: torch.memory_format = torch.contiguous_format,
     ) -> None:
-        """`array` as `Prepared.array` returns it; `crop_size` 0 takes whole images."""
+        """`array` as `Prepared.array` returns it; `crop_size` 0 takes whole images, `crop_width` 0 squares."""
         images = torch.from_numpy(array)
         if device.type == "cuda" and images.nbytes < torch.cuda.mem_get_info(device)[0] // 5:
             images = images.to(device)
         self.images = images
         self.device, self.memory_format = device, memory_format
-        self.height, self.width = (crop_size, crop_size) if crop_size else images.shape[1:3]
+        whole = images.shape[1:3]
+        self.height, self.width = (crop_size, crop_width or crop_size) if crop_size else whole
 
     def __len__(self) -> int:
         return self.images.shape[0]

@@ -69,6 +69,8 @@ class TrainConfig:
     # --- data
     crop_size: int = 256
     """Side of random square crops; 0: whole images."""
+    crop_width: int = 0
+    """Width of the crops where it differs from their height, which is crop_size then; 0: square."""
     image_size: int = indifferent(0)
     """Shorter side of the whole test images that samples and scores are made of; 0: as prepared, which is the
     scale that crops are taken at. For protocols that differ, such as load 286, crop 256, test at 256."""
@@ -149,12 +151,24 @@ class TrainConfig:
         for name in (*positive, "accumulation_steps", "log_every", "checkpoint_every", "lr"):
             _require(getattr(self, name) > 0, name, getattr(self, name), "must be positive")
         natural: tuple[str, ...] = ("lambda_cycle", "lambda_identity", "pool_size", "crop_size", "image_size")
-        natural += ("epochs", "decay_epochs", "sample_every", "samples", "evaluate_every", "patience")
+        natural += (
+            "crop_width",
+            "epochs",
+            "decay_epochs",
+            "sample_every",
+            "samples",
+            "evaluate_every",
+            "patience",
+        )
         for name in (*natural, "threads", "seed"):
             _require(getattr(self, name) >= 0, name, getattr(self, name), "must not be negative")
         for name in ("beta1", "beta2", "ema"):
             _require(0 <= getattr(self, name) < 1, name, getattr(self, name), "must be in [0, 1)")
         _require(self.epochs + self.decay_epochs > 0, "epochs", 0, "and decay_epochs cannot both be 0")
+        if self.crop_width and not self.crop_size:
+            raise UsageError(
+                f"train: crop_width = {self.crop_width} needs crop_size, the height of the crops."
+            )
         _require(
             self.checkpoint_minutes > 0, "checkpoint_minutes", self.checkpoint_minutes, "must be positive"
         )
@@ -172,6 +186,10 @@ class TrainConfig:
             raise UsageError(
                 "patience needs evaluate_every: without evaluations there is no score to stop by."
             )
+
+    def crop(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width of what the networks see of images of height×width."""
+        return (self.crop_size, self.crop_width or self.crop_size) if self.crop_size else (height, width)
 
     def augmentations(self) -> tuple[str, ...]:
         """What `diffaugment` names, in its order."""

@@ -117,6 +117,7 @@ def sampling_of(config: TrainConfig, data: Prepared, processes: Processes) -> Sa
         image_width=data.width,
         batch_size=config.batch_size,
         crop_size=config.crop_size,
+        crop_width=config.crop_width,
         flip=config.flip,
         epoch_size=config.epoch_size,
         seed=config.seed,

@@ -168,8 +168,9 @@ def pace_of(setup: Setup) -> Pace:
 
 def training_images(setup: Setup, domain: str) -> PackedImages:
     """What domain A or B is trained on."""
-    array, crop = setup.data.array(f"train{domain}"), setup.config.crop_size
-    return PackedImages(array, setup.device, crop_size=crop, memory_format=setup.memory_format)
+    array, config = setup.data.array(f"train{domain}"), setup.config
+    crop = {"crop_size": config.crop_size, "crop_width": config.crop_width}
+    return PackedImages(array, setup.device, **crop, memory_format=setup.memory_format)
 
 
 def samples_of(setup: Setup, domain: str) -> Tensor:

@@ -67,6 +67,9 @@ def test_crops_reach_every_corner_and_mirror_half_the_time() -> None:
     assert set(rows[:, 1].tolist()) == set(range(5))
     assert set(rows[:, 2].tolist()) == set(range(7))
     assert 0.45 < rows[:, 3].double().mean() < 0.55
+    wide = sampling(count_a=4000, crop_width=9).plan(0).a.flatten(0, 1)
+    assert set(wide[:, 1].tolist()) == set(range(5))
+    assert set(wide[:, 2].tolist()) == set(range(4))
     whole = sampling(crop_size=0, flip=False).plan(0).a
     assert not whole[..., 1:].any()
 
@@ -83,15 +86,18 @@ def test_the_buffer_fills_first_and_then_swaps_half_the_time() -> None:
     assert not sampling(lane_slots=0).plan(0).slots_a.any()
 
 
-def test_a_batch_is_cut_and_mirrored_as_numpy_would(tmp_path: Path) -> None:
+@pytest.mark.parametrize("width", [6, 9])
+def test_a_batch_is_cut_and_mirrored_as_numpy_would(tmp_path: Path, width: int) -> None:
     images = np.random.default_rng(0).integers(0, 256, (7, 10, 12, 3), dtype=np.uint8)
     np.save(tmp_path / "trainA.npy", images)
-    packed = PackedImages(np.load(tmp_path / "trainA.npy"), torch.device("cpu"), crop_size=6)
-    rows = sampling().plan(0).a[0]
+    packed = PackedImages(
+        np.load(tmp_path / "trainA.npy"), torch.device("cpu"), crop_size=6, crop_width=width
+    )
+    rows = sampling(crop_width=width).plan(0).a[0]
     batch = packed.batch(rows)
     assert batch.dtype == torch.float32
     for got, (image, top, left, mirrored) in zip(batch, rows.tolist(), strict=True):
-        cut = images[image, top : top + 6, left : left + 6].astype(np.float32) / 127.5 - 1
+        cut = images[image, top : top + 6, left : left + width].astype(np.float32) / 127.5 - 1
         cut = cut[:, ::-1] if mirrored else cut
         np.testing.assert_allclose(got.permute(1, 2, 0).numpy(), cut, atol=1e-6)
 
@@ -99,9 +105,9 @@ def test_a_batch_is_cut_and_mirrored_as_numpy_would(tmp_path: Path) -> None:
 def test_cutting_on_a_gpu_and_on_the_host_are_the_same(tmp_path: Path) -> None:
     chance = np.random.default_rng(0)
     np.save(tmp_path / "trainA.npy", chance.integers(0, 256, (7, 10, 12, 3), dtype=np.uint8))
-    for crop_size in (6, 0):
-        packed = PackedImages(np.load(tmp_path / "trainA.npy"), torch.device("cpu"), crop_size=crop_size)
-        rows = sampling(crop_size=crop_size).plan(0).a.flatten(0, 1)
+    for crop in ({"crop_size": 6}, {"crop_size": 0}, {"crop_size": 5, "crop_width": 10}):
+        packed = PackedImages(np.load(tmp_path / "trainA.npy"), torch.device("cpu"), **crop)
+        rows = sampling(**crop).plan(0).a.flatten(0, 1)
         assert rows[:, 3].any()
         assert torch.equal(packed._gather(rows), packed._copy(rows))
 
@@ -109,3 +115,5 @@ def test_cutting_on_a_gpu_and_on_the_host_are_the_same(tmp_path: Path) -> None:
 def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(UsageError, match="crop_size = 11 is larger than the prepared images of 10×12"):
         sampling(crop_size=11)
+    with pytest.raises(UsageError, match="4×13 is larger than the prepared images of 10×12"):
+        sampling(crop_size=4, crop_width=13)

@@ -62,6 +62,7 @@ def test_the_papers_preset_and_the_authors() -> None:
         ({"evaluate_weights_sha256": "abc"}, "evaluate_weights_sha256 must be 64"),
         ({"evaluate_features": "random", "evaluate_weights": "x.pth"}, "evaluate_features = random takes no"),
         ({"lambda_cycle": -1.0}, "must not be negative"),
+        ({"crop_size": 0, "crop_width": 64}, "crop_width = 64 needs crop_size"),
         ({"diffaugment": "colour"}, "'colour' is not one of color, translation, cutout"),
         ({"diffaugment": "color,cutout,color"}, "names one of them twice"),
     ],

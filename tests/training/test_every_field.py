@@ -368,6 +368,11 @@ EFFECTS: dict[str, Callable[[Watch], None]] = {
     "crop_size": check(
         lambda watch: {b[i].shape[2:] for b in watch(crop_size=24).batches for i in (0, 1)} == {(24, 24)}
     ),
+    "crop_width": check(
+        lambda watch: (
+            {b[i].shape[2:] for b in watch(crop_size=24, crop_width=32).batches for i in (0, 1)} == {(24, 32)}
+        )
+    ),
     "image_size": check(
         lambda watch: (
             watch(image_size=36).setup.test_size == (36, 36)

@@ -36,7 +36,7 @@ def alternatives(config: TrainConfig, height: int, width: int) -> list[dict[str,
     if config.discriminator_width > 48:
         found.append({"discriminator_width": 48})
     if min(height, width) > 128:
-        found.append({"crop_size": 128})
+        found.append({"crop_size": 128, **({"crop_width": 0} if config.crop_width else {})})
     if config.lambda_identity:
         found.append({"lambda_identity": 0})
     if len(found) > 1:
