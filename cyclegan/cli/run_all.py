@@ -73,8 +73,9 @@ def run(
     """
     here = RunFolder(out)
     raw = out / "raw"
-    if known := preflight.with_initial(train_config):
-        preflight.check_sizes(known, preprocess_config.load_size, preprocess_config.load_size)
+    known, size = preflight.with_initial(train_config), preprocess_config.size()
+    if known and size:
+        preflight.check_sizes(known, *size)
     preflight.check_train_alone(train_config, here.checkpoints)
     preflight.check_evaluate(evaluate_config)
 
@@ -91,6 +92,8 @@ def run(
     with _timed("preprocess", seconds):
         preprocess(raw, here.prepared, preprocess_config)
     prepared = Prepared.open(here.prepared)
+    if known:
+        preflight.check_sizes(known, prepared.height, prepared.width)
     preflight.check_test_images(prepared)
     preflight.check_disk(train_config, prepared, here.checkpoints, here.model)
     preflight.offer_evaluation_weights(evaluate_config)

@@ -85,8 +85,12 @@ class PreprocessConfig:
 
     load_size: int = 286
     """Side of the packed images in pixels; training crops its own size out of it."""
-    aspect: Literal["squash", "crop"] = "squash"
-    """How an oblong image becomes square: squash both sides (as the papers do), or crop the middle."""
+    load_width: int = 0
+    """Width of the packed images where it differs from their height, which is load_size then, as for film
+    frames; 0: square."""
+    aspect: Literal["squash", "crop", "keep"] = "squash"
+    """How images of another shape are brought to that size: squash the sides (as the papers do), or crop the
+    middle. keep: don't resize at all, all images have one size and keep it."""
     min_size: int = 16
     """Images with a side shorter than this, in pixels, are refused."""
     max_pixels: int = 100_000_000
@@ -113,8 +117,13 @@ class PreprocessConfig:
         for name in ("load_size", "min_size", "max_pixels"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} = {getattr(self, name)}: it must be at least 1.")
-        if self.load_size > 8192:
-            raise UsageError(f"load_size = {self.load_size}: it must be at most 8192.")
+        if self.load_width < 0:
+            raise UsageError(f"load_width = {self.load_width}: it must be 0 (square) or more.")
+        for name in ("load_size", "load_width"):
+            if getattr(self, name) > 8192:
+                raise UsageError(f"{name} = {getattr(self, name)}: it must be at most 8192.")
+        if self.aspect == "keep" and self.load_width:
+            raise UsageError(f"load_width = {self.load_width}: with aspect = keep images are not resized.")
         if self.max_pixels > 178_000_000:
             raise UsageError(f"max_pixels = {self.max_pixels}: Pillow decodes at most 178000000.")
         if self.white and self.white <= self.black:
@@ -125,6 +134,10 @@ class PreprocessConfig:
             raise UsageError(f"max_bad_share = {self.max_bad_share}: it must be between 0 and 1.")
         if self.workers < 0:
             raise UsageError(f"workers = {self.workers}: it must be 0 (all cores) or more.")
+
+    def size(self) -> tuple[int, int] | None:
+        """Height and width of the packed images; None where they keep their own."""
+        return None if self.aspect == "keep" else (self.load_size, self.load_width or self.load_size)
 
 
 @dataclass(frozen=True, kw_only=True)

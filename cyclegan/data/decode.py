@@ -226,26 +226,32 @@ def _is_srgb(profile: ImageCms.ImageCmsProfile) -> bool:
     return "srgb" in (profile.profile.profile_description or "").lower()
 
 
-def fit(pixels: NDArray[np.uint8], size: int, aspect: Literal["squash", "crop"]) -> NDArray[np.uint8]:
-    """Resize uint8 H×W×3 to size×size×3.
+def fit(
+    pixels: NDArray[np.uint8], size: tuple[int, int], aspect: Literal["squash", "crop", "keep"]
+) -> NDArray[np.uint8]:
+    """Resize uint8 H×W×3 to height×width×3 = `size`.
 
-    `squash` changes the sides' ratio, as the CycleGAN paper's code does; `crop` keeps the middle square. The
-    filter widens its support when it shrinks (antialiasing), which OpenCV's and torch's default resizes do
-    not: pixels made by those differ visibly. It computes in integers, so that all processors agree to the
-    bit; Pillow's bicubic differs by at most 2 grey levels and takes three times as long.
+    `squash` changes the sides' ratio, as the CycleGAN paper's code does; `crop` keeps the middle of the
+    wanted shape; `keep` takes images that have that size, and raises BadImage for another. The filter
+    widens its support when it shrinks (antialiasing), which OpenCV's and torch's default resizes do not:
+    pixels made by those differ visibly. It computes in integers, so that all processors agree to the bit;
+    Pillow's bicubic differs by at most 2 grey levels and takes three times as long.
     """
+    height, width = pixels.shape[:2]
+    if aspect == "keep" and (height, width) != size:
+        raise BadImage(f"{width}x{height}, and not {size[1]}x{size[0]} as the first (aspect = keep)")
     if aspect == "crop":
-        height, width = pixels.shape[:2]
-        side = min(height, width)
-        top, left = (height - side) // 2, (width - side) // 2
-        pixels = pixels[top : top + side, left : left + side]
-    if pixels.shape[:2] == (size, size):
+        tall = min(height, max(1, round(width * size[0] / size[1])))
+        wide = min(width, max(1, round(height * size[1] / size[0])))
+        top, left = (height - tall) // 2, (width - wide) // 2
+        pixels = pixels[top : top + tall, left : left + wide]
+    if pixels.shape[:2] == size:
         return pixels
     import torch
 
     # channels last by its strides, which torch keeps only where the batch's dimension was there before
     image = torch.from_numpy(np.ascontiguousarray(pixels))[None].permute(0, 3, 1, 2)
-    resized = torch.nn.functional.interpolate(image, (size, size), mode="bicubic", antialias=True)
+    resized = torch.nn.functional.interpolate(image, size, mode="bicubic", antialias=True)
     return resized[0].permute(1, 2, 0).contiguous().numpy()
 
 

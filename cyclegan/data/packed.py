@@ -174,7 +174,7 @@ class PackedImages:
         crop_width: int = 0,
         memory_format: torch.memory_format = torch.contiguous_format,
     ) -> None:
-        """`array` as `Prepared.array` returns it; `crop_size` 0 takes whole images, `crop_width` 0 squares."""
+        """`array` as `Prepared.array` returns it; `crop_size` 0: whole images, `crop_width` 0: squares."""
         images = torch.from_numpy(array)
         if device.type == "cuda" and images.nbytes < torch.cuda.mem_get_info(device)[0] // 5:
             images = images.to(device)

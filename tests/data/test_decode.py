@@ -238,26 +238,46 @@ def test_resizing_is_within_two_levels_of_pillows(
     top, left = (shape[0] - side) // 2, (shape[1] - side) // 2
     for aspect, part in (("squash", pixels), ("crop", pixels[top : top + side, left : left + side])):
         expected = np.asarray(Image.fromarray(part).resize((size, size), Image.Resampling.BICUBIC), int)
-        difference = np.abs(fit(pixels, size, aspect) - expected)  # type: ignore[arg-type]
+        difference = np.abs(fit(pixels, (size, size), aspect) - expected)  # type: ignore[arg-type]
         assert difference.max() <= 2 and difference.mean() < 0.01
 
 
 def test_squash_and_crop(picture: Picture) -> None:
     oblong = Image.new("RGB", (90, 30), "red")
     oblong.paste("blue", (30, 0, 60, 30))
-    squashed, cropped = (fit(np.asarray(oblong), 30, aspect) for aspect in ("squash", "crop"))
+    squashed, cropped = (fit(np.asarray(oblong), (30, 30), aspect) for aspect in ("squash", "crop"))
     assert squashed.shape == cropped.shape == (30, 30, 3)
     assert squashed[15, 2].tolist() == [255, 0, 0]
     assert (cropped == [0, 0, 255]).all()
     square = picture(0, (30, 30))
-    assert (fit(np.asarray(square), 30, "squash") == np.asarray(square)).all()
+    assert (fit(np.asarray(square), (30, 30), "squash") == np.asarray(square)).all()
+
+
+@pytest.mark.parametrize(
+    ("shape", "size", "part"),
+    [
+        ((30, 90), (20, 40), (slice(0, 30), slice(15, 75))),
+        ((90, 30), (20, 40), (slice(37, 52), slice(0, 30))),
+    ],
+)
+def test_an_oblong_crop_keeps_the_middle_of_that_shape(
+    picture: Picture, shape: tuple[int, int], size: tuple[int, int], part: tuple[slice, slice]
+) -> None:
+    pixels = np.asarray(picture(3, shape[::-1]))
+    cropped, squashed = fit(pixels, size, "crop"), fit(pixels, size, "squash")
+    assert cropped.shape == squashed.shape == (*size, 3)
+    assert np.array_equal(cropped, fit(np.ascontiguousarray(pixels[part]), size, "squash"))
+    assert not np.array_equal(cropped, squashed)
+    assert fit(pixels, shape, "keep") is pixels
+    with pytest.raises(BadImage, match=rf"{shape[1]}x{shape[0]}, and not 40x20 as the first"):
+        fit(pixels, size, "keep")
 
 
 def test_shrinking_does_not_alias() -> None:
     """Stripes of one pixel become even grey, not stripes again."""
     stripes = np.zeros((128, 128, 3), np.uint8)
     stripes[:, ::2] = 255
-    small = fit(stripes, 30, "squash")
+    small = fit(stripes, (30, 30), "squash")
     assert small[:, 3:-3].std() < 8
 
 

@@ -334,6 +334,15 @@ def load_size(bench: Workbench) -> None:
         assert np.abs(prepared.array("trainA")[0] - expected).max() <= 2
 
 
+def load_width(bench: Workbench) -> None:
+    raw = bench.tree()
+    prepared = bench.preprocess(raw, load_size=16, load_width=24)
+    assert (prepared.height, prepared.width) == (16, 24)
+    with Image.open(raw / "trainA" / "0.png") as image:
+        expected = np.asarray(image.resize((24, 16), Image.Resampling.BICUBIC), int)
+    assert np.abs(prepared.array("trainA")[0] - expected).max() <= 2
+
+
 def aspect(bench: Workbench) -> None:
     """Three bars, red, green and blue: squashed all three are seen, cropped only the middle one."""
     raw = bench.tree()
@@ -432,6 +441,7 @@ def recorded_version(bench: Workbench) -> None:
 
 PREPROCESS: dict[str, Check] = {
     "load_size": load_size,
+    "load_width": load_width,
     "aspect": aspect,
     "min_size": refusal({"min_size": 12}, (40, 12), {}),
     "max_pixels": refusal({}, (60, 50), {"max_pixels": 2999}),

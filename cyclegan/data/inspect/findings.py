@@ -39,7 +39,11 @@ def judge(domains: dict[str, DomainSummary], duplicates: Sequence[Duplicate]) ->
         if domain.aspect > 1.25:
             ratio = f"the images are oblong (median {domain.aspect:.2f} : 1)"
             found.append(
-                Finding("note", f"{name}: {ratio}; aspect=squash distorts them, aspect=crop cuts them.")
+                Finding(
+                    "note",
+                    f"{name}: {ratio}; aspect=squash distorts them, aspect=crop cuts them, unless load_width "
+                    "makes the packed images oblong too.",
+                )
             )
         if domain.count < FEW and not name.startswith(("test", "val")):
             found.append(Finding("warn", f"{name}: only {domain.count} images; expect overfitting."))

@@ -6,13 +6,14 @@ import errno
 import hashlib
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
+from cyclegan.data.config import PreprocessConfig
 from cyclegan.data.decode import fit, open_image, to_pixels
 from cyclegan.data.deep import Levels
 from cyclegan.data.duplicates import thumbnail
@@ -29,8 +30,9 @@ class Job:
     path: str
     npy: str
     row: int
-    size: int
-    aspect: Literal["squash", "crop"]
+    size: tuple[int, int]
+    """Height and width."""
+    aspect: Literal["squash", "crop", "keep"]
     min_size: int
     max_pixels: int
     levels: Levels = Levels()  # noqa: RUF009
@@ -46,19 +48,19 @@ class Outcome:
     """Of images of more than 8 bits a channel: lowest and largest value, and the largest that it declares."""
 
 
-def _write_header(path: Path, count: int, size: int) -> None:
-    header = {"descr": "|u1", "fortran_order": False, "shape": (count, size, size, 3)}
+def _write_header(path: Path, count: int, size: tuple[int, int]) -> None:
+    header = {"descr": "|u1", "fortran_order": False, "shape": (count, *size, 3)}
     with path.open("r+b") as file:
         np.lib.format.write_array_header_1_0(file, header)
         assert file.tell() == HEADER
 
 
-def create(path: Path, count: int, size: int) -> None:
-    """Make a `.npy` file for uint8 count×size×size×3 and reserve its place on the disk.
+def create(path: Path, count: int, size: tuple[int, int]) -> None:
+    """Make a `.npy` file for uint8 count×height×width×3 and reserve its place on the disk.
 
     Reserving first finds a full disk at once, and not after hours. Raises CycleGANError.
     """
-    total = HEADER + count * size * size * 3
+    total = HEADER + count * row_bytes(size)
     free = shutil.disk_usage(path.parent).free
     try:
         with path.open("wb") as file:
@@ -71,30 +73,49 @@ def create(path: Path, count: int, size: int) -> None:
         _write_header(path, count, size)
     except OSError as error:
         path.unlink(missing_ok=True)
-        need = f"{count} images of {size}x{size} take {total / 1e6:.0f} MB, {free / 1e6:.0f} MB are free"
+        need = (
+            f"{count} images of {size[1]}x{size[0]} take {total / 1e6:.0f} MB, {free / 1e6:.0f} MB are free"
+        )
         raise CycleGANError(f"Cannot write {path.parent}: {error.strerror}; {need}.") from None
 
 
-def keep_rows(path: Path, rows: Sequence[int], size: int) -> None:
+def row_bytes(size: tuple[int, int]) -> int:
+    """Bytes of an RGB image of this height and width."""
+    return size[0] * size[1] * 3
+
+
+def keep_rows(path: Path, rows: Sequence[int], size: tuple[int, int]) -> None:
     """Keep only these rows (ascending) of a `.npy` file, in place: the bytes as if written so at once."""
-    row_bytes = size * size * 3
+    length = row_bytes(size)
     with path.open("r+b") as file:
         for target, row in enumerate(rows):
             if target != row:
-                file.seek(HEADER + row * row_bytes)
-                data = file.read(row_bytes)
-                file.seek(HEADER + target * row_bytes)
+                file.seek(HEADER + row * length)
+                data = file.read(length)
+                file.seek(HEADER + target * length)
                 file.write(data)
-        file.truncate(HEADER + len(rows) * row_bytes)
+        file.truncate(HEADER + len(rows) * length)
     _write_header(path, len(rows), size)
 
 
-def row_digest(path: Path, row: int, size: int) -> bytes:
+def row_digest(path: Path, row: int, size: tuple[int, int]) -> bytes:
     """The same 16 bytes for rows of `.npy` files that hold the same pixels."""
-    row_bytes = size * size * 3
     with path.open("rb", buffering=0) as file:
-        file.seek(HEADER + row * row_bytes)
-        return hashlib.blake2b(file.read(row_bytes), digest_size=16).digest()
+        file.seek(HEADER + row * row_bytes(size))
+        return hashlib.blake2b(file.read(row_bytes(size)), digest_size=16).digest()
+
+
+def own_size(paths: Iterable[str], config: PreprocessConfig) -> tuple[int, int] | None:
+    """Height and width, upright, of the first image that can be read; None where none can."""
+    for path in paths:
+        try:
+            data = Path(path).read_bytes()
+            image = open_image(data, min_size=config.min_size, max_pixels=config.max_pixels)
+            height, width, _ = to_pixels(image, data)[0].shape
+        except (OSError, BadImage):
+            continue
+        return height, width
+    return None
 
 
 def pack_image(job: Job) -> Outcome:

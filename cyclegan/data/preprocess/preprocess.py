@@ -51,9 +51,10 @@ def preprocess(raw: Path, out: Path, config: PreprocessConfig) -> Prepared:
         if (former.uri, former.names) != (uri, names):
             write_provenance(out, uri, names)
         return dataclasses.replace(former, uri=uri, names=names)
+    size = config.size() or _own_size(raw, files, config)
     paired = config.pairs == "auto" and are_pairs(files["testA"], files["testB"])
     with atomic_dir(out.resolve()) as folder:  # resolved: a link to a larger disk stays a link
-        outcomes = _pack(raw, folder, files, config)
+        outcomes = _pack(raw, folder, files, size, config)
         refused = {
             f"{domain}/{name}": outcome.reason
             for domain in SUBSETS
@@ -64,18 +65,18 @@ def preprocess(raw: Path, out: Path, config: PreprocessConfig) -> Prepared:
         if paired:
             refused |= _orphans(files, refused)
         deep = _deep(outcomes, config)
-        duplicates = _across_train_and_test(folder, files, outcomes, refused, config.load_size)
+        duplicates = _across_train_and_test(folder, files, outcomes, refused, size)
         if config.drop_test_duplicates:
             refused |= {d["train"]: f"{d['kind']} duplicate of {d['test']}" for d in duplicates}
         _report(refused, duplicates, dropped=config.drop_test_duplicates)
         domains: dict[str, Subset] = {}
         for domain in SUBSETS:
-            domains[domain] = _keep(folder, domain, files[domain], refused, config.load_size)
+            domains[domain] = _keep(folder, domain, files[domain], refused, size)
         manifest = Manifest(
             version=version,
             paired=paired,
-            height=config.load_size,
-            width=config.load_size,
+            height=size[0],
+            width=size[1],
             domains=domains,
             rejected=[{"file": _readable(name), "reason": refused[name]} for name in sorted(refused)],
             duplicates=_groups(duplicates),
@@ -130,8 +131,23 @@ def _former_result(
     return former if found == (version, settings, method) else None
 
 
+def _own_size(raw: Path, files: Mapping[str, Sequence[str]], config: PreprocessConfig) -> tuple[int, int]:
+    from cyclegan.data.preprocess.packing import own_size
+
+    paths = (str(raw / domain / name) for domain in SUBSETS for name in files[domain])
+    size = own_size(paths, config)
+    if size is None:
+        raise CycleGANError(f"No image in {raw} can be read.")
+    logger.info("The images keep the size of the first: %d×%d.", *size)
+    return size
+
+
 def _pack(
-    raw: Path, folder: Path, files: Mapping[str, Sequence[str]], config: PreprocessConfig
+    raw: Path,
+    folder: Path,
+    files: Mapping[str, Sequence[str]],
+    size: tuple[int, int],
+    config: PreprocessConfig,
 ) -> dict[str, list[Outcome]]:
     from cyclegan.data.deep import Levels
     from cyclegan.data.preprocess.packing import Job, create, pack_image
@@ -141,13 +157,13 @@ def _pack(
     jobs = []
     for domain in SUBSETS:
         npy = folder / f"{domain}.npy"
-        create(npy, len(files[domain]), config.load_size)
+        create(npy, len(files[domain]), size)
         jobs += [
             Job(
                 path=str(raw / domain / name),
                 npy=str(npy),
                 row=row,
-                size=config.load_size,
+                size=size,
                 aspect=config.aspect,
                 min_size=config.min_size,
                 max_pixels=config.max_pixels,
@@ -211,7 +227,7 @@ def _across_train_and_test(
     files: Mapping[str, Sequence[str]],
     outcomes: Mapping[str, Sequence[Outcome]],
     refused: Mapping[str, str],
-    size: int,
+    size: tuple[int, int],
 ) -> list[dict[str, str]]:
     """Train images that show what a test image of the same domain shows, from the arrays as packed first."""
     import numpy as np
@@ -275,7 +291,9 @@ def _report(refused: Mapping[str, str], duplicates: Sequence[Mapping[str, str]],
         )
 
 
-def _keep(folder: Path, domain: str, names: Sequence[str], refused: Mapping[str, str], size: int) -> Subset:
+def _keep(
+    folder: Path, domain: str, names: Sequence[str], refused: Mapping[str, str], size: tuple[int, int]
+) -> Subset:
     from cyclegan.data.preprocess.packing import keep_rows
 
     rows = [row for row, name in enumerate(names) if f"{domain}/{name}" not in refused]

@@ -43,7 +43,7 @@ def test_arrays_and_manifest(tmp_path: Path, make_tree: MakeTree) -> None:
         assert (array.shape, array.dtype) == ((count, 16, 16, 3), np.uint8)
         assert manifest.domains[domain]["count"] == count
         for row, name in zip(array, manifest.domains[domain]["names"], strict=True):
-            assert (row == fit(np.asarray(Image.open(raw / domain / name)), 16, "squash")).all()
+            assert (row == fit(np.asarray(Image.open(raw / domain / name)), (16, 16), "squash")).all()
     assert json.loads((out / "manifest.json").read_text())["format"] == 1
 
 
@@ -257,11 +257,31 @@ def test_other_peoples_folders_are_not_replaced(tmp_path: Path, make_tree: MakeT
         preprocess(raw, out / "thesis.tex", SMALL)
 
 
+def test_images_of_one_size_may_keep_it(
+    tmp_path: Path, make_tree: MakeTree, picture: Callable[..., Image.Image]
+) -> None:
+    """Not even a pixel changes, and what has another size is refused by name."""
+    raw = make_tree(tmp_path / "raw")  # of 24×20 pixels
+    (raw / "trainA" / "-first.png").write_bytes(b"damaged")
+    picture(8, (20, 24)).save(raw / "trainB" / "upright.png")
+    keep = PreprocessConfig(aspect="keep", min_size=8, max_bad_share=0.5)
+    prepared = preprocess(raw, tmp_path / "out", keep)
+    assert (prepared.height, prepared.width) == (20, 24)
+    for row, name in zip(prepared.array("testB"), prepared.domains["testB"]["names"], strict=True):
+        assert np.array_equal(row, np.asarray(Image.open(raw / "testB" / name)))
+    reasons = {entry["file"]: entry["reason"] for entry in prepared.manifest.rejected}
+    assert reasons["trainB/upright.png"].startswith("20x24, and not 24x20 as the first")
+    assert len(reasons) == 2
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
         {"load_size": 0},
         {"load_size": 10**6},
+        {"load_width": -1},
+        {"load_width": 10**6},
+        {"load_width": 64, "aspect": "keep"},
         {"max_bad_share": 1.5},
         {"workers": -1},
         {"min_size": 0},
