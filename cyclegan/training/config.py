@@ -43,8 +43,9 @@ class TrainConfig:
     weights_partial: bool = False
     """Accept `weights` that lack some of the encoder's layers; those start at random."""
     init: str = ""
-    """Continue from trained generators; discriminators start anew. A model folder, s3://, hf:// or an MLflow
-    address such as models:/maps@champion, or files of the reference implementation: AtoB.pth,BtoA.pth."""
+    """Continue from trained generators; discriminators start from scratch. A model folder, s3://, hf:// or an
+    MLflow address such as models:/maps@champion, or files of the reference implementation: AtoB.pth,BtoA.pth.
+    """
     discriminator: Literal["patchgan", "strided"] = "strided"
     """patchgan: the paper's 70×70 one; strided: four stride-2 layers, normalisation after the activation."""
     discriminator_layers: int = 3

@@ -79,7 +79,7 @@ def start_from(initial: Initial, generators: Mapping[Direction, nn.Module]) -> N
             raise UsageError(f"train: init = {initial.where} does not fit: {reason}.") from None
     new = [direction for direction in DIRECTIONS if direction not in initial.weights]
     logger.info(
-        "Continuing from %s of %s; %s start anew.",
+        "Continuing from %s of %s; %s start from scratch.",
         " and ".join(initial.weights),
         initial.where,
         " and ".join([*new, "both discriminators"]),

@@ -73,7 +73,7 @@ def test_one_direction_continues_and_the_rest_is_new_which_it_says(
     before = copy.deepcopy(networks.state_dict())
     state = State(networks, *[None] * 4, EMA(networks, 0.9))  # type: ignore[arg-type]
     build.load_weights(state, config, initial)
-    assert f"Continuing from BtoA of {model}; AtoB and both discriminators start anew." in caplog.text
+    assert f"Continuing from BtoA of {model}; AtoB and both discriminators start from scratch." in caplog.text
     given, _ = load_generator(model, "BtoA")
     changed = {name for name, value in networks.state_dict().items() if not torch.equal(value, before[name])}
     assert changed and {name.split(".")[0] for name in changed} == {"BtoA"}
