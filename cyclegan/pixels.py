@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def to_unit(pixels: Tensor) -> Tensor:
-    """uint8 of any shape in [0, 255] → float32 in [-1, 1], laid out as it was."""
+    """uint8 of any shape in [0, 255] → float32 in [-1, 1], laid out as it was; floats in place."""
     return pixels.float().div_(127.5).sub_(1)
 
 

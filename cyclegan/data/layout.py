@@ -6,6 +6,7 @@ import errno
 import hashlib
 import logging
 import os
+import posixpath
 import re
 from collections import Counter
 from collections.abc import Collection, Sequence
@@ -65,12 +66,12 @@ _HOLDERS = {
 
 def is_image(name: str) -> bool:
     """Whether a relative POSIX path is an image by its suffix and lies below nothing hidden."""
-    return PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES and not _is_hidden(name)
+    return posixpath.splitext(name)[1].lower() in IMAGE_SUFFIXES and not _is_hidden(name)
 
 
 def _is_hidden(name: str) -> bool:
     """Hidden files and folders, and what macOS leaves in archives (`._1.jpg`, `__MACOSX`)."""
-    return any(part.startswith(".") or part.upper() == "__MACOSX" for part in PurePosixPath(name).parts)
+    return any(part.startswith(".") or part.upper() == "__MACOSX" for part in name.split("/"))
 
 
 def list_files(folder: Path) -> list[str]:
@@ -88,17 +89,17 @@ def list_files(folder: Path) -> list[str]:
                 seen.add(real)
                 kept.append(name)
         folders[:] = kept
-        below = Path(parent).relative_to(folder)
-        names += [(below / file).as_posix() for file in files if not _loops(Path(parent) / file)]
+        below = "" if parent == str(folder) else f"{Path(parent).relative_to(folder).as_posix()}/"
+        names += [f"{below}{file}" for file in files if not _loops(f"{parent}/{file}")]
     return sorted(names)
 
 
-def _loops(path: Path) -> bool:
+def _loops(path: str) -> bool:
     """Whether this is a link that leads to itself, which can be neither read nor named as missing."""
-    if not path.is_symlink():
+    if not os.path.islink(path):  # noqa: PTH114 - a Path of every file takes longer than reading it
         return False
     try:
-        path.stat()
+        Path(path).stat()
     except OSError as error:
         return error.errno == errno.ELOOP
     return False
@@ -106,7 +107,7 @@ def _loops(path: Path) -> bool:
 
 def stem_key(name: str) -> str:
     """What names a picture in both domains: the path less its suffix and an `_A` or `_B` ending."""
-    return re.sub(r"_[AB]$", "", str(PurePosixPath(name).with_suffix("")))
+    return re.sub(r"_[AB]$", "", posixpath.splitext(name)[0])
 
 
 def are_pairs(names_a: Collection[str], names_b: Collection[str]) -> bool:

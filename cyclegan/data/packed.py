@@ -179,6 +179,7 @@ class PackedImages:
         if device.type == "cuda" and images.nbytes < torch.cuda.mem_get_info(device)[0] // 5:
             images = images.to(device)
         self.images = images
+        self._batch: Tensor | None = None
         self.device, self.memory_format = device, memory_format
         whole = images.shape[1:3]
         self.height, self.width = (crop_size, crop_width or crop_size) if crop_size else whole
@@ -189,11 +190,24 @@ class PackedImages:
     def batch(self, rows: Tensor) -> Tensor:
         """Cut, mirror and scale: rows B×(image, top, left, mirrored) → float32 B×3×H×W in [-1, 1].
 
-        `rows` must lie where `images` do.
+        `rows` must lie where `images` do. On a CPU the next batch of as many rows overwrites this one: fresh
+        memory for every batch would take the kernel as long as all the rest.
         """
+        if self.device.type == "cpu":
+            return self._fill(rows)
         cut = self._gather if self.images.is_cuda else self._copy
         pixels = cut(rows).to(self.device, non_blocking=True)
         return scale(pixels, self.memory_format)
+
+    def _fill(self, rows: Tensor) -> Tensor:
+        """The batch in memory that is used again, image by image, so that each stays in the cache."""
+        if self._batch is None or len(self._batch) != len(rows):
+            shape = (len(rows), 3, self.height, self.width)
+            self._batch = torch.empty(shape, memory_format=self.memory_format)
+        for out, (image, top, left, mirrored) in zip(self._batch, rows.tolist(), strict=True):
+            cut = self.images[image, top : top + self.height, left : left + self.width]
+            to_unit(out.copy_((cut.flip(1) if mirrored else cut).permute(2, 0, 1)))
+        return self._batch
 
     def _copy(self, rows: Tensor) -> Tensor:
         """uint8 B×H×W×3 by copying rows of pixels: in host memory many times as fast as gathering pixels."""

@@ -117,3 +117,14 @@ def test_what_does_not_fit_is_refused() -> None:
         sampling(crop_size=11)
     with pytest.raises(UsageError, match="4×13 is larger than the prepared images of 10×12"):
         sampling(crop_size=4, crop_width=13)
+
+
+def test_batches_on_a_cpu_use_the_same_memory_again() -> None:
+    array = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), np.uint8)
+    packed = PackedImages(array, torch.device("cpu"), crop_size=6)
+    first = packed.batch(torch.tensor([[0, 0, 0, 0], [1, 1, 2, 1]]))
+    place, kept = first.data_ptr(), first.clone()
+    other = packed.batch(torch.tensor([[2, 0, 0, 0], [1, 0, 0, 0]]))
+    assert other.data_ptr() == place and not torch.equal(other, kept)
+    assert len(packed.batch(torch.tensor([[0, 0, 0, 0]]))) == 1
+    assert torch.equal(packed.batch(torch.tensor([[0, 0, 0, 0], [1, 1, 2, 1]])), kept)

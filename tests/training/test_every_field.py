@@ -85,7 +85,7 @@ def watch(
             seen.weights.append(generator_weights(state))
 
             def one(*batch: Tensor) -> Tensor:
-                seen.batches.append(batch)
+                seen.batches.append(tuple(part.clone() for part in batch))  # memory that is used again
                 optimisers = (state.opt_G, state.opt_D)
                 seen.rates.append([float(group["lr"]) for o in optimisers for group in o.param_groups])
                 losses: Tensor = seen.update(*batch)
