@@ -139,7 +139,7 @@ class Push:
 
 @dataclass(frozen=True, kw_only=True)
 class Export:
-    """Export a model's generators to ONNX or pt2, checked after writing."""
+    """Export a model's generators to ONNX, OpenVINO IR or pt2, checked after writing."""
 
     model: Annotated[Positional[str], arg(metavar="MODEL")]
     """Model folder, or an MLflow address such as models:/maps-AtoB@champion."""

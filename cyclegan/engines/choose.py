@@ -71,17 +71,19 @@ def open_engine(
 def open_onnx(
     path: Path, engine: EngineName = "auto", precision: Precision = "auto", device: str = "auto"
 ) -> Any:
-    """An engine for an exported file, checked against the picture in it; `auto` is OpenVINO if installed.
+    """An engine for an .onnx or .xml file, checked by the picture in it; `auto` is OpenVINO if installed.
 
     Raises UsageError for an engine that is not installed and for a file of something else, CycleGANError
     if its output differs from torch's.
     """
     from cyclegan.engines.onnx_file import OnnxRuntimeEngine, OpenVinoEngine, check_engine
 
+    ir = path.suffix == ".xml"
     if engine == "auto":
-        engine = "openvino" if find_spec("openvino") else "onnx"
-    if engine == "torch":
-        raise UsageError(f"{path} is an ONNX file, which torch does not run: use engine onnx or openvino.")
+        engine = "openvino" if ir or find_spec("openvino") else "onnx"
+    if engine == "torch" or (ir and engine == "onnx"):
+        kind, others = ("OpenVINO IR", "openvino") if ir else ("an ONNX file", "onnx or openvino")
+        raise UsageError(f"{path} is {kind}, which {engine} does not run: use engine {others}.")
     _installed(engine)
     _on_cpu(engine, device)
     if engine == "onnx" and precision == "bf16":

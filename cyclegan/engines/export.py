@@ -1,4 +1,4 @@
-"""A generator as an ONNX file or a torch.export program with free batch, height and width, checked after."""
+"""A generator as ONNX, OpenVINO IR or a torch.export program with free sizes, checked by its own runtime."""
 
 from __future__ import annotations
 
@@ -6,16 +6,19 @@ import io
 import json
 import logging
 import os
+import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from cyclegan.engines.parity import check_export, example_batch, example_picture, pack
+from cyclegan.engines.parity import check_export, example_inputs, example_picture, pack
+from cyclegan.engines.pixel_graph import PLAIN, Form
 from cyclegan.engines.pytorch import TorchEngine
 from cyclegan.model import Direction
 from cyclegan.networks import Generator
@@ -24,58 +27,105 @@ from cyclegan.pixels import to_uint8_array
 OPSET = 20
 
 
-def metadata(generator: Generator, direction: Direction, config: Mapping[str, Any]) -> dict[str, str]:
-    """What is written into an exported file: direction, multiple, config, and a picture to compare with."""
+def metadata(
+    generator: Generator, direction: Direction, config: Mapping[str, Any], form: Form = PLAIN
+) -> dict[str, str]:
+    """What an exported file says of itself: direction, multiple, config, form, and a picture to compare with."""
     facts = {"direction": direction, "multiple": str(generator.multiple)}
     drawn = to_uint8_array(TorchEngine(generator)(example_picture(generator.multiple)))
-    return facts | {"config": json.dumps(config), "parity": pack(drawn)}
+    return facts | {
+        "config": json.dumps(config),
+        "images": form.images,
+        "precision": form.precision,
+        "parity": pack(drawn),
+    }
 
 
-def write_onnx(generator: Generator, direction: Direction, config: Mapping[str, Any], path: Path) -> None:
-    """Write `images` float32 N×3×H×W in [-1, 1] → `translated`, opset 20, for a float32 generator on the CPU.
+def write_onnx(
+    generator: Generator, direction: Direction, config: Mapping[str, Any], path: Path, form: Form = PLAIN
+) -> float:
+    """Write `images` → `translated`, opset 20, as `form` says, for a float32 generator on the CPU.
 
-    Raises CycleGANError where ONNX Runtime computes something else from the file.
+    Returns the mean difference from torch in grey levels. Raises CycleGANError where ONNX Runtime computes
+    something else from the file.
     """
     import onnxruntime
 
-    with _quiet():
-        program = torch.onnx.export(
-            generator,
-            (example_batch(generator.multiple, 1, 2),),
-            dynamo=True,
-            verbose=False,
-            opset_version=OPSET,
-            input_names=["images"],
-            output_names=["translated"],
-            dynamic_shapes=({0: "N", 2: "H", 3: "W"},),
-        )
-    assert program is not None
-    program.model.metadata_props.update(metadata(generator, direction, config))
-    program.save(os.fspath(path), external_data=False)
+    _convert(generator, direction, config, path, form)
     session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
 
     def run(images: torch.Tensor) -> torch.Tensor:
         (translated,) = session.run(None, {"images": images.numpy()})
         return torch.from_numpy(np.asarray(translated))
 
-    check_export(run, generator)
+    return check_export(run, generator, form)
 
 
-def write_pt2(generator: Generator, direction: Direction, config: Mapping[str, Any], path: Path) -> None:
+def _convert(
+    generator: Generator, direction: Direction, config: Mapping[str, Any], path: Path, form: Form
+) -> None:
+    """Write the ONNX file, unchecked."""
+    uint8 = form.images == "uint8"
+    example = example_inputs(generator.multiple, form)[1]
+    with _quiet():
+        program = torch.onnx.export(
+            form.wrap(generator).eval(),
+            (example,),
+            dynamo=True,
+            verbose=False,
+            opset_version=OPSET,
+            input_names=["images"],
+            output_names=["translated"],
+            dynamic_shapes=({0: "H", 1: "W"} if uint8 else {0: "N", 2: "H", 3: "W"},),
+        )
+    assert program is not None
+    program.model.metadata_props.update(metadata(generator, direction, config, form))
+    program.save(os.fspath(path), external_data=False)
+
+
+def write_openvino(
+    generator: Generator, direction: Direction, config: Mapping[str, Any], path: Path, form: Form = PLAIN
+) -> float:
+    """Write OpenVINO IR: `path`, whose name ends in .xml, and the weights next to it as .bin.
+
+    fp16 stores the weights in 16 bits; in which precision they are computed is the device's choice. Returns
+    the mean difference from torch in grey levels. Raises CycleGANError where OpenVINO computes something
+    else.
+    """
+    import openvino
+
+    core = openvino.Core()
+    with tempfile.TemporaryDirectory() as folder:
+        onnx = Path(folder) / "whole.onnx"
+        _convert(generator, direction, config, onnx, replace(form, precision="fp32"))
+        model = core.read_model(onnx)
+        model.set_rt_info(form.precision, ["framework", "precision"])
+        openvino.save_model(model, path, compress_to_fp16=form.precision == "fp16")
+    compiled = core.compile_model(core.read_model(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return check_export(
+        lambda images: torch.from_numpy(compiled({"images": images.numpy()})[0].copy()), generator, form
+    )
+
+
+def write_pt2(
+    generator: Generator, direction: Direction, config: Mapping[str, Any], path: Path, form: Form = PLAIN
+) -> float:
     """Write a torch.export program for a float32 generator on the CPU.
 
-    Raises CycleGANError where the program computes something else when it is read back.
+    Returns the mean difference from torch in grey levels. Raises CycleGANError where the program computes
+    something else when it is read back.
     """
     auto = torch.export.Dim.AUTO
-    example = example_batch(generator.multiple, 1, 2)
-    program = torch.export.export(generator, (example,), dynamic_shapes=({0: auto, 2: auto, 3: auto},))
+    example = example_inputs(generator.multiple, form)[1]
+    free = {0: auto, 1: auto} if form.images == "uint8" else {0: auto, 2: auto, 3: auto}
+    program = torch.export.export(form.wrap(generator).eval(), (example,), dynamic_shapes=(free,))
     # Not into the file: where a write fails, torch's zip writer aborts the process.
     buffer = io.BytesIO()
-    torch.export.save(program, buffer, extra_files=metadata(generator, direction, config))
+    torch.export.save(program, buffer, extra_files=metadata(generator, direction, config, form))
     path.write_bytes(buffer.getbuffer())
     with path.open("rb") as file:
         read = torch.export.load(file).module()
-    check_export(read, generator)
+    return check_export(read, generator, form)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Generators in ONNX files, run on the CPU by ONNX Runtime or OpenVINO; torch is never loaded."""
+"""Exported generators, run on the CPU by ONNX Runtime or OpenVINO; torch is never loaded."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class OnnxRuntimeEngine:
             raise UsageError(f"{path} is not an ONNX file, or it is damaged: {first_line(error)}.") from None
         self.facts = facts_of(self.session.get_modelmeta().custom_metadata_map, path)
         self.multiple = int(self.facts["multiple"])
-        self.name = "ONNX Runtime fp32 on cpu"
+        self.name = f"ONNX Runtime {self.facts.get('precision', 'fp32')} on cpu"
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """uint8 N×H×W×3, or float32 in [-1, 1], to float32 N×H×W×3 in [-1, 1]."""
@@ -58,7 +58,7 @@ class OpenVinoEngine:
         try:
             model = core.read_model(path)
         except RuntimeError as error:
-            raise UsageError(f"{path} is not an ONNX file, or it is damaged: {first_line(error)}.") from None
+            raise UsageError(f"OpenVINO cannot read {path}: {first_line(error)}.") from None
         self.facts = facts_of(_rt_info(model), path)
         self.multiple = int(self.facts["multiple"])
         bf16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
@@ -77,7 +77,7 @@ class OpenVinoEngine:
 
 def _rt_info(model: Any) -> dict[str, str]:
     """The metadata that the exporter wrote, as OpenVINO keeps it."""
-    names = ("direction", "multiple", "config", "parity")
+    names = ("direction", "multiple", "config", "images", "precision", "parity")
     places = {name: ["framework", name] for name in names}
     return {name: model.get_rt_info(at).astype(str) for name, at in places.items() if model.has_rt_info(at)}
 
@@ -91,6 +91,10 @@ def facts_of(metadata: dict[str, str], path: Path) -> dict[str, Any]:
         config, multiple = None, 0
     if config is None or not 1 <= multiple <= LARGEST_MULTIPLE or direction not in ("AtoB", "BtoA"):
         raise UsageError(f"{path} was not written by `cyclegan export`: it lacks its metadata.")
+    if metadata.get("images", "float") != "float":
+        raise UsageError(
+            f"{path} takes uint8 images, for other programs: export without --images uint8 for this command."
+        )
     return metadata | {"config": {**check_config(config, str(path))}, "multiple": multiple}
 
 

@@ -143,7 +143,7 @@ def load(
     overlap: int = 128,
     pictures: int | None = None,
 ) -> Translator:
-    """A translator from a model folder, an exported `.onnx` file, `s3://…`, `hf://organisation/name`,
+    """A translator from a model folder, an exported `.onnx` or `.xml` file, `s3://…`, `hf://organisation/name`,
     `models:/name@champion`, `models:/name/3` or `runs:/id`.
 
     Nothing else need be known: the model says what it is. `precision` auto is bfloat16 where the CPU or GPU
@@ -152,7 +152,7 @@ def load(
     """
     from cyclegan.engines.choose import open_engine, open_onnx
 
-    if str(source).endswith(".onnx"):
+    if str(source).endswith((".onnx", ".xml")):
         if not Path(source).is_file():
             raise UsageError(f"There is no file {redact(str(source))}.")
         opened = open_onnx(Path(source), engine, precision, device)

@@ -170,7 +170,7 @@ def load_all(models: Sequence[str], config: ServeConfig) -> dict[str, Served]:
 
 
 def _directions(address: str, config: ServeConfig) -> list[Any]:
-    if address.endswith(".onnx"):
+    if address.endswith((".onnx", ".xml")):
         return [None if config.direction == "auto" else config.direction]
     return directions_of(address, config.direction)
 
@@ -182,7 +182,7 @@ def short_name(address: str) -> str:
         name = path.removeprefix("models:/").split("@")[0].split("/")[0]
         return name.removesuffix("-AtoB").removesuffix("-BtoA")
     parts = PurePosixPath(path if "://" in path else Path(path).resolve().as_posix()).parts
-    if parts[-1].endswith(".onnx"):
+    if parts[-1].endswith((".onnx", ".xml")):
         parts = parts[:-1]
     generic = {"model", "export", "/"}
     name = next((part for part in reversed(parts) if part not in generic), "model")

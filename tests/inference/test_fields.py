@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from PIL import Image
 
 from cyclegan.engines import export as exporting
 from cyclegan.inference import import_reference as importing
+from cyclegan.engines.pixel_graph import Form
 from cyclegan.inference import translate as step
 from cyclegan.inference.config import ImportConfig
 from cyclegan.inference.export import ExportConfig, export
@@ -32,6 +34,7 @@ class Desk:
     asked: dict[str, Any] = field(default_factory=dict)
     """What the translator was asked to be, at the last translation."""
     exported: list[tuple[str, str]] = field(default_factory=list)
+    forms: list[Any] = field(default_factory=list)
     runs: int = 0
 
     def translated(self, **changes: Any) -> Translated:
@@ -64,15 +67,18 @@ def desk(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
         return translator
 
     def written(kind: str) -> Callable[..., None]:
-        def write(generator: Any, direction: str, facts: Any, path: Path) -> None:
+        def write(generator: Any, direction: str, facts: Any, path: Path, form: Any) -> float:
             desk.exported.append((kind, direction))
+            desk.forms.append(form)
             path.write_bytes(b"")
+            path.with_suffix(".bin").write_bytes(b"")
+            return 0.0
 
         return write
 
     monkeypatch.setattr(step, "load", watched)
-    monkeypatch.setattr(exporting, "write_onnx", written("onnx"))
-    monkeypatch.setattr(exporting, "write_pt2", written("pt2"))
+    for kind in ("onnx", "openvino", "pt2"):
+        monkeypatch.setattr(exporting, f"write_{kind}", written(kind))
     return desk
 
 
@@ -121,11 +127,24 @@ def kind(desk: Desk) -> None:
     assert desk.files() == ["AtoB.onnx", "BtoA.onnx"]
     assert desk.files(format="pt2") == ["AtoB.pt2", "BtoA.pt2"]
     assert [kind for kind, _ in desk.exported] == ["onnx"] * 2 + ["pt2"] * 2
+    if find_spec("openvino"):
+        assert desk.files(format="openvino", direction="AtoB") == ["AtoB.xml"]
+        assert desk.exported[-1] == ("openvino", "AtoB")
 
 
 def one_direction(desk: Desk) -> None:
     assert desk.files(direction="BtoA") == ["BtoA.onnx"]
     assert desk.exported == [("onnx", "BtoA")]
+
+
+def pixels(desk: Desk) -> None:
+    assert desk.files(direction="AtoB", images="uint8") == ["AtoB-uint8.onnx"]
+    assert desk.forms == [Form("uint8", "fp32")]
+
+
+def half(desk: Desk) -> None:
+    assert desk.files(direction="AtoB", precision="fp16", images="uint8") == ["AtoB-uint8-fp16.onnx"]
+    assert desk.forms == [Form("uint8", "fp16")]
 
 
 TRANSLATE: dict[str, Callable[[Desk], None]] = {
@@ -172,7 +191,12 @@ IMPORT: dict[str, Callable[[Desk], None]] = {
     "BtoA": file_of("BtoA"),
     "image_size": image_size,
 }
-EXPORT: dict[str, Callable[[Desk], None]] = {"format": kind, "direction": one_direction}
+EXPORT: dict[str, Callable[[Desk], None]] = {
+    "format": kind,
+    "direction": one_direction,
+    "images": pixels,
+    "precision": half,
+}
 
 
 @pytest.mark.parametrize(
