@@ -30,7 +30,7 @@ OPSET = 20
 def metadata(
     generator: Generator, direction: Direction, config: Mapping[str, Any], form: Form = PLAIN
 ) -> dict[str, str]:
-    """What an exported file says of itself: direction, multiple, config, form, and a picture to compare with."""
+    """What is written into a file: direction, multiple, config, form, and a picture to compare with."""
     facts = {"direction": direction, "multiple": str(generator.multiple)}
     drawn = to_uint8_array(TorchEngine(generator)(example_picture(generator.multiple)))
     return facts | {

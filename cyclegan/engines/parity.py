@@ -36,7 +36,7 @@ def check_export(
     form = form or PLAIN
     exact = Form(form.images).wrap(generator)
     uint8 = form.images == "uint8"
-    worst, means = 0.0, []
+    worst, means = 0.0, list[float]()
     for images in example_inputs(generator.multiple, form):
         with torch.inference_mode():
             apart = (run(images).float() - exact(images).float()).abs() * (1 if uint8 else 127.5)

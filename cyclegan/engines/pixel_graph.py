@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -69,13 +69,13 @@ class PixelsOutside(nn.Module):
             before = (target - side) // 2
             x = x.index_select(dim, _reflected(side, before, target))
             inner.append(torch.arange(side) + before)
-        y = self.generator(x).index_select(2, inner[0]).index_select(3, inner[1])
+        y: Tensor = self.generator(x).index_select(2, inner[0]).index_select(3, inner[1])
         pixels = ((y + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
         return pixels[0].permute(1, 2, 0)
 
 
-def _reflected(side: int, before: int, target: int) -> Tensor:
-    """Indices into `side` pixels for `target` places, `before` of them ahead, reflected as often as needed."""
+def _reflected(side: Any, before: Any, target: Any) -> Tensor:
+    """Indices into `side` pixels for `target` places, `before` of them ahead, reflected as needed."""
     # a tensor, since the exporter cannot take a remainder by a size
     period = torch.full((1,), torch.sym_max(2 * (side - 1), 1), dtype=torch.int64)
     place = (torch.arange(target) - before) % period

@@ -41,9 +41,9 @@ def export(model: str, out: Path, config: ExportConfig) -> list[Path]:
 
     Returns the files (for OpenVINO the .xml ones). Input `images` and output `translated` are as
     `config.images` says; the file's metadata hold the model's config and `multiple`, of which H and W of
-    float images must be multiples. Each file is read back and compared with the generator at three sizes before
-    it gets its name. Raises UsageError where there is no model or a package is missing, CycleGANError where
-    the file computes something else.
+    float images must be multiples. Each file is read back and compared with the generator at three sizes
+    before it gets its name. Raises UsageError where there is no model or a package is missing, CycleGANError
+    where the file computes something else.
     """
     _check_packages(config.format)
     from cyclegan.engines import export as exporting

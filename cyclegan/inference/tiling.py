@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -51,12 +52,23 @@ def _weights(length: int, size: int, starts: list[int], overlap: int) -> np.ndar
     return np.stack([ramp / total[start : start + size] for start in starts]).astype(np.float32)
 
 
+class Regions(Protocol):
+    """A picture that need not be in memory."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Height, width and channels."""
+
+    def __getitem__(self, region: Any) -> np.ndarray:
+        """The part between two slices, h×w×3."""
+
+
 def bands(
-    image: np.ndarray, rows: Axis, columns: Axis, run: Callable[[np.ndarray], np.ndarray], batch: int = 1
+    image: Regions, rows: Axis, columns: Axis, run: Callable[[np.ndarray], np.ndarray], batch: int = 1
 ) -> Iterator[np.ndarray]:
     """The translated picture from top to bottom, in bands of finished rows, float32 h×W×3.
 
-    `image` is H×W×3, in memory or mapped; `run` takes N×h×w×3 of its type and returns float32 of that shape.
+    `image` is H×W×3, in memory or not; `run` takes N×h×w×3 of its type and returns float32 of that shape.
     Memory is bounded by one row of tiles, whatever the picture's height.
     """
     width = image.shape[1]

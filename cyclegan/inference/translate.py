@@ -16,13 +16,21 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from cyclegan.engines.base import EngineName, Precision
 from cyclegan.errors import CycleGANError, UsageError, enough_memory
-from cyclegan.inference.pictures import WRITTEN, Unreadable, decode, encode, output_name
+from cyclegan.inference.pictures import (
+    MAX_PIXELS,
+    TRANSPARENT,
+    WRITTEN,
+    Picture,
+    Unreadable,
+    encode,
+    output_name,
+    read_picture,
+)
 from cyclegan.inference.translator import Translator, load
 from cyclegan.io.uri import redact
 
 if TYPE_CHECKING:
     import numpy as np
-    from PIL import Image
 
     from cyclegan.io.store import Store
 
@@ -58,7 +66,13 @@ class TranslateConfig:
     engine: EngineName = "auto"
     """torch, or onnx and openvino on CPUs where their extras are installed; auto: the fastest one available,
     which exports the model to ONNX once, if there are enough pictures for that to pay off."""
-
+    max_pixels: int = MAX_PIXELS
+    """Skip pictures of more pixels, before or after scaling. Those above 32 million are streamed: a row of
+    tiles at a time."""
+    metadata: Literal["drop", "keep"] = "drop"
+    """keep: EXIF (place and time included), resolution and, where there was a profile, one of sRGB."""
+    alpha: Literal["drop", "keep"] = "drop"
+    """keep: transparency goes into the translation as it was; drop: transparent parts count as white."""
     summary: str = ""
     """JSON file to write: the engine, how many pictures were written and already there, and every unreadable
     one with its reason; empty: none."""
@@ -66,6 +80,8 @@ class TranslateConfig:
     def __post_init__(self) -> None:
         if self.size < 0 or self.tile < 0 or self.overlap < 0:
             raise UsageError("translate: size, tile and overlap must not be negative.")
+        if self.max_pixels < 1:
+            raise UsageError(f"translate: max_pixels = {self.max_pixels} must be positive.")
         if self.tile and not self.overlap < self.tile:
             raise UsageError(f"translate: overlap = {self.overlap} must be smaller than tile = {self.tile}.")
         if not 0 <= self.shard < self.shards:
@@ -93,6 +109,7 @@ def translate(model: str, images: str, out: str, config: TranslateConfig) -> Tra
     import numpy as np
     from tqdm import tqdm
 
+    from cyclegan.inference.large import pillow_accepts
     from cyclegan.io.files import write_json
     from cyclegan.io.storage import open_store
 
@@ -117,26 +134,34 @@ def translate(model: str, images: str, out: str, config: TranslateConfig) -> Tra
     logger.debug("Engine: %s.", translator.engine.name)
     unreadable: dict[str, str] = {}
     written = 0
-    with ThreadPoolExecutor(2, "pictures") as pool:
+    with ThreadPoolExecutor(2, "pictures") as pool, pillow_accepts(config.max_pixels):
         writing: Future[None] | None = None
         for name, reading in tqdm(
-            _ahead(pool, waiting, lambda name: decode(source.read(name), config.size)),
+            _ahead(pool, waiting, lambda name: _read(source, name, config)),
             total=len(waiting),
             desc=translator.direction,
             unit="image",
             disable=None,
         ):
+            key = single or output_name(name)
             try:
                 with enough_memory(f"use a tile smaller than {config.tile or 1024}, or device = cpu"):
-                    translated = translator(np.asarray(reading.result()))
+                    picture = reading.result()()
+                    _check_alpha(picture, key)
+                    if picture.large:
+                        _stream(translator, picture, target, key)
+                    else:
+                        translated = translator.array(np.asarray(picture.image))
             except Unreadable as error:
                 logger.warning("Skipped %s: %s.", name, error)
                 unreadable[name] = str(error)
                 continue
+            written += 1
+            if picture.large:
+                continue
             if writing:
                 writing.result()
-            writing = pool.submit(_write, target, single or output_name(name), translated)
-            written += 1
+            writing = pool.submit(_write, target, key, translated, picture)
         if writing:
             writing.result()
     there = len(names) - len(waiting)
@@ -156,10 +181,10 @@ def translate(model: str, images: str, out: str, config: TranslateConfig) -> Tra
 
 
 def _ahead(
-    pool: ThreadPoolExecutor, names: Iterable[str], read: Callable[[str], Image.Image]
-) -> Iterator[tuple[str, Future[Image.Image]]]:
+    pool: ThreadPoolExecutor, names: Iterable[str], read: Callable[[str], Callable[[], Picture]]
+) -> Iterator[tuple[str, Future[Callable[[], Picture]]]]:
     """Each name with its picture, while the next one is being read."""
-    former: tuple[str, Future[Image.Image]] | None = None
+    former: tuple[str, Future[Callable[[], Picture]]] | None = None
     for name in names:
         current = (name, pool.submit(read, name))
         if former:
@@ -169,10 +194,47 @@ def _ahead(
         yield former
 
 
-def _write(target: Store, key: str, translated: np.ndarray) -> None:
+def _read(source: Store, name: str, config: TranslateConfig) -> Callable[[], Picture]:
+    return read_picture(
+        source,
+        name,
+        size=config.size,
+        max_pixels=config.max_pixels,
+        alpha=config.alpha == "keep",
+        metadata=config.metadata == "keep",
+    )
+
+
+def _check_alpha(picture: Picture, key: str) -> None:
+    if picture.alpha and _kind(key) not in TRANSPARENT:
+        raise UsageError(f"{key} cannot be transparent: write .png, .webp or .tif, or use --alpha drop.")
+
+
+def _kind(key: str) -> str:
+    return WRITTEN[PurePosixPath(key).suffix.lower()]
+
+
+def _write(target: Store, key: str, translated: np.ndarray, picture: Picture) -> None:
     from PIL import Image
 
-    target.write(key, encode(Image.fromarray(translated), WRITTEN[PurePosixPath(key).suffix.lower()]))
+    image = Image.fromarray(translated)
+    if picture.alpha:
+        image.putalpha(picture.alpha)
+    target.write(key, encode(image, _kind(key), metadata=picture.metadata))
+
+
+def _stream(translator: Translator, picture: Picture, target: Store, key: str) -> None:
+    """Translate and write a large picture row by row of tiles."""
+    from cyclegan.data.errors import BadImage
+    from cyclegan.inference.writers import write_bands
+
+    height, width = picture.image.shape[:2]
+    try:
+        with target.writing(key) as path:
+            bands = translator.bands(picture.image)
+            write_bands(path, _kind(key), (width, height), bands, picture.alpha, picture.metadata)
+    except BadImage as error:
+        raise Unreadable(str(error)) from None
 
 
 def _summary(

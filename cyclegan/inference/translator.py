@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
 
+    from cyclegan.inference.tiling import Regions
     from cyclegan.model import Direction
 
 logger = logging.getLogger(__name__)
@@ -84,22 +85,23 @@ class Translator:
 
         return np.concatenate(list(self._float_bands(image, tile)))
 
-    def bands(self, image: np.ndarray, *, tile: int | None = None) -> Iterator[np.ndarray]:
+    def bands(self, image: Regions, *, tile: int | None = None) -> Iterator[np.ndarray]:
         """The translation of uint8 H×W×3 from top to bottom in pieces, uint8 h×W×3.
 
-        What is computed at once, and the memory for it, is one row of tiles.
+        What is computed at once, and the memory for it, is one row of tiles. `image` may be anything with a
+        shape that two slices cut an array from.
         """
         for band in self._float_bands(image, tile):
             yield to_uint8_array(band)
 
-    def _float_bands(self, image: np.ndarray, tile: int | None) -> Iterator[np.ndarray]:
+    def _float_bands(self, image: Regions, tile: int | None) -> Iterator[np.ndarray]:
         from cyclegan.inference.tiling import bands, split
 
         height, width = image.shape[:2]
         tile = self.tile if tile is None else tile
         rows, columns = (split(side, tile, self.overlap, self.multiple) for side in (height, width))
         if len(rows.starts) == len(columns.starts) == 1:
-            yield self._pieces(image[None])[0]
+            yield self._pieces(image[:height, :width][None])[0]
             return
         if not self._told:
             self._told = True

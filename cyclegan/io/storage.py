@@ -63,6 +63,19 @@ class FolderStore(Store):
         with self._failing("write", key), atomic_file(self.folder / checked(key)) as temporary:
             temporary.write_bytes(data)
 
+    @contextmanager
+    def writing(self, key: str) -> Iterator[Path]:
+        """A temporary path in the same folder, so that nothing is copied."""
+        try:
+            with atomic_file(self.folder / checked(key)) as temporary:
+                yield temporary
+        except OSError as error:
+            raise CycleGANError(f"Cannot write {self.folder / key}: {error.strerror or error}.") from None
+
+    def local(self, key: str) -> Path | None:
+        """The file itself."""
+        return self.folder / key
+
     def read(self, key: str) -> bytes:
         with self._failing("read", key):
             return (self.folder / checked(key)).read_bytes()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,6 +40,18 @@ class Store(ABC):
     @abstractmethod
     def write(self, key: str, data: bytes) -> None:
         """Store bytes under `key`."""
+
+    @contextmanager
+    def writing(self, key: str) -> Iterator[Path]:
+        """A path to write a file to, which is stored under `key` once the block ends without an error."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "object"
+            yield path
+            self.put(path, key)
+
+    def local(self, key: str) -> Path | None:
+        """The file that holds the object, where it is on this machine."""
+        return None
 
     @abstractmethod
     def read(self, key: str) -> bytes:

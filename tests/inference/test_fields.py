@@ -17,6 +17,7 @@ from PIL import Image
 from cyclegan.engines import export as exporting
 from cyclegan.inference import import_reference as importing
 from cyclegan.engines.pixel_graph import Form
+from cyclegan.errors import CycleGANError
 from cyclegan.inference import translate as step
 from cyclegan.inference.config import ImportConfig
 from cyclegan.inference.export import ExportConfig, export
@@ -147,6 +148,32 @@ def half(desk: Desk) -> None:
     assert desk.forms == [Form("uint8", "fp16")]
 
 
+def max_pixels(desk: Desk) -> None:
+    assert desk.translated(max_pixels=12 * 18).written == 3
+    with pytest.raises(CycleGANError, match="None of the 3 images"):
+        desk.translated(max_pixels=12 * 18 - 1)
+
+
+def metadata(desk: Desk) -> None:
+    for path in (desk.folder / "in").iterdir():
+        Image.open(path).save(path, dpi=(144, 144))
+    for given, expected in (("drop", None), ("keep", 144)):
+        desk.translated(metadata=given)
+        found = Image.open(desk.out / "0.png").info.get("dpi")
+        assert (found and round(found[0])) == expected
+
+
+def alpha(desk: Desk) -> None:
+    picture = Image.open(desk.folder / "in" / "0.png").convert("RGBA")
+    picture.putpixel((3, 4), (9, 9, 9, 77))
+    picture.save(desk.folder / "in" / "0.png")
+    for given, expected in (("drop", "RGB"), ("keep", "RGBA")):
+        desk.translated(alpha=given)
+        assert Image.open(desk.out / "0.png").mode == expected
+        assert Image.open(desk.out / "1.png").mode == "RGB"
+    assert Image.open(desk.out / "0.png").getpixel((3, 4))[3] == 77
+
+
 TRANSLATE: dict[str, Callable[[Desk], None]] = {
     "direction": asks("direction", "BtoA"),
     "size": size,
@@ -158,6 +185,9 @@ TRANSLATE: dict[str, Callable[[Desk], None]] = {
     "device": asks("device", "cpu:0"),
     "precision": asks("precision", "fp32"),
     "engine": asks("engine", "torch"),
+    "max_pixels": max_pixels,
+    "metadata": metadata,
+    "alpha": alpha,
     "summary": summary,
 }
 
