@@ -22,14 +22,14 @@ PATH = Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="")]
 
 @dataclass(frozen=True, kw_only=True)
 class Translate:
-    """Translate a picture, a folder of pictures, or an s3:// prefix."""
+    """Translate a picture, a film, a folder of pictures, or an s3:// prefix."""
 
     model: Annotated[Positional[str], arg(metavar="MODEL")]
     """Model folder, or an MLflow address such as models:/maps-AtoB@champion."""
     images: Annotated[Positional[str], arg(metavar="IMAGES")]
-    """A picture, a folder and everything below it, or an s3:// prefix."""
+    """A picture or a film, a folder and every picture below it, or an s3:// prefix."""
     out: str
-    """Where the translations go: a folder or an s3:// prefix."""
+    """Where the translations go: a folder, a file's name for a single one, or an s3:// prefix."""
     config: Annotated[TranslateConfig, FLAT] = field(default_factory=TranslateConfig)
 
     def run(self) -> None:

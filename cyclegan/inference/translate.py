@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from cyclegan.engines.base import EngineName, Precision
 from cyclegan.errors import CycleGANError, UsageError, enough_memory
-from cyclegan.inference.pictures import (
+from cyclegan.inference.media.pictures import (
     MAX_PIXELS,
     TRANSPARENT,
     WRITTEN,
@@ -26,6 +26,7 @@ from cyclegan.inference.pictures import (
     output_name,
     read_picture,
 )
+from cyclegan.inference.media.video import is_video
 from cyclegan.inference.translator import Translator, load
 from cyclegan.io.uri import redact
 
@@ -99,17 +100,19 @@ class Translated:
 
 
 def translate(model: str, images: str, out: str, config: TranslateConfig) -> Translated:
-    """Translate a file, a folder with all below it, or everything under an s3:// prefix into `out`.
+    """Translate a file, a film, a folder with all below it, or everything under an s3:// prefix into `out`.
 
     Names and subfolders are kept; formats that cannot be written become `<name>.png`. What `out` has already
     is skipped, so an interrupted command continues. Raises UsageError where there are no images or where the
     translations would replace them, CycleGANError where none of them can be read
     and none was translated before.
     """
+    if is_video(images) and "://" not in images:
+        return _translate_film(model, Path(images), out, config)
     import numpy as np
     from tqdm import tqdm
 
-    from cyclegan.inference.large import pillow_accepts
+    from cyclegan.inference.media.large import pillow_accepts
     from cyclegan.io.files import write_json
     from cyclegan.io.storage import open_store
 
@@ -117,20 +120,10 @@ def translate(model: str, images: str, out: str, config: TranslateConfig) -> Tra
     names = names[config.shard :: config.shards]
     done = set() if config.overwrite else {entry.key for entry in target.list()}
     waiting = [name for name in names if (single or output_name(name)) not in done]
-    direction = None if config.direction == "auto" else config.direction
     if not waiting:
         logger.info("All %d images have already been translated.", len(names))
         return Translated(0, len(names), [])
-    translator = load(
-        model,
-        direction,
-        device=config.device,
-        precision=config.precision,
-        engine=config.engine,
-        tile=config.tile,
-        overlap=config.overlap,
-        pictures=len(waiting),
-    )
+    translator = _load(model, config, len(waiting))
     logger.debug("Engine: %s.", translator.engine.name)
     unreadable: dict[str, str] = {}
     written = 0
@@ -180,6 +173,49 @@ def translate(model: str, images: str, out: str, config: TranslateConfig) -> Tra
     return result
 
 
+def _translate_film(model: str, film: Path, out: str, config: TranslateConfig) -> Translated:
+    """`translate` for a film: one file, whose frames are counted as one picture."""
+    import json
+
+    from cyclegan.inference.media import video
+    from cyclegan.io.files import write_json
+
+    if not film.is_file():
+        raise UsageError(f"There is no file {film}.")
+    if config.shards > 1:
+        raise UsageError("translate: a film is translated as a whole, so shards must be 1.")
+    path = video.output_path(film, out)
+    if path.exists() and not config.overwrite:
+        logger.info("%s is there already; --overwrite translates it again.", path)
+        return Translated(0, 1, [])
+    video.check_installed()
+    translator = _load(model, config, pictures=video.SEGMENT)
+    logger.debug("Engine: %s.", translator.engine.name)
+    job = [translator.direction, translator.engine.name, config.tile, config.overlap, model]
+    frames = video.translate_film(
+        translator, film, path, size=config.size, job=json.dumps([*job, translator.config], sort_keys=True)
+    )
+    result = Translated(1, 0, [])
+    if config.summary:
+        facts = _summary(model, str(film), str(path), translator, result, {})
+        write_json(Path(config.summary), facts | {"frames": frames})
+    logger.info("Translated %s into %s; frames translated now: %d.", film, path, frames)
+    return result
+
+
+def _load(model: str, config: TranslateConfig, pictures: int) -> Translator:
+    return load(
+        model,
+        None if config.direction == "auto" else config.direction,
+        device=config.device,
+        precision=config.precision,
+        engine=config.engine,
+        tile=config.tile,
+        overlap=config.overlap,
+        pictures=pictures,
+    )
+
+
 def _ahead(
     pool: ThreadPoolExecutor, names: Iterable[str], read: Callable[[str], Callable[[], Picture]]
 ) -> Iterator[tuple[str, Future[Callable[[], Picture]]]]:
@@ -226,7 +262,7 @@ def _write(target: Store, key: str, translated: np.ndarray, picture: Picture) ->
 def _stream(translator: Translator, picture: Picture, target: Store, key: str) -> None:
     """Translate and write a large picture row by row of tiles."""
     from cyclegan.data.errors import BadImage
-    from cyclegan.inference.writers import write_bands
+    from cyclegan.inference.media.writers import write_bands
 
     height, width = picture.image.shape[:2]
     try:

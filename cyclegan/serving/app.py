@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 
 from cyclegan import __version__
 from cyclegan.errors import CycleGANError, UsageError
-from cyclegan.inference.pictures import QUALITY
+from cyclegan.inference.media.pictures import QUALITY
 from cyclegan.serving.config import ServeConfig
 from cyclegan.serving.options import FORMATS, RANGES, PictureOptions
 from cyclegan.serving.protocol import InferRequest, InferResponse, read_request, write_response

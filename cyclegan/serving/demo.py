@@ -15,7 +15,7 @@ import numpy as np
 
 from cyclegan.errors import CycleGANError, UsageError, enough_memory
 from cyclegan.inference.card import model_card
-from cyclegan.inference.pictures import Unreadable, decode
+from cyclegan.inference.media.pictures import Unreadable, decode
 from cyclegan.inference.translator import Translator, load
 from cyclegan.serving.config import DemoConfig
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cyclegan.errors import UsageError, enough_memory
-from cyclegan.inference.pictures import MAX_PIXELS, QUALITY, Unreadable, translate_picture
+from cyclegan.inference.media.pictures import MAX_PIXELS, QUALITY, Unreadable, translate_picture
 
 if TYPE_CHECKING:
     from cyclegan.inference.translator import Translator

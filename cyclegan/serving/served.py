@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from cyclegan.errors import UsageError, enough_memory
-from cyclegan.inference.pictures import Unreadable, count_pixels
+from cyclegan.inference.media.pictures import Unreadable, count_pixels
 from cyclegan.inference.translator import Translator, directions_of, load
 from cyclegan.io.uri import redact
 from cyclegan.serving.config import ServeConfig

@@ -15,9 +15,9 @@ import torch
 from PIL import Image
 
 from cyclegan.engines import export as exporting
-from cyclegan.inference import import_reference as importing
 from cyclegan.engines.pixel_graph import Form
 from cyclegan.errors import CycleGANError
+from cyclegan.inference import import_reference as importing
 from cyclegan.inference import translate as step
 from cyclegan.inference.config import ImportConfig
 from cyclegan.inference.export import ExportConfig, export

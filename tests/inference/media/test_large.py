@@ -14,7 +14,7 @@ import tifffile
 from PIL import Image, ImageCms
 
 from cyclegan.errors import UsageError
-from cyclegan.inference import large
+from cyclegan.inference.media import large
 from cyclegan.inference.translate import TranslateConfig, translate
 
 NOISE = np.random.default_rng(0).integers(0, 256, (150, 210, 3), np.uint8)

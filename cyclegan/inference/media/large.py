@@ -12,7 +12,7 @@ import numpy as np
 
 from cyclegan.data.decode import to_rgb
 from cyclegan.data.errors import BadImage
-from cyclegan.inference.metadata import Metadata, srgb_profile
+from cyclegan.inference.media.metadata import Metadata, srgb_profile
 
 if TYPE_CHECKING:
     from PIL import Image

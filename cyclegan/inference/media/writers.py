@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cyclegan.inference.metadata import Metadata
-from cyclegan.inference.pictures import save
+from cyclegan.inference.media.metadata import Metadata
+from cyclegan.inference.media.pictures import save
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -11,12 +11,12 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from cyclegan.errors import CycleGANError
-from cyclegan.inference.metadata import Metadata
+from cyclegan.inference.media.metadata import Metadata
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from cyclegan.inference.large import Decoded, TiffRows
+    from cyclegan.inference.media.large import Decoded, TiffRows
     from cyclegan.inference.translator import Translator
     from cyclegan.io.store import Store
 
@@ -107,8 +107,8 @@ def read_picture(
     from cyclegan.data.decode import open_image
     from cyclegan.data.deep import DeepTiff
     from cyclegan.data.errors import BadImage
-    from cyclegan.inference import large
-    from cyclegan.inference.metadata import read_metadata
+    from cyclegan.inference.media import large
+    from cyclegan.inference.media.metadata import read_metadata
 
     try:
         path = source.local(name)
