@@ -246,7 +246,7 @@ class _Encoder:
         if self._stream is None:
             rate = self._source.average_rate or Fraction(25)
             # no frames that refer to later ones: segments can then follow one another
-            stream = self._file.add_stream(self._codec, rate=rate, options={**self._options, "bf": "0"})
+            stream: Any = self._file.add_stream(self._codec, rate=rate, options={**self._options, "bf": "0"})
             stream.height, stream.width = image.shape[:2]
             stream.pix_fmt = "yuv420p"
             context = stream.codec_context
