@@ -43,11 +43,16 @@ def file_md5(path: Path) -> str:
         raise CycleGANError(f"Cannot read {path}: {error.strerror}.") from None
 
 
+def file_md5s(folder: Path, at: Path | None = None) -> dict[str, str]:
+    """The MD5 of each of a folder's `versioned_files`. Raises UsageError if `folder` is not a folder."""
+    if not folder.is_dir():
+        raise UsageError(f"There is no folder {folder}.")
+    return {name: file_md5(folder / name) for name in versioned_files(folder, at)}
+
+
 def directory_md5(folder: Path, at: Path | None = None) -> str:
     """DVC's MD5 of a folder, '<32 hex>.dir', of its `versioned_files`.
 
     Raises UsageError if `folder` is not a folder.
     """
-    if not folder.is_dir():
-        raise UsageError(f"There is no folder {folder}.")
-    return version_of({name: file_md5(folder / name) for name in versioned_files(folder, at)})
+    return version_of(file_md5s(folder, at))

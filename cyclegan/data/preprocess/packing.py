@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cyclegan.data.config import PreprocessConfig
 from cyclegan.data.decode import fit, open_image, to_pixels
 from cyclegan.data.deep import Levels
 from cyclegan.data.duplicates import thumbnail
 from cyclegan.data.errors import BadImage
+from cyclegan.data.preprocess.reuse import Row
 from cyclegan.errors import CycleGANError
 
 HEADER = 128  # bytes; numpy pads a version 1 header to 64 and leaves room for 21 digits of N
@@ -36,6 +38,8 @@ class Job:
     min_size: int
     max_pixels: int
     levels: Levels = Levels()  # noqa: RUF009
+    former: Row | None = None
+    """Where the same image is packed already."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +123,12 @@ def own_size(paths: Iterable[str], config: PreprocessConfig) -> tuple[int, int] 
 
 
 def pack_image(job: Job) -> Outcome:
-    """Decode, resize and write one image into its row."""
+    """Decode, resize and write one image into its row; copy it from where it is packed already."""
+    if job.former:
+        with Path(job.former.npy).open("rb", buffering=0) as file:
+            file.seek(HEADER + job.former.row * row_bytes(job.size))
+            packed = np.frombuffer(file.read(row_bytes(job.size)), np.uint8).reshape(*job.size, 3)
+        return _write(job, packed, job.former.deep)
     try:
         with Path(job.path).open("rb") as file:
             data = file.read()
@@ -131,6 +140,10 @@ def pack_image(job: Job) -> Outcome:
         packed = np.ascontiguousarray(fit(pixels, job.size, job.aspect))
     except BadImage as error:
         return Outcome(reason=str(error))
+    return _write(job, packed, deep)
+
+
+def _write(job: Job, packed: NDArray[np.uint8], deep: tuple[float, float, float] | None) -> Outcome:
     try:
         with Path(job.npy).open("r+b", buffering=0) as file:
             file.seek(HEADER + job.row * packed.nbytes)

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 from cyclegan.data.config import PreprocessConfig
 from cyclegan.data.layout import SUBSETS, are_pairs, is_image, list_files, stem_key
 from cyclegan.data.prepared import MANIFEST_FILE, Manifest, Prepared, Subset, write_provenance
+from cyclegan.data.preprocess.reuse import Row, former_rows, write_rows
 from cyclegan.data.source import read_origin
-from cyclegan.data.version import SOURCE_FILE, directory_md5
+from cyclegan.data.version import SOURCE_FILE, file_md5s, version_of
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.fields import recorded
 from cyclegan.io.files import atomic_dir, write_json
@@ -43,7 +44,8 @@ def preprocess(raw: Path, out: Path, config: PreprocessConfig) -> Prepared:
 
     files = _find_images(raw)
     _guard(out)
-    version = config.version or directory_md5(raw)
+    md5s = {} if config.version else file_md5s(raw)
+    version = config.version or version_of(md5s)
     settings = recorded(config)
     uri, names = read_origin(raw / SOURCE_FILE)
     if (former := _former_result(out, version, settings, (FILTER, RULES))) is not None:
@@ -52,9 +54,13 @@ def preprocess(raw: Path, out: Path, config: PreprocessConfig) -> Prepared:
             write_provenance(out, uri, names)
         return dataclasses.replace(former, uri=uri, names=names)
     size = config.size() or _own_size(raw, files, config)
+    packed = former_rows(out, settings, (FILTER, RULES), size) if md5s else {}
+    former_of = {name: packed[md5] for name, md5 in md5s.items() if md5 in packed}
+    if former_of:
+        logger.info("%d images are packed in %s already", len(former_of), out)
     paired = config.pairs == "auto" and are_pairs(files["testA"], files["testB"])
     with atomic_dir(out.resolve()) as folder:  # resolved: a link to a larger disk stays a link
-        outcomes = _pack(raw, folder, files, size, config)
+        outcomes = _pack(raw, folder, files, size, config, former_of)
         refused = {
             f"{domain}/{name}": outcome.reason
             for domain in SUBSETS
@@ -86,6 +92,8 @@ def preprocess(raw: Path, out: Path, config: PreprocessConfig) -> Prepared:
             deep=deep,
         )
         write_json(folder / MANIFEST_FILE, asdict(manifest))
+        if md5s:
+            _note_rows(folder, files, outcomes, refused, md5s)
         write_provenance(folder, uri, names)
     logger.info("%s: %s", out, ", ".join(f"{domain} {domains[domain]['count']}" for domain in SUBSETS))
     return Prepared(out, manifest, uri, names)
@@ -148,6 +156,7 @@ def _pack(
     files: Mapping[str, Sequence[str]],
     size: tuple[int, int],
     config: PreprocessConfig,
+    former: Mapping[str, Row],
 ) -> dict[str, list[Outcome]]:
     from cyclegan.data.deep import Levels
     from cyclegan.data.preprocess.packing import Job, create, pack_image
@@ -168,6 +177,7 @@ def _pack(
                 min_size=config.min_size,
                 max_pixels=config.max_pixels,
                 levels=levels,
+                former=former.get(f"{domain}/{name}"),
             )
             for row, name in enumerate(files[domain])
         ]
@@ -175,6 +185,26 @@ def _pack(
     with warnings.catch_warnings():  # here, since it is not for single threads
         warnings.simplefilter("ignore")  # Pillow's, of damaged EXIF and the like that cost no pixel
         return {domain: list(islice(outcomes, len(files[domain]))) for domain in SUBSETS}
+
+
+def _note_rows(
+    folder: Path,
+    files: Mapping[str, Sequence[str]],
+    outcomes: Mapping[str, Sequence[Outcome]],
+    refused: Mapping[str, str],
+    md5s: Mapping[str, str],
+) -> None:
+    kept = {
+        subset: [
+            (md5s.get(f"{subset}/{name}", ""), outcome.deep)
+            for name, outcome in zip(files[subset], outcomes[subset], strict=True)
+            if f"{subset}/{name}" not in refused
+        ]
+        for subset in SUBSETS
+    }
+    md5 = {subset: [one for one, _ in rows] for subset, rows in kept.items()}
+    deep = {subset: {i: deep for i, (_, deep) in enumerate(rows) if deep} for subset, rows in kept.items()}
+    write_rows(folder, md5, deep)
 
 
 def _deep(outcomes: Mapping[str, Sequence[Outcome]], config: PreprocessConfig) -> dict[str, dict[str, float]]:

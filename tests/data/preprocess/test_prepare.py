@@ -7,7 +7,9 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,9 +18,13 @@ from PIL import Image
 from cyclegan.data.config import PreprocessConfig
 from cyclegan.data.decode import fit
 from cyclegan.data.prepared import Prepared
+from cyclegan.data.preprocess import packing
 from cyclegan.data.preprocess.preprocess import preprocess
+from cyclegan.data.preprocess.reuse import former_rows
 from cyclegan.data.version import directory_md5
 from cyclegan.errors import CycleGANError, UsageError
+from cyclegan.fields import recorded
+from cyclegan.io.files import read_json
 
 MakeTree = Callable[..., Path]
 SMALL = PreprocessConfig(load_size=16, min_size=8)
@@ -76,7 +82,8 @@ def test_rejected_images_leave_no_trace_in_the_arrays(tmp_path: Path, make_tree:
     manifest = preprocess(dirty, tmp_path / "2", SMALL)
     assert [r["file"] for r in manifest.manifest.rejected] == ["trainA/00.png", "trainA/55.png"]
     first, second = hashes(tmp_path / "1"), hashes(tmp_path / "2")
-    del first["manifest.json"], second["manifest.json"]
+    for file in ("manifest.json", "rows.json"):
+        del first[file], second[file]
     assert first == second
 
 
@@ -177,11 +184,13 @@ def test_the_bytes_depend_on_the_images_alone(tmp_path: Path, make_tree: MakeTre
         *(f"{subset}.npy" for subset in ("trainA", "trainB", "testA", "testB")),
         "manifest.json",
         "provenance.json",
+        "rows.json",  # not where the version is given
     }
-    for name in found:
-        del found[name]["provenance.json"]
+    for file in ("provenance.json", "rows.json"):
+        assert f"outputs/prepared/{file}" in Path(".dvcignore").read_text().splitlines()
+        for name in found:
+            found[name].pop(file, None)
     assert found["1"] == found["2"] == found["3"]
-    assert "outputs/prepared/provenance.json" in Path(".dvcignore").read_text().splitlines()
     opened = Prepared.open(tmp_path / "1")
     assert (opened.uri, opened.title) == ("s3://bucket/photos", "horses → zebras")
     assert Prepared.open(tmp_path / "2").title == "images"
@@ -313,6 +322,58 @@ except CycleGANError as error:
     assert "5 images of 200x200 take 1 MB" in done.stdout
     assert hashes(out) == former
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out", "raw"]
+
+
+@pytest.mark.parametrize("drop", [False, True])
+def test_images_that_are_packed_already_are_copied(
+    tmp_path: Path,
+    make_tree: MakeTree,
+    picture: Callable[..., Image.Image],
+    monkeypatch: pytest.MonkeyPatch,
+    drop: bool,
+) -> None:
+    """Some new, moved, deleted, damaged: bytes as of a full run, and only what is new is decoded."""
+    raw, config = make_tree(tmp_path / "raw"), replace(SMALL, max_bad_share=0.5, drop_test_duplicates=drop)
+    Image.fromarray(np.asarray(picture(9, (40, 30), "L")).astype(np.uint16) * 257).save(
+        raw / "trainA" / "deep.png"
+    )
+    preprocess(raw, tmp_path / "out", SMALL)
+    names = sorted(path.name for path in (raw / "trainA").iterdir())
+    (raw / "trainA" / names[0]).unlink()
+    (raw / "trainA" / names[1]).rename(raw / "trainB" / "moved.png")
+    shutil.copy(raw / "trainA" / names[2], raw / "testA" / "copy.png")
+    (raw / "testB" / "bad.png").write_bytes(b"x")
+    picture(77, (40, 30)).save(raw / "trainA" / "a-new.png")
+    decoded: list[bytes] = []
+    opened = packing.open_image
+    monkeypatch.setattr(
+        packing, "open_image", lambda data, **limits: (decoded.append(data), opened(data, **limits))[1]
+    )
+    preprocess(raw, tmp_path / "out", config)
+    assert len(decoded) == 2
+    preprocess(raw, tmp_path / "full", config)
+    assert len(decoded) > 10
+    assert hashes(tmp_path / "out") == hashes(tmp_path / "full")
+    assert len(read_json(tmp_path / "out" / "rows.json")["deep"]["trainA"]) == 1
+
+
+@pytest.mark.parametrize(
+    "change", [{"load_size": 17}, {"aspect": "crop"}, {"white": 9.0}, "rows.json", "manifest.json"]
+)
+def test_rows_of_other_settings_or_arrays_are_not_taken_over(
+    tmp_path: Path, make_tree: MakeTree, change: dict[str, Any] | str
+) -> None:
+    raw, out = make_tree(tmp_path / "raw"), tmp_path / "out"
+    prepared = preprocess(raw, out, SMALL)
+    method = (prepared.manifest.filter, prepared.manifest.decoding)
+    settings = recorded(SMALL)
+    assert len(former_rows(out, settings, method, (16, 16))) > 9
+    assert former_rows(out, settings, ("nearest", method[1]), (16, 16)) == {}
+    if isinstance(change, dict):
+        settings |= change
+    else:  # damaged, and no longer the manifest that the rows were noted for
+        (out / change).write_text("{" if change == "rows.json" else (out / change).read_text() + " ")
+    assert former_rows(out, settings, method, (16, 16)) == {}
 
 
 def test_more_images_than_memory(tmp_path: Path, picture: Callable[..., Image.Image]) -> None:

@@ -1,0 +1,83 @@
+"""Rows of the former prepared folder: a thousand new images do not have a hundred thousand packed again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from cyclegan.data.layout import SUBSETS
+from cyclegan.data.prepared import MANIFEST_FILE, Prepared
+from cyclegan.data.source import FORMAT
+from cyclegan.errors import UsageError
+from cyclegan.io.files import sha256, write_json
+
+ROWS_FILE = "rows.json"
+NOT_OF_PIXELS = frozenset({"max_bad_share", "drop_test_duplicates", "pairs"})
+"""Settings that decide which images are kept, and not what an image becomes."""
+
+Deep = tuple[float, float, float]
+
+
+class Row(NamedTuple):
+    """Where an image is packed already, and its `Outcome.deep`."""
+
+    npy: str
+    row: int
+    deep: Deep | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rows:
+    """The content of rows.json."""
+
+    format: int = FORMAT
+    manifest: str
+    """SHA-256 of the manifest.json that it belongs to."""
+    md5: dict[str, list[str]]
+    """By subset, of the image file of each row."""
+    deep: dict[str, dict[int, Deep]] = field(default_factory=dict)
+    """By subset and row, of images of more than 8 bits a channel: what `Outcome.deep` says."""
+
+
+def write_rows(folder: Path, md5: dict[str, list[str]], deep: dict[str, dict[int, Deep]]) -> None:
+    """Note which files the rows of a prepared folder came from."""
+    values = Rows(manifest=sha256(folder / MANIFEST_FILE), md5=md5, deep=deep)
+    write_json(folder / ROWS_FILE, vars(values))
+
+
+def former_rows(
+    out: Path, settings: Mapping[str, Any], method: Sequence[str], size: tuple[int, int]
+) -> dict[str, Row]:
+    """By an image file's MD5, its row in `out`; empty where that is not of the same size, rules and settings.
+
+    Empty too where rows.json is missing, damaged or of another manifest.
+    """
+    from pydantic import TypeAdapter
+
+    try:
+        former = Prepared.open(out)
+        rows = TypeAdapter(Rows).validate_json((out / ROWS_FILE).read_bytes())
+    except (UsageError, OSError, ValueError, RecursionError):
+        return {}
+    manifest = former.manifest
+    same = (
+        rows.format == FORMAT
+        and rows.manifest == sha256(out / MANIFEST_FILE)
+        and (manifest.filter, manifest.decoding) == tuple(method)
+        and (manifest.height, manifest.width) == size
+        and _of_pixels(manifest.config) == _of_pixels(settings)
+        and all(len(rows.md5.get(subset, ())) == former.count(subset) for subset in SUBSETS)
+    )
+    if not same:
+        return {}
+    return {
+        md5: Row(str(out / f"{subset}.npy"), row, rows.deep.get(subset, {}).get(row))
+        for subset in SUBSETS
+        for row, md5 in enumerate(rows.md5[subset])
+    }
+
+
+def _of_pixels(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if name not in NOT_OF_PIXELS}
