@@ -8,7 +8,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from cyclegan.cli import places
+from cyclegan.cli import places, preflight
 from cyclegan.cli.next_steps import tell
 from cyclegan.errors import UsageError
 from cyclegan.inference.config import ImportConfig
@@ -169,6 +169,9 @@ class ImportWeights:
         places.writable(self.out)
         if not (self.config.AtoB or self.config.BtoA):
             raise UsageError("Name the files: --AtoB latest_net_G_A.pth --BtoA latest_net_G_B.pth, or one.")
+        for file, flag in ((self.config.AtoB, "--AtoB"), (self.config.BtoA, "--BtoA")):
+            if file:
+                preflight.check_address(file, flag)
         from cyclegan.inference.import_reference import import_weights
 
         import_weights(self.out, self.config)
