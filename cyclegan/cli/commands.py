@@ -182,12 +182,15 @@ class Register(FromFile):
         model = self.model or run.model
         preflight.check_model(model)
         preflight.check_tracking()
+        logger.info("Comparing %s with the registered champion.", model)
         from cyclegan.registry.register import register
 
         done = register(model, self.scores or run.scores, out, self.config)
         if done.alias:
             address = f"models:/{done.name}-AtoB@{done.alias}"
             tell(out, "the decision", ["ui"], ["translate", address, "IMAGES", "--out", "FOLDER"])
+        else:
+            tell(out, "the decision", ["ui"])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -274,9 +277,11 @@ class Compare:
 
     def run(self) -> None:
         places.writable(self.out)
+        logger.info("Reading the runs from MLflow.")
         from cyclegan.registry.compare import compare
 
         print(compare(self.runs, self.out, self.config))
+        tell(self.out, "the page", ["ui"])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -302,6 +307,7 @@ class Weights:
         if cached_file() is None:
             load_weights()
         print(cached_file())
+        tell(cached_file() or "", "the weights", ["evaluate", "RUN"])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -14,7 +15,10 @@ from cyclegan.errors import UsageError
 from cyclegan.inference.config import ImportConfig
 from cyclegan.inference.export import ExportConfig
 from cyclegan.inference.translate import TranslateConfig
+from cyclegan.io.uri import redact
 from cyclegan.serving.config import DemoConfig, ServeConfig
+
+logger = logging.getLogger(__name__)
 
 FLAT = arg(name="")
 PATH = Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="")]
@@ -35,9 +39,11 @@ class Translate:
     def run(self) -> None:
         if "://" not in self.out:
             places.writable(Path(self.out))
+        logger.info("Loading %s.", redact(self.model))
         from cyclegan.inference.translate import translate
 
         translate(self.model, self.images, self.out, self.config)
+        tell(self.out, "the translations", ["demo", self.model])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +101,10 @@ class Card:
 
         scores = self.scores or Path(self.model).parent / "scores"
         text = write_card(self.model, scores, self.license, self.out)
-        print(self.out or text)
+        if self.out:
+            tell(self.out, "the card", ["push", "hf://ORGANISATION/NAME", "--model", self.model])
+        else:
+            print(text)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,6 +144,7 @@ class Push:
             pictures=self.pictures,
         )
         print(done)
+        tell(done, "the model", ["translate", self.address, "IMAGES", "--out", "FOLDER"])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,10 +161,16 @@ class Export:
         here = Path() if "://" in self.model or self.model.startswith("models:") else Path(self.model).parent
         out = self.out or here / "export"
         places.writable(out)
+        logger.info("Exporting %s; each file is checked after writing.", redact(self.model))
         from cyclegan.inference.export import export
 
-        for file in export(self.model, out, self.config):
+        files = export(self.model, out, self.config)
+        for file in files:
             print(file)
+        if self.config.format == "onnx":
+            tell(out, "the exported generators", ["translate", files[0], "IMAGES", "--out", "FOLDER"])
+        else:
+            tell(out, "the exported generators")
 
 
 @dataclass(frozen=True, kw_only=True)

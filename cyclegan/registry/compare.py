@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 import tempfile
 from collections.abc import Sequence
@@ -17,8 +16,6 @@ from cyclegan.registry.metrics import NO_NAMES, Metric, scores, where
 from cyclegan.registry.results import Facts, Sample, parse_facts, parse_scores
 from cyclegan.tracking.runs import enabled
 from cyclegan.tracking.server import check_server, first_line, quiet, run_url
-
-logger = logging.getLogger(__name__)
 
 PICTURE = re.compile(
     r"images/(?P<key>.+)[+%]step[+%](?P<step>\d+)[+%]timestamp[+%](?P<time>\d+)[+%][^+%]*png"
@@ -82,7 +79,6 @@ def compare(runs: Sequence[str], out: Path, config: CompareConfig) -> str:
         where = redact(mlflow.get_tracking_uri())
         raise CycleGANError(f"Cannot read the runs from {where}: {first_line(error)}.") from None
     _write_page(out, compared)
-    logger.info("The page with the pictures: %s", out)
     return table(compared)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from cyclegan.cli.next_steps import tell
 from cyclegan.data.sample.city import draw_city
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -32,4 +33,26 @@ def test_the_next_command_finds_what_was_written_under_a_name_of_ones_own(
     following = next(line for line in done.stderr.splitlines() if line.startswith("Next:"))
     assert shlex.split(following)[1:] == [
         *("cyclegan", "register", "mine", "--model", "elsewhere/model", "--scores", "scores")
+    ]
+    done = cyclegan("translate", "elsewhere/model", "raw/testA", "--out", "out", cwd=tmp_path)
+    assert done.stderr.splitlines()[-2:] == ["The translations: out", "Next: cyclegan demo elsewhere/model"]
+
+
+def test_what_was_made_and_what_comes_next(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level("INFO")
+    tell("s3://key:secret@bucket/out", "the card", ["push", "hf://o/n", "--model", "a b"], ["ui"])
+    assert [record.getMessage() for record in caplog.records] == [
+        "\nThe card: s3://bucket/out",
+        "Next: cyclegan push hf://o/n --model 'a b'",
+        " or:  cyclegan ui",
+    ]
+    caplog.clear()
+    tell(Path("out"), "the exported generators")
+    monkeypatch.setenv("DVC_STAGE", "card")
+    tell(Path("out"), "the card", ["ui"])
+    assert [record.getMessage() for record in caplog.records] == [
+        "\nThe exported generators: out",
+        "\nThe card: out",
     ]
