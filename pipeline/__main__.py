@@ -53,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--backend", default="", help="version of the server, if it does not say")
     submitting.add_argument("--experiment", default="cyclegan", help="KFP experiment (default: cyclegan)")
     submitting.add_argument(
-        "--name", default="", help="name of the run (default: generator dataset size seed)"
+        "--name", default="", help="name of the run (default: generator, dataset, size, epochs and seed)"
     )
     submitting.add_argument("--service-account", default="", help="of the pods, such as cyclegan-steps")
     submitting.add_argument("--no-cache", action="store_true", help="answer no task from the cache")

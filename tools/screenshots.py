@@ -34,7 +34,6 @@ LARGEST = 200_000  # bytes of a picture
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
 ATTEMPTS = 4
 LOADS = 20_000  # milliseconds until a page of MLflow and its pictures are there on a busy machine
-NAMES = {"A": "aerial", "B": "map"}
 # the first run is the one whose pages are shown; the others, shorter, are what it is compared with
 RUNS: dict[str, list[str]] = {
     "city": [],
@@ -90,13 +89,10 @@ def shoot(folder: Path) -> None:
 
 def make_runs(folder: Path) -> None:
     """Prepare the sample data once; train, evaluate and register what has no scores yet."""
-    from cyclegan.data.prepared import write_provenance
-
     prepared = folder / "prepared"
     if not prepared.is_dir():
         cyclegan(folder, "fetch", "--params", ROOT / "params.yaml", "--out", "raw")
         cyclegan(folder, "preprocess", "raw", "--params", ROOT / "params.yaml", "--out", prepared)
-        write_provenance(prepared, "synthetic:city", NAMES)
     for name, flags in RUNS.items():
         run = folder / "runs" / name
         if (run / "scores").is_dir():

@@ -232,10 +232,11 @@ def check_disk(config: TrainConfig, data: Prepared, checkpoints: str, model: Pat
 
 def name_experiment(data: Prepared) -> None:
     """Put runs into an MLflow experiment called after the dataset, where the environment names none."""
+    from cyclegan.registry.config import dataset_name
     from cyclegan.tracking.runs import name_experiment
 
     if data.uri:
-        name_experiment(data.title)
+        name_experiment(dataset_name(data.uri, data.names))
 
 
 def warn_of_champion(config: RegisterConfig, data: Prepared) -> None:

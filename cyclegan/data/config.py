@@ -10,7 +10,7 @@ from tyro.conf import Positional, arg
 
 from cyclegan.errors import UsageError
 from cyclegan.fields import indifferent
-from cyclegan.io.uri import hide_secrets
+from cyclegan.io.uri import hide_secrets, printable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +110,8 @@ class PreprocessConfig:
     """Whether test images with one name in A and B show the same scene; 'no' if names agree by chance."""
     workers: int = indifferent(0, recorded=False)
     """Threads; 0: one for every core that the machine or the container grants."""
+    names: str = indifferent("", recorded=False)
+    """What people call the domains, A first, such as horses,zebras; empty: what their folders were called."""
     version: str = indifferent("", recorded=False)
     """Data version to record instead of the one computed from the files."""
 
@@ -134,6 +136,15 @@ class PreprocessConfig:
             raise UsageError(f"max_bad_share = {self.max_bad_share}: it must be between 0 and 1.")
         if self.workers < 0:
             raise UsageError(f"workers = {self.workers}: it must be 0 (all cores) or more.")
+        if self.names and not self.domain_names:
+            raise UsageError(f"names = {self.names!r}: two different names are needed, as in horses,zebras.")
+
+    @property
+    def domain_names(self) -> dict[str, str]:
+        """`names` by domain, {"A": "horses", "B": "zebras"}; empty where two different ones are not given."""
+        parts = [printable(part.strip()) for part in self.names.split(",")]
+        whole = len(parts) == 2 and all(parts) and parts[0] != parts[1]
+        return dict(zip("AB", parts, strict=True)) if whole else {}
 
     def size(self) -> tuple[int, int] | None:
         """Height and width of the packed images; None where they keep their own."""

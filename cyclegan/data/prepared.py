@@ -7,7 +7,7 @@ bytes on every machine. Where the images came from differs from one machine to t
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from typing_extensions import TypedDict
 
 from cyclegan.data.layout import SUBSETS
-from cyclegan.data.source import FORMAT, Names, check_format, read_origin
+from cyclegan.data.source import FORMAT, Names, check_format, domain_names, read_origin
 from cyclegan.errors import UsageError
 from cyclegan.io.files import read_json, write_json
 from cyclegan.io.uri import data_name
@@ -46,6 +46,8 @@ class Manifest:
     width: int
     domains: dict[str, Subset]
     """By subset: trainA, trainB, testA, testB."""
+    names: Names = field(default_factory=dict)
+    """What preprocess was told to call the domains; empty, and not written, where it was not."""
     rejected: list[dict[str, str]] = field(default_factory=list)
     """{"file", "reason"} of every image left out."""
     duplicates: list[dict[str, Any]] = field(default_factory=list)
@@ -82,8 +84,8 @@ class Prepared:
         manifest = _read_manifest(folder)
         for subset in SUBSETS:
             _check_array(folder / f"{subset}.npy", manifest, subset)
-        uri, names = read_origin(folder / PROVENANCE_FILE)  # missing after `dvc pull`
-        return cls(folder, manifest, uri, names)
+        uri, found = read_origin(folder / PROVENANCE_FILE)  # missing after `dvc pull`
+        return cls(folder, manifest, uri, domain_names(manifest.names, found))
 
     def array(self, subset: str) -> NDArray[np.uint8]:
         """The images of 'trainA' … 'testB', uint8 N×H×W×3, mapped into memory; writes stay in memory."""
@@ -123,6 +125,14 @@ class Prepared:
     def domains(self) -> dict[str, Subset]:
         """Count and file names of trainA, trainB, testA and testB."""
         return self.manifest.domains
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write the manifest into a prepared folder."""
+    values = asdict(manifest)
+    if not manifest.names:
+        del values["names"]
+    write_json(folder / MANIFEST_FILE, values)
 
 
 def write_provenance(folder: Path, uri: str, names: Names) -> None:

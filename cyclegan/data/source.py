@@ -61,9 +61,13 @@ def read_origin(path: Path) -> tuple[str, Names]:
     check_format(path, values)
     values = values if isinstance(values, Mapping) else {}
     uri, names = values.get("uri"), values.get("names")
-    names = names if isinstance(names, Mapping) else {}
-    given = {side: name if isinstance(name := names.get(side), str) else "" for side in "AB"}
-    return uri if isinstance(uri, str) else "", {side: printable(given[side]) or side for side in "AB"}
+    return uri if isinstance(uri, str) else "", domain_names(names if isinstance(names, Mapping) else {})
+
+
+def domain_names(*given: Mapping[str, Any]) -> Names:
+    """What the domains are called, by the first of `given` that names each; A and B where none does."""
+    found = {side: [name for names in given if isinstance(name := names.get(side), str)] for side in "AB"}
+    return {side: next(filter(None, map(printable, found[side])), side) for side in "AB"}
 
 
 def check_format(path: Path, values: Any) -> None:

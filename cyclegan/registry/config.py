@@ -12,13 +12,14 @@ from cyclegan.io.uri import data_name
 
 
 def dataset_name(uri: str, names: Mapping[str, str]) -> str:
-    """What a model trained on such data is registered as by default.
+    """What a dataset is called in MLflow: its experiment, its runs, and by default its registered models.
 
     By what the domains are called, as `names` has them for "A" and "B", or else by the last part of the URI:
-    horses-zebras, maps.
+    horses-zebras, maps. A drawn dataset always keeps its own name: city. ASCII letters, digits, _ and -.
     """
     domains = [names.get("A", "A"), names.get("B", "B")]
-    name = data_name(uri) if domains == ["A", "B"] else "-".join(domains)
+    own = uri.startswith("synthetic:") or domains == ["A", "B"]
+    name = data_name(uri) if own else "-".join(domains)
     return re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-_") or "cyclegan"
 
 

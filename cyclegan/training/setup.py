@@ -16,6 +16,7 @@ from cyclegan.io.uri import redact
 from cyclegan.model import ModelConfig, library_versions
 from cyclegan.networks import build_generator
 from cyclegan.networks.diffaugment import NUMBERS
+from cyclegan.registry.config import dataset_name
 from cyclegan.runtime.device import memory_format
 from cyclegan.runtime.distributed import Processes
 from cyclegan.training.checkpoints.fingerprint import decisive, fingerprint
@@ -97,10 +98,12 @@ class Setup:
 
     @property
     def name(self) -> str:
-        """What people call the run."""
-        generator, seed = self.config.generator, self.config.seed
-        height, width = self.size
-        return f"{generator} {self.data.title} {height}x{width} seed {seed}"
+        """What people call the run, in ASCII: resnet city 64x64, 40 epochs, seed 0."""
+        config, (height, width) = self.config, self.size
+        data = dataset_name(self.data.uri, self.data.names)
+        return (
+            f"{config.generator} {data} {height}x{width}, {self.schedule.epochs} epochs, seed {config.seed}"
+        )
 
 
 def sampling_of(config: TrainConfig, data: Prepared, processes: Processes) -> Sampling:

@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cyclegan.data.config import PreprocessConfig
 from cyclegan.errors import CycleGANError, UsageError
-from cyclegan.io.uri import data_name, redact
+from cyclegan.io.uri import redact
+from cyclegan.registry.config import dataset_name
 from cyclegan.tracking.base import git_commit
 from pipeline.arguments import load_spec
 from pipeline.client.server import Server
@@ -159,15 +161,17 @@ def starts_anywhere(arguments: dict[str, Any]) -> bool:
 
 
 def run_name(arguments: dict[str, Any], default: str) -> str:
-    """What people call a run: generator, dataset, size and seed, as MLflow's run is called."""
+    """What people call a run: generator, dataset, size, epochs and seed, as MLflow's run is called."""
     if "train_generator" not in arguments:
         return default
     crop = arguments["train_crop_size_px"] or arguments["preprocess_load_size_px"]
-    data = data_name(arguments["data_source"])
-    tried = arguments.get("sweep_grid")
-    last = "sweep of " + ", ".join(tried) if tried else f"seed {arguments['train_seed']}"
-    name = f"{arguments['train_generator']} {data} {crop}x{crop} {last}"
-    return name.encode("ascii", "replace").decode()
+    names = PreprocessConfig(names=arguments["preprocess_options"].get("names", "")).domain_names
+    parts = [f"{arguments['train_generator']} {dataset_name(arguments['data_source'], names)} {crop}x{crop}"]
+    tried = arguments.get("sweep_grid") or {}
+    if not {"epochs", "decay_epochs"} & set(tried):
+        parts.append(f"{arguments['train_epochs'] + arguments['train_decay_epochs']} epochs")
+    parts.append("sweep of " + ", ".join(tried) if tried else f"seed {arguments['train_seed']}")
+    return ", ".join(parts).encode("ascii", "replace").decode()
 
 
 def run_url(server: Server, run: Any) -> list[str]:

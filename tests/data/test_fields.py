@@ -24,7 +24,7 @@ from cyclegan.data.prepared import Prepared
 from cyclegan.data.preprocess import workers
 from cyclegan.data.preprocess.preprocess import preprocess
 from cyclegan.data.source import Source
-from cyclegan.errors import CycleGANError
+from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.io import download, storage
 from cyclegan.io.download import Downloaded
 from cyclegan.io.storage import FolderStore
@@ -433,6 +433,21 @@ def threads(bench: Workbench) -> None:
     assert started == [5, 2]
 
 
+def called(bench: Workbench) -> None:
+    """What is given travels with the packed images, also where the note of their origin is lost."""
+    raw = bench.tree()
+    (raw / "source.json").write_text('{"uri": "x.zip", "names": {"A": "cats", "B": "dogs"}}')
+    plain = bench.preprocess(raw)
+    named = bench.preprocess(raw, names="horses, zebras")
+    assert (plain.names, named.names) == ({"A": "cats", "B": "dogs"}, {"A": "horses", "B": "zebras"})
+    for prepared, expected in ((plain, "images"), (named, "horses → zebras")):
+        (prepared.folder / "provenance.json").unlink()
+        assert Prepared.open(prepared.folder).title == expected
+    for given in ("horses", "horses,", "a,a", "a,b,c"):
+        with pytest.raises(UsageError, match="two different names"):
+            PreprocessConfig(names=given)
+
+
 def recorded_version(bench: Workbench) -> None:
     raw, version = bench.tree(), "a" * 32 + ".dir"
     assert bench.preprocess(raw).version != version
@@ -452,6 +467,7 @@ PREPROCESS: dict[str, Check] = {
     "drop_test_duplicates": duplicates,
     "pairs": pairing,
     "workers": threads,
+    "names": called,
     "version": recorded_version,
 }
 

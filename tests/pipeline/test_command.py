@@ -80,7 +80,7 @@ def test_submit_runs_an_uploaded_version_with_every_argument(
     assert main([*words, "--image", "hub/image@sha256:0"]) == 0
     (run,) = kfp_server.runs
     assert run["service_account"] == "steps"
-    assert run["display_name"] == "resnet city 64x64 seed 0"
+    assert run["display_name"] == "resnet city 64x64, 23 epochs, seed 0"
     assert run["plugins_input"] == {"mlflow": {"experiment_name": "cyclegan"}}
     spec, platform = kfp_server.sent_file()
     known = spec["root"]["inputDefinitions"]["parameters"]

@@ -196,6 +196,7 @@ def test_a_model_is_called_after_its_data_by_default() -> None:
     assert dataset_name("https://example.org/maps.zip", default) == "maps"
     assert dataset_name("my/photos + my/paintings", default) == "photos-paintings"
     assert dataset_name("x.zip", {"A": "old horses", "B": "zebras"}) == "old-horses-zebras"
+    assert dataset_name("synthetic:city?size=64", {"A": "aerial", "B": "map"}) == "city"
     assert dataset_name("", default) == "images"
     for uri in ("s3://bucket/ähm!/", "a/.hidden", "…"):
         RegisterConfig(name=dataset_name(uri, default))  # is a name that may be registered

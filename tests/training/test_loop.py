@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 
 import cyclegan.model
 import cyclegan.training.train as training
+from cyclegan.data.prepared import write_provenance
 from cyclegan.errors import CycleGANError, enough_memory
 from cyclegan.evaluation.monitor import Monitor
 from cyclegan.io.files import atomic_dir, read_json, write_json
@@ -184,11 +185,14 @@ class Recorder(Tracker):
     def __init__(self) -> None:
         self.numbers: list[tuple[int | None, dict[str, float]]] = []
         self.pictures: dict[tuple[str, int], np.ndarray] = {}
+        self.first: dict[tuple[str, int], np.ndarray] = {}
+        self.name = ""
 
     def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
         self.numbers.append((step, dict(values)))
 
     def image(self, key: str, array: np.ndarray, step: int) -> None:
+        self.first.setdefault((key, step), array)
         self.pictures[key, step] = array
 
 
@@ -196,7 +200,12 @@ class Recorder(Tracker):
 def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     """The tracker of whatever trains in this test."""
     tracker = Recorder()
-    monkeypatch.setattr(training, "open_run", lambda *args, **kwargs: nullcontext(tracker))
+
+    def opened(step: str, *, run_id: str | None = None, name: str = "") -> Any:
+        tracker.name = name
+        return nullcontext(tracker)
+
+    monkeypatch.setattr(training, "open_run", opened)
     return tracker
 
 
@@ -231,6 +240,19 @@ def test_the_page_of_a_run_is_fresh_while_it_trains_and_rests_when_it_is_done(
         assert "Cycle-consistency loss" in page
     assert (tmp_path / "model-progress.html").read_text() == last
     assert "progress.html" not in {file.name for file in (tmp_path / "model").iterdir()}
+
+
+def test_mlflow_begins_with_the_newest_samples_of_a_run_whose_name_tells_it_from_others(
+    prepared: Path, tmp_path: Path, small: Callable[..., TrainConfig], recorder: Recorder
+) -> None:
+    named = Path(shutil.copytree(prepared, tmp_path / "named"))
+    write_provenance(named, "my/s + my/t", {"A": "sümmer", "B": "winter"})
+    config = small(epochs=2, decay_epochs=1, samples=1, sample_every=1)
+    train(named, tmp_path / "model", config, checkpoints=str(tmp_path / "c"))
+    assert recorder.name == "resnet s-mmer-winter 32x32, 3 epochs, seed 0"
+    for way in ("samples/AtoB", "samples/BtoA"):
+        assert (recorder.pictures[way, 0] == recorder.pictures[way, 3]).all()
+        assert (recorder.first[way, 0] != recorder.pictures[way, 3]).any()  # what people saw while it trained
 
 
 @pytest.mark.parametrize(

@@ -114,7 +114,7 @@ def _draw(folder: Path, uri: str) -> Origin:
             )
         options[name] = int(value)
     draw_city(folder, **options)
-    return Origin(uri)
+    return Origin(uri, names={"A": "aerial", "B": "map"})
 
 
 def _from_two_folders(folder: Path, config: FetchConfig) -> Origin:

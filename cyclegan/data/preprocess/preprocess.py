@@ -7,20 +7,26 @@ import logging
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from cyclegan.data.config import PreprocessConfig
 from cyclegan.data.layout import SUBSETS, are_pairs, is_image, list_files, stem_key
-from cyclegan.data.prepared import MANIFEST_FILE, Manifest, Prepared, Subset, write_provenance
+from cyclegan.data.prepared import (
+    MANIFEST_FILE,
+    Manifest,
+    Prepared,
+    Subset,
+    write_manifest,
+    write_provenance,
+)
 from cyclegan.data.preprocess.reuse import Row, former_rows, write_rows
-from cyclegan.data.source import read_origin
+from cyclegan.data.source import domain_names, read_origin
 from cyclegan.data.version import SOURCE_FILE, file_md5s, version_of
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.fields import recorded
-from cyclegan.io.files import atomic_dir, write_json
+from cyclegan.io.files import atomic_dir
 
 if TYPE_CHECKING:
     from cyclegan.data.preprocess.packing import Outcome
@@ -47,12 +53,16 @@ def preprocess(raw: Path, out: Path, config: PreprocessConfig) -> Prepared:
     md5s = {} if config.version else file_md5s(raw)
     version = config.version or version_of(md5s)
     settings = recorded(config)
-    uri, names = read_origin(raw / SOURCE_FILE)
+    uri, found = read_origin(raw / SOURCE_FILE)
+    names = domain_names(config.domain_names, found)
     if (former := _former_result(out, version, settings, (FILTER, RULES))) is not None:
         logger.info("%s already holds this version with these settings", out)
+        manifest = dataclasses.replace(former.manifest, names=config.domain_names)
+        if manifest != former.manifest:
+            write_manifest(out, manifest)
         if (former.uri, former.names) != (uri, names):
             write_provenance(out, uri, names)
-        return dataclasses.replace(former, uri=uri, names=names)
+        return Prepared(out, manifest, uri, names)
     size = config.size() or _own_size(raw, files, config)
     packed = former_rows(out, settings, (FILTER, RULES), size) if md5s else {}
     former_of = {name: packed[md5] for name, md5 in md5s.items() if md5 in packed}
@@ -84,6 +94,7 @@ def preprocess(raw: Path, out: Path, config: PreprocessConfig) -> Prepared:
             height=size[0],
             width=size[1],
             domains=domains,
+            names=config.domain_names,
             rejected=[{"file": _readable(name), "reason": refused[name]} for name in sorted(refused)],
             duplicates=_groups(duplicates),
             config=settings,
@@ -91,9 +102,13 @@ def preprocess(raw: Path, out: Path, config: PreprocessConfig) -> Prepared:
             decoding=RULES,
             deep=deep,
         )
+<<<<<<< HEAD
         write_json(folder / MANIFEST_FILE, asdict(manifest))
         if md5s:
             _note_rows(folder, files, outcomes, refused, md5s)
+=======
+        write_manifest(folder, manifest)
+>>>>>>> 7b27c1a (The sample's domains are called aerial and map, and preprocess --names calls those of any data; runs are named with their epochs)
         write_provenance(folder, uri, names)
     logger.info("%s: %s", out, ", ".join(f"{domain} {domains[domain]['count']}" for domain in SUBSETS))
     return Prepared(out, manifest, uri, names)

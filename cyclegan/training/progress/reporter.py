@@ -77,6 +77,7 @@ class Reporter:
         self._cycle = ""
         self.pictures: dict[str, Grid] = {}
         """The newest samples of each direction."""
+        self._epoch_shown = 0
         self._estimated = False
         self._seen: Counter[str] = Counter()
 
@@ -145,6 +146,7 @@ class Reporter:
     def translations(self, AtoB: Generator, BtoA: Generator, epoch: int) -> None:
         """Log a grid for each direction: input, translation, reconstruction."""
         a, b = self.samples
+        self._epoch_shown = epoch
         for direction, there, back, images in (("AtoB", AtoB, BtoA, a), ("BtoA", BtoA, AtoB, b)):
             translated, reconstructed = translate_and_back(there, back, images)
             names = [self.names[end] for end in direction.split("to")]
@@ -159,8 +161,14 @@ class Reporter:
         return f"{self._epoch(step)}, {self._now(step)}".capitalize()
 
     def close(self) -> None:
-        """End the progress bar."""
+        """End the progress bar, and leave the newest samples where MLflow's sliders rest, at step 0.
+
+        Until then the samples from before the first update are there, and MLflow shows the later of two.
+        """
         self.bar.close()
+        if self._epoch_shown:
+            for direction, grid in self.pictures.items():
+                self.tracker.image(f"{SAMPLES}/{direction}", grid, 0)
 
     def images_per_second(self) -> float:
         """Pairs trained on per second since this process began."""

@@ -85,6 +85,7 @@ def test_an_archive(tmp_path: Path, original: Path, archive: bytes) -> None:
 def test_the_drawn_city(tmp_path: Path) -> None:
     source = fetch(tmp_path / "1", FetchConfig(source="synthetic:city?train=2&test=1&size=32&seed=5"))
     assert source.uri == "synthetic:city?train=2&test=1&size=32&seed=5"
+    assert source.names == {"A": "aerial", "B": "map"}
     assert source.counts == {"trainA": 2, "trainB": 2, "testA": 1, "testB": 1}
     assert source.paired
     again = fetch(tmp_path / "2", FetchConfig(source=source.uri, version=source.version))

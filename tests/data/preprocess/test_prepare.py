@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import io
 import json
@@ -205,6 +206,20 @@ def test_a_new_origin_of_the_same_images_is_noted(tmp_path: Path, make_tree: Mak
     after = hashes(out)
     assert before.pop("provenance.json") != after.pop("provenance.json")
     assert before == after
+
+
+def test_other_names_of_the_domains_leave_the_pixels(
+    tmp_path: Path, make_tree: MakeTree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw, out = make_tree(tmp_path / "raw"), tmp_path / "out"
+    preprocess(raw, out, SMALL)
+    before = hashes(out)
+    assert "names" not in json.loads((out / "manifest.json").read_text())  # bytes of before there were names
+    monkeypatch.setattr("cyclegan.data.preprocess.preprocess._pack", None)  # nothing is packed again
+    for names, title in (("cats,dogs", "cats → dogs"), ("dogs,cats", "dogs → cats"), ("", "images")):
+        packed = preprocess(raw, out, dataclasses.replace(SMALL, names=names))
+        assert packed.title == Prepared.open(out).title == title
+    assert hashes(out) == before
 
 
 def test_the_version_can_be_given(tmp_path: Path, make_tree: MakeTree) -> None:
