@@ -11,12 +11,12 @@ from typing import Any
 from torch import Tensor
 
 from cyclegan.errors import UsageError
-from cyclegan.inference.card import model_card
 from cyclegan.inference.config import ImportConfig
 from cyclegan.io.uri import redact
 from cyclegan.io.weights import load_state_dict
 from cyclegan.model import DIRECTIONS, Direction, ModelConfig, library_versions, save_model
 from cyclegan.networks import ResnetGenerator
+from cyclegan.registry.pages.card import model_card
 
 logger = logging.getLogger(__name__)
 

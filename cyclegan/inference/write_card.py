@@ -6,11 +6,11 @@ import os
 from pathlib import Path
 
 from cyclegan.errors import UsageError
-from cyclegan.inference.card import model_card
 from cyclegan.inference.translator import model_folder
 from cyclegan.io.files import atomic_file
 from cyclegan.io.uri import redact
 from cyclegan.model_config import read_config
+from cyclegan.registry.pages.card import model_card
 from cyclegan.registry.results import Facts, read_facts, read_scores
 
 SAMPLES = 2  # pictures of each direction

@@ -6,6 +6,7 @@ import logging
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from cyclegan.io.files import write_json
 from cyclegan.registry.config import RegisterConfig, dataset_name
@@ -93,7 +94,8 @@ def register(model: Path, scores: Path, out: Path, config: RegisterConfig) -> Re
         else:
             decision = decide(evidence, None, config)
         tracker.tags(_run_tags(config.name, versions, decision))
-        tracker.conclude(describe(loaded, evidence.data_version, decision.reason))
+        said = [describe(loaded, evidence.data_version, decision.reason), _cards(config.name, versions)]
+        tracker.conclude("\n\n".join(filter(None, said)))
         new = decision.passed and known is None
         return _conclude(config, evidence, decision, versions, tracker.run_id, new, out)
 
@@ -145,6 +147,16 @@ def _run_tags(name: str, versions: dict[str, str], decision: Decision) -> dict[s
         "alias": decision.alias or "none",
         "verdict": decision.reason,
     }
+
+
+def _cards(name: str, versions: dict[str, str]) -> str:
+    """Links to the versions' pages, below the address of the server that shows the run."""
+    links = [
+        f"[{name}-{direction} version {version}]"
+        f"(#/models/{quote(f'{name}-{direction}')}/versions/{version}?workflowType=machine_learning)"
+        for direction, version in versions.items()
+    ]
+    return f"Model cards: {', '.join(links)}." if links else ""
 
 
 def _conclude(

@@ -8,19 +8,17 @@ import logging
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping
 from contextlib import suppress
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cyclegan.io.pages.page import number
 from cyclegan.io.uri import redact
 from cyclegan.model import DIRECTIONS, Direction, Model
 from cyclegan.registry.decision import Decision
 from cyclegan.registry.metrics import NO_NAMES, headline, where
-from cyclegan.registry.metrics import scores as metrics_among
+from cyclegan.registry.pages.version import version_page
 from cyclegan.tracking.base import artifact_link, flatten
 
 if TYPE_CHECKING:
@@ -84,41 +82,10 @@ def note_verdict(
             direction,
             f"models:/{registered}/{version}",
             {key: value for key, value in scores.items() if _concerns(key, direction)},
-            tags["data_version"],
             decision,
             shown.get(direction, ""),
         )
         client.update_model_version(registered, version, text)
-
-
-def version_page(
-    model: Model,
-    direction: Direction,
-    address: str,
-    scores: Mapping[str, float],
-    data_version: str,
-    decision: Decision,
-    picture: str = "",
-) -> str:
-    """What the page of a version says, in Markdown: its pictures, the verdict, scores in words, its use."""
-    names = dict(NO_NAMES) | ((model.config.get("data") or {}).get("names") or {})
-    way = where(direction, names)
-    source, target = direction.split("to")
-    about = {direction, f"cycle_l1_{source}", f"identity_l1_{target}"}
-    rows = [
-        f"| {metric.label} | {number(scores[metric.name])} | {metric.hint} |"
-        for metric in metrics_among(scores, names)
-        if metric.direction == direction or metric.name in about or metric.name == "score"
-    ]
-    parts = [
-        f"**{way}**. Registered as **{decision.alias}**: {decision.reason}.",
-        f"![{way}: test images and what became of them]({picture})" if picture else "",
-        describe(model, data_version),
-        "\n".join(["| score | value | |", "|---|--:|---|", *rows]) if rows else "",
-        f"```\ncyclegan translate {address} IMAGES --out OUT\n```",
-        f'```python\nimport cyclegan\n\ntranslated = cyclegan.load("{address}")(image)\n```',
-    ]
-    return "\n\n".join(part for part in parts if part)
 
 
 def _pictures(client: MlflowClient, run_id: str) -> dict[str, str]:

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cyclegan.errors import CycleGANError, UsageError, enough_memory
-from cyclegan.inference.card import model_card
 from cyclegan.inference.media.pictures import Unreadable, decode
 from cyclegan.inference.translator import Translator, load
+from cyclegan.registry.pages.card import model_card
 from cyclegan.serving.config import DemoConfig
 
 if TYPE_CHECKING:

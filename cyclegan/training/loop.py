@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from cyclegan.data.packed import PackedImages
-from cyclegan.inference.card import model_card
 from cyclegan.model import save_model
+from cyclegan.registry.pages.card import model_card
 from cyclegan.runtime.distributed import any_process, averaged
 from cyclegan.runtime.signals import StopRequest
 from cyclegan.tracking.base import Tracker

@@ -9,15 +9,19 @@ import yaml
 
 from cyclegan.cli.main import main
 from cyclegan.errors import UsageError
-from cyclegan.inference.card import model_card
 from cyclegan.inference.write_card import write_card
+from cyclegan.registry.pages.card import model_card
 
 CONFIG = {
     "generator": {"name": "resnet", "blocks": 9},
     "image_size": 256,
     "epochs": 200,
     "seed": 3,
-    "data": {"uri": "https://user:secret@example.org/maps.zip", "version": "abc"},
+    "data": {
+        "uri": "https://user:secret@example.org/maps.zip",
+        "version": "abc",
+        "names": {"A": "horse", "B": "zebra"},
+    },
     "train": {"lr": 2e-4, "amp": True, "compile": False, "betas": [0.5, 0.999], "note": "two words"},
     "git_commit": "c0ffee",
 }
@@ -40,7 +44,9 @@ def test_the_card_says_what_the_files_say():
     )
     for said in ("resnet: blocks 9", "version `abc`", "200 epochs at 256 pixels", "commit `c0ffee`"):
         assert said in body
-    assert "| fid | 71.25 | 69 to 73.5 |" in body and "fid_se" not in body
+    assert "| FID |  | 71.25 | 69.00 – 73.50 |" in body and "fid_se" not in body
+    assert "| Cycle error | horse → zebra → horse | 0.03100 |  |" in body
+    assert "# CycleGAN: horse ↔ zebra" in body and "# zebra → horse\n" in body
     assert "Protocol: features `inception2048`, testA 1096." in body
     assert "--lr 0.0002 --amp --no-compile --betas 0.5 0.999 --note 'two words'" in body
     assert "secret" not in text

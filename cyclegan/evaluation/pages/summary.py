@@ -53,7 +53,7 @@ def markdown(e: Evaluation, champion: Champion | None, page: str = "") -> str:
         "",
         f"Pictures, failures and curves: {_link('the report', page, 'evaluation/report.html')}. "
         f"All scores: {_link('the table', page, 'scores_table.json')}. Side by side with another run: "
-        "`cyclegan compare THIS_RUN OTHER_RUN`. A model card: `cyclegan card MODEL`.",
+        "`cyclegan compare THIS_RUN OTHER_RUN`.",
     ]
     return "\n".join(lines)
 

@@ -7,7 +7,10 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from cyclegan.io.pages.page import interval, number
 from cyclegan.io.uri import redact
+from cyclegan.registry.metrics import NO_NAMES, where
+from cyclegan.registry.metrics import scores as metrics_among
 
 LIMITS = """\
 The model knows pictures of the kind and scale it was trained on, and draws something for any other too: its
@@ -30,21 +33,50 @@ def model_card(
     `pictures` are rows of the direction, and where input and translation are.
     The YAML front matter is what the Hugging Face Hub reads. Nothing in the text depends on time or place.
     """
-    data = config.get("data") or {}
-    names = data.get("names") or {}
-    a, b = names.get("A", "A"), names.get("B", "B")
+    names = domains(config)
+    ways = {direction: where(direction, names) for direction in ("AtoB", "BtoA")}
+    parts = [_front_matter(license_id, scores)] if front_matter else []
+    parts.append(f"# CycleGAN: {names['A']} ↔ {names['B']}")
+    parts.append(facts_table(config, license_id))
+    if pictures:
+        rows = [
+            f"| {ways.get(direction, direction)} | ![input]({before}) | ![translation]({after}) |"
+            for direction, before, after in pictures
+        ]
+        head = "## Pictures\n\nThe first ones of the test set.\n\n| | input | translation |\n|---|---|---|\n"
+        parts.append(head + "\n".join(rows))
+    if scores:
+        parts.append(f"## Scores\n\n{_scores(scores, facts or {}, names)}")
+    parts.append(
+        "## Use\n\n```python\nfrom cyclegan import load\n\n"
+        f'load("{load_from}")("picture.jpg").save("translated.png")          # {ways["AtoB"]}\n'
+        f'load("{load_from}", "BtoA")("picture.jpg").save("translated.png")  # {ways["BtoA"]}\n```'
+    )
+    if command := training_command(config):
+        parts.append(f"## Training command\n\n```\n{command}\n```")
+    parts.append(f"## Limits\n\n{LIMITS}")
+    return "\n\n".join(parts) + "\n"
+
+
+def domains(config: Mapping[str, Any]) -> dict[str, str]:
+    """What a model's domains are called, by its config.json."""
+    return dict(NO_NAMES) | dict((config.get("data") or {}).get("names") or {})
+
+
+def facts_table(config: Mapping[str, Any], license_id: str = "") -> str:
+    """What a model is and what it was trained on, as a Markdown table."""
+    data, train = config.get("data") or {}, config.get("train") or {}
+    names = domains(config)
     source = redact(str(data.get("uri") or "")) or "not recorded"
     generator = dict(config.get("generator") or {})
     kind = generator.pop("name", "generator")
     size = config.get("image_size", "?")
     size = "×".join(map(str, size)) if isinstance(size, list | tuple) else size
-    train = config.get("train") or {}
-    imported = any(key.startswith("imported_") for key in train)
-    trained = (
-        f"elsewhere, at {size} pixels" if imported else f"{config.get('epochs', '?')} epochs at {size} pixels"
-    )
+    trained = f"elsewhere, at {size} pixels"
+    if not _imported(train):
+        trained = f"{config.get('epochs', '?')} epochs at {size} pixels"
     rows = [
-        ("Translates", f"{a} → {b} (`AtoB`) and {b} → {a} (`BtoA`)"),
+        ("Translates", f"{where('AtoB', names)} (`AtoB`) and {where('BtoA', names)} (`BtoA`)"),
         (
             "Generator",
             f"{kind}: {', '.join(f'{key} {value}' for key, value in generator.items()) or 'defaults'}",
@@ -55,33 +87,22 @@ def model_card(
         ("Code", f"commit `{config.get('git_commit') or 'not recorded'}`"),
         ("License", license_id or "not stated; the training data's terms may apply"),
     ]
-    parts = [_front_matter(license_id, scores)] if front_matter else []
-    parts.append(f"# CycleGAN: {a} ↔ {b}")
     lines = [f"| {name} | {value} |" for name, value in rows]
-    parts.append("\n".join([lines[0], "|---|---|", *lines[1:]]))
-    if pictures:
-        rows_ = [
-            f"| {name} | ![input]({before}) | ![translation]({after}) |" for name, before, after in pictures
-        ]
-        parts.append(
-            "## Pictures\n\nThe first ones of the test set.\n\n| | input | translation |\n|---|---|---|\n"
-            + "\n".join(rows_)
-        )
-    if scores:
-        parts.append(f"## Scores\n\n{_scores(scores, facts or {})}")
-    parts.append(
-        "## Use\n\n```python\nfrom cyclegan import load\n\n"
-        f'load("{load_from}")("photo.jpg").save("translated.png")        # A → B\n'
-        f'load("{load_from}", "BtoA")("map.png").save("translated.png")  # B → A\n```'
-    )
-    if train and not imported:
-        command = "cyclegan train " + " ".join(
-            _flag(key, value) for key, value in train.items() if value not in ("", None)
-        )
-        wrapped = textwrap.wrap(redact(command), 90, break_long_words=False, break_on_hyphens=False)
-        parts.append("## Training command\n\n```\n" + " \\\n  ".join(wrapped) + "\n```")
-    parts.append(f"## Limits\n\n{LIMITS}")
-    return "\n\n".join(parts) + "\n"
+    return "\n".join([lines[0], "|---|---|", *lines[1:]])
+
+
+def training_command(config: Mapping[str, Any]) -> str:
+    """The command that trains such a model, in lines; empty for one that came from elsewhere."""
+    train = config.get("train") or {}
+    if not train or _imported(train):
+        return ""
+    flags = [_flag(key, value) for key, value in train.items() if value not in ("", None)]
+    command = redact("cyclegan train " + " ".join(flags))
+    return " \\\n  ".join(textwrap.wrap(command, 90, break_long_words=False, break_on_hyphens=False))
+
+
+def _imported(train: Mapping[str, Any]) -> bool:
+    return any(key.startswith("imported_") for key in train)
 
 
 def _flag(key: str, value: Any) -> str:
@@ -101,15 +122,13 @@ def _front_matter(license_id: str, scores: Mapping[str, float] | None) -> str:
     return "\n".join([*lines, "---"])
 
 
-def _scores(scores: Mapping[str, float], facts: Mapping[str, Any]) -> str:
+def _scores(scores: Mapping[str, float], facts: Mapping[str, Any], names: Mapping[str, str]) -> str:
     intervals = facts.get("intervals") or {}
-    lines = ["| score | value | 95 % interval |", "|---|---|---|"]
-    for name, value in scores.items():
-        if name.endswith("_se"):
-            continue
-        low_high = intervals.get(name)
-        interval = f"{low_high[0]:.4g} to {low_high[1]:.4g}" if low_high else ""
-        lines.append(f"| {name} | {value:.4g} | {interval} |")
+    lines = ["| score | | value | 95 % interval |", "|---|---|--:|--:|"]
+    lines += [
+        f"| {m.label} | {m.where} | {number(scores[m.name])} | {interval(intervals.get(m.name))} |"
+        for m in metrics_among(scores, names)
+    ]
     protocol = facts.get("protocol") or {}
     extractor = (facts.get("extractor") or {}).get("name")
     said = [f"features `{extractor}`"] if extractor else []
