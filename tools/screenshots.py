@@ -37,8 +37,8 @@ LOADS = 20_000  # milliseconds until a page of MLflow and its pictures are there
 # the first run is the one whose pages are shown; the others, shorter, are what it is compared with
 RUNS: dict[str, list[str]] = {
     "city": [],
-    "seed1": ["--seed", "1", "--epochs", "5", "--decay_epochs", "5"],
-    "fast": ["--lr", "2e-3", "--epochs", "4", "--decay_epochs", "4"],
+    "seed1": ["--seed", "1", "--epochs", "4", "--decay_epochs", "4"],
+    "fast": ["--lr", "2e-3", "--epochs", "3", "--decay_epochs", "3"],
     "narrow": ["--width", "8", "--epochs", "3", "--decay_epochs", "3"],
     "short": ["--epochs", "2", "--decay_epochs", "2"],
 }

@@ -35,6 +35,7 @@ def environment() -> Environment:
         undefined=jinja2.StrictUndefined,
     )
     found.filters["number"] = number
+    found.filters["unbroken"] = unbroken
     return found
 
 
@@ -58,6 +59,11 @@ def picture(image: np.ndarray | Image.Image | bytes, largest: int = 320, quality
     file = io.BytesIO()
     shown.save(file, "WEBP", quality=quality)
     return f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+def unbroken(text: str) -> str:
+    """The text with its per cent signs on the line of their numbers."""
+    return text.replace(" %", "\N{NO-BREAK SPACE}%")
 
 
 def number(value: float) -> str:
