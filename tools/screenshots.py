@@ -1,6 +1,6 @@
 """Make the pictures of pages in docs/images again, from runs on the sample data.
 
-    make screenshots                     # trains five small runs in a temporary folder first: some 15 minutes
+    make screenshots                     # trains five short runs in a temporary folder first: some 10 minutes
     python -m tools.screenshots FOLDER   # the same in a folder that is kept; a second time only the pages
 
 Needs the development group (Playwright) and a Chromium: one in the PATH, or that of Playwright
@@ -36,11 +36,11 @@ ATTEMPTS = 4
 LOADS = 20_000  # milliseconds until a page of MLflow and its pictures are there on a busy machine
 # the first run is the one whose pages are shown; the others, shorter, are what it is compared with
 RUNS: dict[str, list[str]] = {
-    "city": [],
-    "seed1": ["--seed", "1", "--epochs", "4", "--decay_epochs", "4"],
-    "fast": ["--lr", "2e-3", "--epochs", "3", "--decay_epochs", "3"],
-    "narrow": ["--width", "8", "--epochs", "3", "--decay_epochs", "3"],
-    "short": ["--epochs", "2", "--decay_epochs", "2"],
+    "city": ["--epochs", "6", "--decay_epochs", "6"],
+    "seed1": ["--seed", "1", "--epochs", "2", "--decay_epochs", "2"],
+    "fast": ["--lr", "2e-3", "--epochs", "2", "--decay_epochs", "1"],
+    "narrow": ["--width", "8", "--epochs", "2", "--decay_epochs", "1"],
+    "short": ["--epochs", "1", "--decay_epochs", "1"],
 }
 CLOSED = """
 localStorage.setItem('mlflow.assistant.fab.autoOpenedOnFirstLoad_v1', 'true');

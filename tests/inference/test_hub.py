@@ -210,7 +210,7 @@ def test_a_model_goes_to_the_hub_and_comes_back(fake_hub: Hub, model: Path, tmp_
     card = files["README.md"].decode()
     assert yaml.safe_load(card.split("---\n")[1])["license"] == "cc-by-4.0"
     assert 'load("hf://org/maps", "BtoA")' in card
-    assert "| AtoB | ![input](pictures/AtoB-1-input.webp) |" in card
+    assert '| A → B | <img alt="input" src="pictures/AtoB-1-input.webp" width="256"> |' in card
     for name, direction in (("out.png", "AtoB"), ("back.png", "BtoA")):
         expected = load(model, direction, precision="fp32", engine="torch")(PHOTO)  # type: ignore[arg-type]
         assert np.array_equal(np.asarray(Image.open(tmp_path / name)), expected)

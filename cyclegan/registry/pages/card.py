@@ -6,6 +6,7 @@ import shlex
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
 
 from cyclegan.io.pages.page import interval, number
 from cyclegan.io.uri import redact
@@ -40,8 +41,8 @@ def model_card(
     parts.append(facts_table(config, license_id))
     if pictures:
         rows = [
-            f"| {ways.get(direction, direction)} | ![input]({before}) | ![translation]({after}) |"
-            for direction, before, after in pictures
+            f"| {ways.get(way, way)} | {_shown('input', before)} | {_shown('translation', after)} |"
+            for way, before, after in pictures
         ]
         head = "## Pictures\n\nThe first ones of the test set.\n\n| | input | translation |\n|---|---|---|\n"
         parts.append(head + "\n".join(rows))
@@ -56,6 +57,11 @@ def model_card(
         parts.append(f"## Training command\n\n```\n{command}\n```")
     parts.append(f"## Limits\n\n{LIMITS}")
     return "\n\n".join(parts) + "\n"
+
+
+def _shown(what: str, address: str) -> str:
+    """A picture at a size that people see, however small the images are."""
+    return f'<img alt="{what}" src="{quote(address)}" width="256">'
 
 
 def domains(config: Mapping[str, Any]) -> dict[str, str]:
@@ -125,12 +131,14 @@ def _front_matter(license_id: str, scores: Mapping[str, float] | None) -> str:
 def _scores(scores: Mapping[str, float], facts: Mapping[str, Any], names: Mapping[str, str]) -> str:
     intervals = facts.get("intervals") or {}
     lines = ["| score | | value | 95 % interval |", "|---|---|--:|--:|"]
-    lines += [
-        f"| {m.label} | {m.where} | {number(scores[m.name])} | {interval(intervals.get(m.name))} |"
-        for m in metrics_among(scores, names)
-    ]
+    for metric in metrics_among(scores, names):
+        if metric.order and not metric.direction and "score" in scores:
+            continue  # the same number again
+        label = f"{metric.label}, {metric.unit}" if metric.unit == "dB" else metric.label
+        value = f"{number(scores[metric.name])} | {interval(intervals.get(metric.name))}"
+        lines.append(f"| {label} | {metric.where} | {value} |")
     protocol = facts.get("protocol") or {}
     extractor = (facts.get("extractor") or {}).get("name")
     said = [f"features `{extractor}`"] if extractor else []
-    said += [f"{key} {value}" for key, value in protocol.items() if isinstance(value, int | float | str)]
+    said += [f"{key.replace('_', ' ')} {value}" for key, value in protocol.items() if isinstance(value, int | float | str)]
     return "\n".join(lines) + (f"\n\nProtocol: {', '.join(said)}." if said else "")
