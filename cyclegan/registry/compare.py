@@ -302,9 +302,15 @@ def _write_page(path: Path, runs: Sequence[Compared]) -> None:
         changed=changed,
         same={name: runs[0].params[name] for name in names if name not in changed},
         keys=sorted({key for run in runs for key in run.pictures}),
-        key_title=lambda key: where(key.removeprefix("samples_")) or key,
+        key_title=_key_title,
         picture=lambda png: picture(png, 1200, 88),
     )
+
+
+def _key_title(key: str) -> str:
+    """What the pictures of a key such as samples/AtoB show."""
+    direction = re.split(r"[/_]", key)[-1]
+    return where(direction) if direction in ("AtoB", "BtoA") else key
 
 
 def _galleries(runs: Sequence[Compared]) -> list[dict[str, Any]]:

@@ -28,7 +28,7 @@ def make_run(mlflow_server, tmp_path):
             tracker.dataset(manifest)
             tracker.metrics({"loss/G": 9.0, "score": score, "psnr_AtoB": psnr, "l1_AtoB_mean": 1.0})
             for epoch in (2, 10):
-                tracker.image("samples_AtoB", np.full((4, 12, 3), 20 * epoch, np.uint8), epoch)
+                tracker.image("samples/BtoA", np.full((4, 12, 3), 20 * epoch, np.uint8), epoch)
             tracker.artifact(facts, "evaluation")
         return tracker.run_id
 
@@ -48,6 +48,7 @@ def test_scores_and_pictures_side_by_side(make_run, tmp_path):
 
     page = (tmp_path / "page.html").read_text()
     assert page.count("data:image/webp;base64,") == 2
+    assert "<h2>B → A <small>newest samples" in page
     assert "after epoch 10" in page and "after epoch 2<" not in page
     assert "&lt;bad&gt; run" in page and "<bad>" not in page
     assert "2.250 – 4.250" in page

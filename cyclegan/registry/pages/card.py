@@ -140,5 +140,6 @@ def _scores(scores: Mapping[str, float], facts: Mapping[str, Any], names: Mappin
     protocol = facts.get("protocol") or {}
     extractor = (facts.get("extractor") or {}).get("name")
     said = [f"features `{extractor}`"] if extractor else []
-    said += [f"{key.replace('_', ' ')} {value}" for key, value in protocol.items() if isinstance(value, int | float | str)]
+    plain = {key.replace("_", " "): v for key, v in protocol.items() if isinstance(v, int | float | str)}
+    said += [f"{key} {value}" for key, value in plain.items()]
     return "\n".join(lines) + (f"\n\nProtocol: {', '.join(said)}." if said else "")
