@@ -73,6 +73,7 @@ def test_a_registered_pair_loads_without_pickle_and_computes_the_same(
     assert "| FID | 4.000 | translations to real images; 0 is alike |" in version.description
     assert "fid_AtoB" not in version.description and "identity_l1" not in version.description
     assert f"cyclegan translate models:/{name}-AtoB/1 IMAGES" in version.description
+    assert "| Translates | A → B (`AtoB`) and B → A (`BtoA`) |" in version.description
     link = f"get-artifact?path=evaluation/plots/samples_AtoB.png&run_uuid={tracker.run_id}"
     assert f"![A → B: test images and what became of them]({link})" in version.description
     assert version.tags["data_version"] == "0123456789abcdef0123456789abcdef.dir"
@@ -80,7 +81,9 @@ def test_a_registered_pair_loads_without_pickle_and_computes_the_same(
     assert run.info.status == "FINISHED"
     assert run.data.tags["registered"] == f"{name}-AtoB v1, {name}-BtoA v1"
     assert run.data.tags["verdict"] == verdict.reason
-    assert verdict.reason in run.data.tags["mlflow.note.content"]
+    note = run.data.tags["mlflow.note.content"]
+    assert verdict.reason in note
+    assert f"[{name}-BtoA version 1](#/models/{name}-BtoA/versions/1?" in note
     assert len(run.outputs.model_outputs) == 2
     logged = [client.get_logged_model(output.model_id) for output in run.outputs.model_outputs]
     keys = sorted(sorted({metric.key for metric in model.metrics}) for model in logged)
