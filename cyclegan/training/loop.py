@@ -59,8 +59,11 @@ class Trainer:
         """All epochs that are left; raises Interrupted, with a checkpoint, when asked to stop."""
         setup, state = self.setup, self.state
         try:
-            if setup.processes.is_main and state.step == 0 and setup.config.sample_every:
-                self.translations(0)
+            if setup.processes.is_main and setup.config.sample_every:
+                if state.step == 0:
+                    self.translations(0)
+                else:  # for the page; MLflow has those of whole epochs
+                    self.report.draw(*state.exported())
             if setup.processes.is_main and state.step < setup.total:
                 self.show_progress("Resuming" if state.step else f"Starting: {setup.schedule.epochs} epochs")
                 logger.info("The run as it goes, in a browser: %s", progress_page(self.model))

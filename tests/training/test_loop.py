@@ -240,6 +240,8 @@ def test_the_page_of_a_run_is_fresh_while_it_trains_and_rests_when_it_is_done(
         assert "Cycle-consistency loss" in page
     assert (tmp_path / "model-progress.html").read_text() == last
     assert "progress.html" not in {file.name for file in (tmp_path / "model").iterdir()}
+    train(prepared, tmp_path / "model", config, checkpoints=str(tmp_path / "c"))
+    assert pages[-1].count("data:image/webp") == 2  # a finished run that is called again keeps its pictures
 
 
 def test_mlflow_begins_with_the_newest_samples_of_a_run_whose_name_tells_it_from_others(

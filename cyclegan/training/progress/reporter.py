@@ -145,16 +145,23 @@ class Reporter:
 
     def translations(self, AtoB: Generator, BtoA: Generator, epoch: int) -> None:
         """Log a grid for each direction: input, translation, reconstruction."""
-        a, b = self.samples
         self._epoch_shown = epoch
-        for direction, there, back, images in (("AtoB", AtoB, BtoA, a), ("BtoA", BtoA, AtoB, b)):
-            translated, reconstructed = translate_and_back(there, back, images)
-            names = [self.names[end] for end in direction.split("to")]
-            self.pictures[direction] = labelled(images, translated, reconstructed, names)
+        for direction, images, translated in self.draw(AtoB, BtoA):
             self.tracker.image(f"{SAMPLES}/{direction}", self.pictures[direction], epoch)
             alike, varied = correlation(images, translated), diversity(translated, images)
             self.tracker.metrics({f"{DIAGNOSTICS}/input_correlation_{direction}": alike}, epoch)
             self._warn(inversions(direction, alike, varied))
+
+    def draw(self, AtoB: Generator, BtoA: Generator) -> list[tuple[str, Tensor, Tensor]]:
+        """Make `pictures` those of these generators; returns direction, images and their translations."""
+        a, b = self.samples
+        drawn = []
+        for direction, there, back, images in (("AtoB", AtoB, BtoA, a), ("BtoA", BtoA, AtoB, b)):
+            translated, reconstructed = translate_and_back(there, back, images)
+            names = [self.names[end] for end in direction.split("to")]
+            self.pictures[direction] = labelled(images, translated, reconstructed, names)
+            drawn.append((direction, images, translated))
+        return drawn
 
     def status(self, step: int) -> str:
         """Where the run is and how long it will take, in words."""
