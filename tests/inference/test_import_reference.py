@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from cyclegan.errors import UsageError
-from cyclegan.inference.card import model_card
 from cyclegan.inference.config import ImportConfig
 from cyclegan.inference.import_reference import import_weights, reference_resnet
 from cyclegan.inference.translator import load
 from cyclegan.model import load_model, read_config
+from cyclegan.registry.pages.card import model_card
 
 
 class Block(nn.Module):
