@@ -17,6 +17,7 @@ from cyclegan.registry.results import Facts, Sample, parse_facts, parse_scores
 from cyclegan.tracking.runs import enabled
 from cyclegan.tracking.server import check_server, first_line, quiet, run_url
 
+WIDEST = 90  # characters for the names of runs above a table
 PICTURE = re.compile(
     r"images/(?P<key>.+)[+%]step[+%](?P<step>\d+)[+%]timestamp[+%](?P<time>\d+)[+%][^+%]*png"
 )
@@ -92,6 +93,10 @@ def _told_apart(runs: list[Compared]) -> list[Compared]:
 def table(runs: Sequence[Compared]) -> str:
     """Scores by run as text; the best of a row has a star, where the runs' data and measure allow it."""
     names = [f"{run.name} ({run.run_id[:6]})" for run in runs]
+    lines = []
+    if sum(map(len, names)) > WIDEST:  # columns as wide as such names would not fit beside each other
+        names = [name if name.startswith(f"{i}. ") else f"{i}. {name}" for i, name in enumerate(names, 1)]
+        lines, names = [*names, ""], [f"{i}." for i in range(1, len(names) + 1)]
     rows = [["", *names]]
     for metric in metrics_of(runs):
         best = best_of(metric, runs)
@@ -101,7 +106,6 @@ def table(runs: Sequence[Compared]) -> str:
             cells.append("-" if value is None else f"{value:.4g}{' *' if i in best else '  '}")
         rows.append([" ".join(part for part in (metric.label, metric.where) if part), *cells])
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = []
     for row in rows:
         cells = [f"{cell:>{width}}" for cell, width in zip(row[1:], widths[1:], strict=True)]
         lines.append("  ".join([f"{row[0]:<{widths[0]}}", *cells]).rstrip())

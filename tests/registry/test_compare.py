@@ -115,6 +115,17 @@ def test_evaluated_runs_show_the_same_test_images_and_what_is_certain(mlflow_ser
     assert not re.search(r"(good|bad)-text[^>]*>0\.5", scores)  # equal, and the intervals overlap
 
 
+def test_names_too_long_for_columns_stand_above_the_table(make_run, tmp_path):
+    version = uuid.uuid4().hex + ".dir"
+    names = [f"resnet city 64x64, {epochs} epochs, seed 0" for epochs in (40, 20, 10)]
+    runs = [make_run(name, 0.1, 3.0 + i, version) for i, name in enumerate(names)]
+    lines = compare(runs, tmp_path / "page.html", CompareConfig()).splitlines()
+    listed = [f"{i}. {name} ({run[:6]})" for i, (name, run) in enumerate(zip(names, runs, strict=True), 1)]
+    assert lines[:4] == [*listed, ""]
+    assert lines[4].split() == ["1.", "2.", "3."]
+    assert max(map(len, lines[4:])) < 60
+
+
 def test_runs_of_one_name_are_numbered(make_run, tmp_path):
     version = uuid.uuid4().hex + ".dir"
     runs = [make_run("same", 0.1, score, version) for score in (3.0, 4.0)]

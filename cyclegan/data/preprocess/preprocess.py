@@ -21,7 +21,7 @@ from cyclegan.data.prepared import (
     write_manifest,
     write_provenance,
 )
-from cyclegan.data.preprocess.reuse import Row, former_rows, write_rows
+from cyclegan.data.preprocess.reuse import Row, change_manifest, former_rows, write_rows
 from cyclegan.data.source import domain_names, read_origin
 from cyclegan.data.version import SOURCE_FILE, file_md5s, version_of
 from cyclegan.errors import CycleGANError, UsageError
@@ -59,7 +59,7 @@ def preprocess(raw: Path, out: Path, config: PreprocessConfig) -> Prepared:
         logger.info("%s already holds this version with these settings", out)
         manifest = dataclasses.replace(former.manifest, names=config.domain_names)
         if manifest != former.manifest:
-            write_manifest(out, manifest)
+            change_manifest(out, manifest)
         if (former.uri, former.names) != (uri, names):
             write_provenance(out, uri, names)
         return Prepared(out, manifest, uri, names)
@@ -102,13 +102,9 @@ def preprocess(raw: Path, out: Path, config: PreprocessConfig) -> Prepared:
             decoding=RULES,
             deep=deep,
         )
-<<<<<<< HEAD
-        write_json(folder / MANIFEST_FILE, asdict(manifest))
+        write_manifest(folder, manifest)
         if md5s:
             _note_rows(folder, files, outcomes, refused, md5s)
-=======
-        write_manifest(folder, manifest)
->>>>>>> 7b27c1a (The sample's domains are called aerial and map, and preprocess --names calls those of any data; runs are named with their epochs)
         write_provenance(folder, uri, names)
     logger.info("%s: %s", out, ", ".join(f"{domain} {domains[domain]['count']}" for domain in SUBSETS))
     return Prepared(out, manifest, uri, names)

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cyclegan.data.layout import SUBSETS
-from cyclegan.data.prepared import MANIFEST_FILE, Prepared
+from cyclegan.data.prepared import MANIFEST_FILE, Manifest, Prepared, write_manifest
 from cyclegan.data.source import FORMAT
 from cyclegan.errors import UsageError
-from cyclegan.io.files import sha256, write_json
+from cyclegan.io.files import read_json, sha256, write_json
 
 ROWS_FILE = "rows.json"
 NOT_OF_PIXELS = frozenset({"max_bad_share", "drop_test_duplicates", "pairs"})
@@ -45,6 +45,18 @@ def write_rows(folder: Path, md5: dict[str, list[str]], deep: dict[str, dict[int
     """Note which files the rows of a prepared folder came from."""
     values = Rows(manifest=sha256(folder / MANIFEST_FILE), md5=md5, deep=deep)
     write_json(folder / ROWS_FILE, vars(values))
+
+
+def change_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write another manifest of the same rows, such as one with other names, and let rows.json follow it."""
+    former = sha256(folder / MANIFEST_FILE)
+    write_manifest(folder, manifest)
+    try:
+        rows = read_json(folder / ROWS_FILE)
+    except (OSError, ValueError, RecursionError):
+        return
+    if isinstance(rows, dict) and rows.get("manifest") == former:
+        write_json(folder / ROWS_FILE, rows | {"manifest": sha256(folder / MANIFEST_FILE)})
 
 
 def former_rows(
