@@ -6,6 +6,8 @@ What the features are is not known here: only Inception's 2048 make a Fréchet d
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -108,6 +110,15 @@ def frechet_influence(x: Tensor, y: Tensor) -> Tensor:
     without = gap_without.square().sum(1) + trace_without - 2 * (root + change) / (n - 2) ** 0.5
     influence: Tensor = whole - without
     return influence
+
+
+def jackknife_error(influences: list[Tensor], *, paired: bool) -> float:
+    """The standard error of a statistic from what each item of its samples adds to it (`frechet_influence`).
+
+    Items of different samples are independent, or belong together row by row where they are `paired`.
+    """
+    groups = [torch.stack(influences).sum(0)] if paired else influences
+    return math.sqrt(sum((len(one) - 1) * float(one.var(correction=0)) for one in groups))
 
 
 def nearest_distance(x: Tensor, y: Tensor, *, itself: bool = False) -> Tensor:

@@ -108,7 +108,7 @@ def describe(e: Evaluation, run_id: str | None, model_digest: str) -> dict[str, 
         "headline_is": f"mean of {e.extractor.frechet}_AtoB and {e.extractor.frechet}_BtoA",
         "lower_is_better": True,
         "intervals": {name: list(bounds) for name, bounds in e.intervals.items()},
-        "interval_method": f"95 %: {e.config.resamples} bootstrap resamples; ±1.96 standard errors of means",
+        "interval_method": e.interval_method,
         "extractor": {
             "name": e.extractor.name,
             "features": e.extractor.dimensions,

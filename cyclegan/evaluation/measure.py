@@ -19,6 +19,7 @@ from cyclegan.evaluation.distances import (
     frechet_influence,
     frechet_replicates,
     interval,
+    jackknife_error,
     kernel_distance,
     nearest_distance,
     precision_recall,
@@ -34,6 +35,8 @@ from cyclegan.registry.metrics import where
 logger = logging.getLogger(__name__)
 
 Interval = tuple[float, float]
+BOOTSTRAP_LIMIT = 2000
+"""Test images of a domain up to which resamples take minutes at most."""
 
 
 @dataclass
@@ -59,6 +62,18 @@ class Evaluation:
     notes: list[str] = field(default_factory=list)
     """What a reader must know before trusting the numbers."""
     seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def bootstrapped(self) -> bool:
+        """Whether the distances' intervals come from resamples; their cost grows with the cube of n."""
+        counts = [len(test.images) for test in self.sets.values()]
+        return max(counts) <= BOOTSTRAP_LIMIT or min(counts) < 3
+
+    @property
+    def interval_method(self) -> str:
+        """How the intervals came about, in a few words."""
+        resamples = f"{self.config.resamples} bootstrap resamples"
+        return f"95 %: {resamples if self.bootstrapped else 'jackknife'}; ±1.96 standard errors of means"
 
     @property
     def manifest(self) -> Manifest:
@@ -126,7 +141,7 @@ def _add_distances(e: Evaluation) -> None:
             _add_single_images(e, d, fake[d], real[ENDS[d][1]])
     if e.config.resamples:
         with _timed("intervals", e.seconds):
-            _add_intervals(e, real, fake)
+            (_add_intervals if e.bootstrapped else _add_jackknife_intervals)(e, real, fake)
 
 
 def _add_single_images(e: Evaluation, d: Direction, fake: torch.Tensor, real: torch.Tensor) -> None:
@@ -156,6 +171,25 @@ def _add_intervals(
         total += replicates / 2
     both = interval(e.scores["score"], total)
     e.intervals |= {"score": both, e.extractor.frechet: both}
+
+
+def _add_jackknife_intervals(
+    e: Evaluation, real: dict[Domain, torch.Tensor], fake: dict[Direction, torch.Tensor]
+) -> None:
+    """±1.96 standard errors from what each image adds to the distances, as translation and as real image."""
+    frechet = e.extractor.frechet
+    shares: dict[str, dict[Domain, torch.Tensor]] = {}
+    for d in DIRECTIONS:
+        source, target = ENDS[d]
+        shares[f"{frechet}_{d}"] = {
+            source: torch.from_numpy(e.per_image[d]["influence"]),
+            target: frechet_influence(real[target], fake[d]),
+        }
+    both = [shares[f"{frechet}_{d}"] for d in DIRECTIONS]
+    shares["score"] = shares[frechet] = {end: (both[0][end] + both[1][end]) / 2 for end in real}
+    for name, by_end in shares.items():
+        error = jackknife_error(list(by_end.values()), paired=e.manifest.paired)
+        e.intervals[name] = (e.scores[name] - 1.96 * error, e.scores[name] + 1.96 * error)
 
 
 def _add_pixels(e: Evaluation) -> None:

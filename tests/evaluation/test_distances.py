@@ -13,6 +13,7 @@ from cyclegan.evaluation.distances import (
     frechet_influence,
     frechet_replicates,
     interval,
+    jackknife_error,
     kernel_distance,
     nearest_distance,
     precision_recall,
@@ -199,3 +200,19 @@ def test_nearest_distance_leaves_the_image_itself_out() -> None:
     points = torch.tensor([[0.0, 0.0], [3.0, 4.0], [3.0, 5.0]])
     assert nearest_distance(points, points).tolist() == [0, 0, 0]
     assert nearest_distance(points, points, itself=True).tolist() == pytest.approx([5, 1, 1])
+
+
+@pytest.mark.parametrize("paired", [False, True])
+def test_the_jackknife_finds_the_spread_over_fresh_samples(paired: bool) -> None:
+    def draw(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+        generator = torch.Generator().manual_seed(seed)
+        x = torch.rand(300, 6, generator=generator, dtype=torch.float64)
+        fresh = torch.rand(300, 6, generator=generator, dtype=torch.float64)
+        return x, (0.7 * x + 0.3 * fresh if paired else fresh) * 1.5 + 1
+
+    spread = torch.tensor([frechet_distance(*draw(seed)) for seed in range(200)]).std()
+    errors = [
+        jackknife_error([frechet_influence(x, y), frechet_influence(y, x)], paired=paired)
+        for x, y in map(draw, range(1000, 1010))
+    ]
+    assert sum(errors) / len(errors) == pytest.approx(float(spread), rel=0.15)

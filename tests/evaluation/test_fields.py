@@ -172,7 +172,16 @@ def bootstrap(judge: Judge) -> None:
     judge.patch.setattr(measure, "resample_counts", counted)
     assert not {"score", "frechet_random_AtoB"} & judge.measure(resamples=0).intervals.keys()
     assert not drawn
-    assert {"score", "frechet_random_AtoB"} <= judge.measure(resamples=9).intervals.keys()
+    found = judge.measure(resamples=9)
+    assert {"score", "frechet_random_AtoB"} <= found.intervals.keys()
+    assert "9 bootstrap resamples" in found.interval_method
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(measure, "BOOTSTRAP_LIMIT", 1)
+        many = judge.measure(resamples=9)
+        assert "jackknife" in many.interval_method and many.intervals.keys() == found.intervals.keys()
+    for name in ("score", "frechet_random_AtoB"):
+        (low, high), (a, b) = many.intervals[name], found.intervals[name]
+        assert low < many.scores[name] < high and 0.3 < (high - low) / (b - a) < 3
     assert set(drawn) == {9}
 
 
