@@ -90,7 +90,7 @@ def test_other_troubles(tmp_path: Path, make_tree: MakeTree, picture: Picture) -
         ("A/bad.png", "not an image of a known format, or damaged at its beginning")
     ]
     assert inspection.flat == ["A/flat.png"]
-    assert says(inspection, "1 of 64 images have no colour", "warn")
+    assert says(inspection, r"1 of 64 images have no colour \(A/grey.png\)", "warn")
     assert says(inspection, "1 images are turned upright", "note")
     assert says(inspection, "1 files have several frames", "note")
     assert says(inspection, "B: the images are oblong", "note")
@@ -119,13 +119,16 @@ def test_the_page_is_whole_and_needs_nothing_else(tmp_path: Path, make_tree: Mak
     shutil.copy(data / "trainA" / "1.png", data / "testA" / "x.png")
     (data / "trainA" / "0.png").rename(data / "trainA" / "<script>alert(1)<.png")
     (data / "trainB" / "bad & ugly.png").write_bytes(b"")
+    Image.open(data / "trainB" / "2.png").convert("L").save(data / "trainB" / "old photo.png")
     page = tmp_path / "new" / "page.html"
     inspect(data, page, InspectConfig(samples=3))
     html = page.read_text(encoding="utf-8")
     tags = _Tags()
     tags.feed(html)
     assert tags.open == []
-    assert len(tags.links) == 2 + 3 + 3 + 3 + 2  # a pair of duplicates, and samples of each domain
+    # a pair of duplicates, one without colour, and samples of each domain
+    assert len(tags.links) == 2 + 1 + 3 + 3 + 3 + 2
+    assert "Without colour in trainB" in html and html.count("old photo.png") >= 2
     assert all(link.startswith("data:image/webp;base64,") for link in tags.links)
     assert "<script>" not in html
     assert "bad &amp; ugly.png" in html

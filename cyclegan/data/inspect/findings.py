@@ -7,6 +7,7 @@ from typing import Literal
 
 from cyclegan.data.deep import dark
 from cyclegan.data.inspect.records import DomainSummary, Duplicate, Finding
+from cyclegan.io.uri import printable
 
 FEW = 50
 
@@ -23,7 +24,9 @@ def judge(domains: dict[str, DomainSummary], duplicates: Sequence[Duplicate]) ->
                 Finding("note", f"{name}: {domain.flat} images show almost nothing (nearly one colour).")
             )
         if 0 < domain.grey < domain.count:
-            share = f"{domain.grey} of {domain.count} images have no colour"
+            some = ", ".join(printable(file) for file in domain.colourless[:3])
+            some += " …" if domain.grey > 3 else ""
+            share = f"{domain.grey} of {domain.count} images have no colour ({some})"
             found.append(Finding("warn", f"{name}: {share}; the generator will learn to produce both."))
         elif domain.grey and any(other.grey < other.count for other in domains.values()):
             found.append(Finding("warn", f"{name}: no image has colour, unlike elsewhere in this dataset."))

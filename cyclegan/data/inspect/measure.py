@@ -61,6 +61,11 @@ class Measurement:
         """The thumbnail as an array, uint8 16×16×3."""
         return np.frombuffer(self.thumbnail, np.uint8).reshape(SIDE, SIDE, 3)
 
+    @property
+    def colourless(self) -> bool:
+        """Whether the channels are equal all over."""
+        return int(np.ptp(self.pixels, axis=2).max()) <= 3
+
 
 def kind_of(image: Image.Image) -> str:
     """The encoding: Pillow's MPO is a JPEG with a preview or depth map behind it, as phones write."""

@@ -47,6 +47,11 @@ def write_page(
         },
         duplicate_counts={kind: len(found) for kind, found in duplicates.items()},
         flat=[picture(name) for name in inspection.flat[: config.examples]],
+        colourless={
+            domain: [picture(name) for name in summary.colourless[: config.examples]]
+            for domain, summary in inspection.domains.items()
+            if 0 < summary.grey < summary.count
+        },
         rejected=[(_readable(name), reason) for name, reason in inspection.rejected],
         chart=(WIDTH, HEIGHT),
     )

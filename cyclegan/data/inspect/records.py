@@ -37,6 +37,8 @@ class DomainSummary:
     """Images of more than 8 bits a channel: how many, lowest and largest value, largest that they declare."""
     brightness: float
     """Mean of all pixels, in [0, 255]."""
+    colourless: list[str]
+    """Files without colour: `grey` of them."""
     contrast: float
     """Mean standard deviation of an image's grey values."""
     colour: tuple[float, float, float]
