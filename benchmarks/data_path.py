@@ -4,13 +4,12 @@
 
 FOLDER holds trainA and trainB. Both paths give float32 batches in [-1, 1] on the device, of both domains. The
 candidates take turns in one process; medians of images/s and ratios to the packed arrays go into a table and
-into outputs/benchmarks/data_path.json.
+into benchmarks/results/data_path.json.
 """
 
 from __future__ import annotations
 
 import argparse
-import platform
 import statistics
 import tempfile
 import time
@@ -22,16 +21,15 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
+from benchmarks.record import RESULTS, record
 from cyclegan.data.config import PreprocessConfig
 from cyclegan.data.layout import is_image, list_files
 from cyclegan.data.packed import PackedImages, Sampling
 from cyclegan.data.prepared import Prepared
 from cyclegan.data.preprocess.preprocess import preprocess
-from cyclegan.io.files import write_json
 from cyclegan.runtime.cpu import available_cores
 from cyclegan.runtime.device import memory_format
 
-OUT = Path("outputs/benchmarks/data_path.json")
 DRAIN = 1.0  # seconds in which the last candidate's workers fill their queues and fall silent
 
 
@@ -135,6 +133,7 @@ def main() -> None:
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=[1, 8])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.5)
+    parser.add_argument("--out", type=Path, default=RESULTS / "data_path.json", help="results as JSON")
     args = parser.parse_args()
     device, cores = torch.device(args.device), available_cores()
     rows = []
@@ -180,10 +179,8 @@ def main() -> None:
         "load_size": args.load_size,
         "crop_size": args.crop_size,
         "device": str(device),
-        "cores": cores,
     }
-    machine = {"processor": platform.processor() or platform.machine(), "torch": torch.__version__}
-    write_json(OUT, {**settings, **machine, "threads": torch.get_num_threads(), "rows": rows})
+    record(args.out, {**settings, "threads": torch.get_num_threads(), "rows": rows})
 
 
 if __name__ == "__main__":

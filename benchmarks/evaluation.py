@@ -3,7 +3,7 @@
     python benchmarks/evaluation.py [agreement] [frechet] [whole] --data FOLDER --weights FILE
 
 FOLDER holds maps/ and monet2photo/ unpacked (trainA trainB testA testB); FILE the FID Inception in
-torch-fidelity's names. Prints tables and writes outputs/benchmarks/evaluation.json. Times alternate between
+torch-fidelity's names. Prints tables and writes benchmarks/results/evaluation.json. Times alternate between
 the candidates on the same machine; what is given are medians, and ratios within one run.
 """
 
@@ -27,11 +27,10 @@ import numpy as np
 import torch
 from PIL import Image
 
+from benchmarks.record import RESULTS, record
 from cyclegan.evaluation.distances import frechet_distance
 from cyclegan.evaluation.extractors.features import load_extractor
-from cyclegan.io.files import sha256, write_json
-
-OUT = Path("outputs/benchmarks/evaluation.json")
+from cyclegan.io.files import sha256
 
 
 def read(folder: Path, most: int, side: int = 256) -> np.ndarray:
@@ -286,19 +285,20 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=200, help="images of each folder at most")
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--out", type=Path, default=RESULTS / "evaluation.json", help="results as JSON")
     args = parser.parse_args()
     parts = args.parts or ["agreement", "frechet", "whole"]
     if set(parts) - {"frechet"} and not (args.data and args.weights):
         parser.error("agreement and whole need --data and --weights")
     torch.set_num_threads(args.threads)
-    results: dict[str, Any] = json.loads(OUT.read_text()) if OUT.is_file() else {}
+    results: dict[str, Any] = json.loads(args.out.read_text()) if args.out.is_file() else {}
     if "agreement" in parts:
         results["agreement"] = agreement(args.data, args.weights, args.images)
     if "frechet" in parts:
         results["frechet"] = frechet(args.repeat)
     if "whole" in parts:
         results["whole"] = whole(args.data, args.weights, args.images, args.repeat, args.threads)
-    write_json(OUT, results)
+    record(args.out, results)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
     python benchmarks/kill_test.py --kills 25
 
 A checkpoint is written after every update, so that most kills fall into the writing of one. Prints a table
-and writes outputs/benchmarks/kill_test.json.
+and writes benchmarks/results/kill_test.json.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.record import RESULTS, record
 from cyclegan.io.files import sha256, write_json
 from cyclegan.training.config import TrainConfig
 
@@ -55,7 +56,7 @@ def main() -> None:
     )
     parser.add_argument("--kills", type=int, default=25)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=Path("outputs/benchmarks/kill_test.json"))
+    parser.add_argument("--out", type=Path, default=RESULTS / "kill_test.json", help="results as JSON")
     options = parser.parse_args()
 
     network = {"generator": "resnet", "blocks": 1, "width": 16, "crop_size": 32, "threads": 1}
@@ -114,7 +115,7 @@ def main() -> None:
     }
     for key, value in result.items():
         print(f"{key:<28}{value}")
-    write_json(options.out, result)
+    record(options.out, result)
 
 
 if __name__ == "__main__":

@@ -3,14 +3,13 @@
     python benchmarks/preprocess.py --raw FOLDER [--load-size 286] [--many 10000]
 
 FOLDER holds trainA trainB testA testB. The plain loop decodes, resizes and stacks everything in memory. Runs
-take turns; medians, ratios and the machine's load go into a table and outputs/benchmarks/preprocess.json.
+take turns; medians, ratios and the machine's load go into a table and benchmarks/results/preprocess.json.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import resource
 import shutil
 import statistics
@@ -24,13 +23,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from benchmarks.record import RESULTS, record
 from cyclegan.data.config import PreprocessConfig
 from cyclegan.data.layout import SUBSETS, is_image, list_files
 from cyclegan.data.preprocess.preprocess import preprocess
-from cyclegan.io.files import write_json
 from cyclegan.runtime.cpu import available_cores
 
-OUT = Path("outputs/benchmarks/preprocess.json")
 
 # run in a process of its own, so that its peak is its own
 PEAK = """
@@ -88,6 +86,7 @@ def main() -> None:
     parser.add_argument("--load-size", type=int, default=286)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--many", type=int, default=10_000)
+    parser.add_argument("--out", type=Path, default=RESULTS / "preprocess.json", help="results as JSON")
     args = parser.parse_args()
     candidates: dict[str, Callable[[Path], object]] = {
         "plain loop in memory": lambda out: plain_loop(args.raw, args.load_size)
@@ -135,9 +134,8 @@ def main() -> None:
         print(f"{row['path']:<28}{numbers}{row['cpu_ms_per_image']:>9} ms of CPU an image")
     for number, peak in peaks.items():
         print(f"{number} images: " + ", ".join(f"{name} {value:.0f}" for name, value in peak.items()))
-    machine = {"cores": available_cores(), "load_average": [round(load, 1) for load in os.getloadavg()]}
     settings = {"images": count, "load_size": args.load_size, "rounds": args.rounds}
-    write_json(OUT, {**settings, **machine, "rows": rows, "memory": peaks})
+    record(args.out, {**settings, "rows": rows, "memory": peaks})
 
 
 if __name__ == "__main__":

@@ -19,6 +19,8 @@ from urllib.parse import urlsplit
 import numpy as np
 from PIL import Image
 
+from benchmarks.record import RESULTS, record
+
 BAD = {"not an image": b"\xff\xd8 no picture", "empty": b""}
 
 
@@ -56,13 +58,14 @@ def client(address: str, side: int, seed: int, until: float, found: list[tuple[i
 
 
 def main() -> None:
-    """Print one JSON line."""
+    """Print the results and write them as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("address")
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--side", type=int, default=256)
     parser.add_argument("--pid", type=int, help="process whose memory is watched")
+    parser.add_argument("--out", type=Path, default=RESULTS / "serve.json", help="results as JSON")
     options = parser.parse_args()
     found: list[tuple[int, float]] = []
     until = time.monotonic() + options.seconds
@@ -83,26 +86,23 @@ def main() -> None:
     refused = sum(status != 200 for status, _ in found)
     percentiles = {f"p{p}": round(float(np.percentile(done, p)), 3) for p in (50, 90, 95, 99)} if done else {}
     quarter = max(len(memory) // 4, 1)
-    print(
-        json.dumps(
-            {
-                "clients": options.clients,
-                "side": options.side,
-                "seconds": round(seconds, 1),
-                "translated": len(done),
-                "refused": refused,
-                "per_second": round(len(done) / seconds, 2),
-                "latency_s": percentiles,
-                "memory_MB": {
-                    "first quarter": round(max(memory[:quarter]), 1),
-                    "last quarter": round(max(memory[-quarter:]), 1),
-                }
-                if memory
-                else None,
-                "load_average": round(os.getloadavg()[0], 1),
-            }
-        )
-    )
+    result = {
+        "clients": options.clients,
+        "side": options.side,
+        "seconds": round(seconds, 1),
+        "translated": len(done),
+        "refused": refused,
+        "per_second": round(len(done) / seconds, 2),
+        "latency_s": percentiles,
+        "memory_MB": {
+            "first quarter": round(max(memory[:quarter]), 1),
+            "last quarter": round(max(memory[-quarter:]), 1),
+        }
+        if memory
+        else None,
+    }
+    print(json.dumps(result))
+    record(options.out, result)
 
 
 if __name__ == "__main__":

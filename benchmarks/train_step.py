@@ -5,7 +5,7 @@
 
 The plain loop: eager float32, NCHW, one pass a network and purpose, PIL decoding and resizing of PNG files in
 the loop, a buffer of translations on the host, Adam as torch gives it, `.item()` of every loss in every step.
-Same networks, same machine, same run, in turns; medians. Writes outputs/benchmarks/train_step.json.
+Same networks, same machine, same run, in turns; medians. Writes benchmarks/results/train_step.json.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ from torch import Tensor, nn
 from torch.autograd import backward
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.record import RESULTS, record
 from cyclegan.cli.params import config_from
 from cyclegan.data.layout import SUBSETS
 from cyclegan.data.prepared import Manifest, Prepared
-from cyclegan.io.files import write_json
 from cyclegan.networks import build_discriminator, build_generator
 from cyclegan.runtime.cpu import resolve_threads
 from cyclegan.runtime.device import resolve_device, resolve_precision
@@ -338,7 +338,7 @@ def main() -> None:
     parser.add_argument(
         "--compile", action=argparse.BooleanOptionalAction, help="compiled networks too (default: on GPUs)"
     )
-    parser.add_argument("--out", type=Path, default=Path("outputs/benchmarks/train_step.json"))
+    parser.add_argument("--out", type=Path, default=RESULTS / "train_step.json", help="results as JSON")
     options = parser.parse_args()
     device = resolve_device(options.device)
     threads = resolve_threads(0)
@@ -351,10 +351,8 @@ def main() -> None:
     peaks = {str(p).removeprefix("torch."): matrix_peak(device, p) for p in (torch.float32, torch.bfloat16)}
     machine = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or "CPU"
     result: dict[str, Any] = {
-        "machine": machine,
+        "size": size,
         "threads": threads,
-        "load_average": os.getloadavg(),
-        "torch": torch.__version__,
         "matrix_tflop_per_second": peaks,
         "cases": [],
     }
@@ -371,7 +369,7 @@ def main() -> None:
                 columns = (values[column] for column in COLUMNS)
                 numbers = "".join(f"{number:>10.3g}" for number in columns)
                 print(f"{found['case']:<24}{name:<20}{numbers}")
-    write_json(options.out, result)
+    record(options.out, result)
 
 
 if __name__ == "__main__":

@@ -49,6 +49,33 @@ def test_epochs_differ_domains_differ_and_seeds_repeat() -> None:
     assert not torch.equal(same.a[..., 0], same.b[..., 0])
 
 
+def test_every_choice_depends_on_seed_epoch_and_domain_and_on_nothing_else() -> None:
+    """No two of these tables, in which chance decides every column, are alike anywhere but by chance."""
+    cases = {(seed, epoch): {"seed": seed} for seed in (3, 4) for epoch in (3, 4)}
+    tables: list[torch.Tensor] = []
+    for (_, epoch), fields in cases.items():
+        plan = sampling(count_a=200, count_b=200, lane_slots=50, **fields).plan(epoch)
+        for images, slots in ((plan.a, plan.slots_a), (plan.b, plan.slots_b)):
+            tables.append(torch.cat([images, slots], dim=2).flatten(0, 1))
+    for i, one in enumerate(tables):
+        for other in tables[i + 1 :]:
+            same = (one == other).double().mean(0)  # image, top, left, mirrored, slot, keep, show old
+            assert (same < torch.tensor([0.1, 0.4, 0.4, 0.7, 0.1, 0.7, 0.7])).all()
+    torch.manual_seed(0)
+    first = sampling().plan(1)
+    torch.manual_seed(1)
+    assert torch.equal(first.slots_a, sampling().plan(1).slots_a)
+
+
+def test_a_plan_is_what_it_has_always_been() -> None:
+    """A run that is resumed draws what its first half would have drawn, whatever version resumes it."""
+    plan = sampling(batch_size=3, count_a=5, count_b=4, lane_slots=2).plan(2)
+    assert plan.a.tolist() == [[[3, 2, 1, 0], [1, 0, 0, 0], [4, 3, 4, 1]]]
+    assert plan.b.tolist() == [[[3, 4, 0, 1], [0, 1, 6, 0], [3, 2, 3, 0]]]
+    assert plan.slots_a.tolist() == [[[1, 1, 1], [1, 0, 0], [1, 0, 0]]]
+    assert plan.slots_b.tolist() == [[[0, 0, 0], [1, 1, 1], [1, 0, 0]]]
+
+
 def test_epoch_sizes() -> None:
     assert sampling().plan(0).a.shape == (3, 2, 4)
     assert sampling(epoch_size="smaller").plan(0).a.shape == (2, 2, 4)
@@ -83,7 +110,8 @@ def test_the_buffer_fills_first_and_then_swaps_half_the_time() -> None:
     assert torch.equal(keep[4:], show_old[4:])
     assert 0.45 < keep[4:].double().mean() < 0.55
     assert set(slot.tolist()) == {0, 1, 2, 3}
-    assert not sampling(lane_slots=0).plan(0).slots_a.any()
+    unused = sampling(lane_slots=0).plan(0).slots_a
+    assert (unused.shape, unused.dtype, int(unused.sum())) == ((3, 2, 3), torch.int64, 0)
 
 
 @pytest.mark.parametrize("width", [6, 9])
@@ -110,6 +138,18 @@ def test_cutting_on_a_gpu_and_on_the_host_are_the_same(tmp_path: Path) -> None:
         rows = sampling(**crop).plan(0).a.flatten(0, 1)
         assert rows[:, 3].any()
         assert torch.equal(packed._gather(rows), packed._copy(rows))
+        assert packed._copy(rows).dtype == torch.uint8  # a quarter of the bytes to send to a GPU
+
+
+def test_whole_images_in_the_order_of_memory_that_networks_want() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (7, 10, 12, 3), dtype=np.uint8)
+    for order in (torch.contiguous_format, torch.channels_last):
+        packed = PackedImages(images, torch.device("cpu"), memory_format=order)
+        assert len(packed) == 7
+        batch = packed.batch(torch.tensor([[2, 0, 0, 0], [5, 0, 0, 1]]))
+        assert batch.is_contiguous(memory_format=order)
+        expected = np.stack([images[2], images[5, :, ::-1]]).transpose(0, 3, 1, 2) / 127.5 - 1
+        np.testing.assert_allclose(batch.numpy(), expected, atol=1e-6)
 
 
 def test_what_does_not_fit_is_refused() -> None:
@@ -117,6 +157,7 @@ def test_what_does_not_fit_is_refused() -> None:
         sampling(crop_size=11)
     with pytest.raises(UsageError, match="4×13 is larger than the prepared images of 10×12"):
         sampling(crop_size=4, crop_width=13)
+    assert sampling(crop_size=10).plan(0).a[..., 1].eq(0).all()
 
 
 def test_batches_on_a_cpu_use_the_same_memory_again() -> None:
