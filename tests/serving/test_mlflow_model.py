@@ -23,6 +23,7 @@ from PIL import Image
 from tests.ports import free_port
 
 pytest.importorskip("mlflow")
+grimp = pytest.importorskip("grimp")  # of import-linter
 
 NOISE = np.random.default_rng(0)
 
@@ -106,12 +107,26 @@ def as_json(*pictures: bytes, **params) -> dict:
     return {"dataframe_records": rows} | ({"params": params} if params else {})
 
 
+def test_the_stored_code_is_all_that_it_imports(saved):
+    graph = grimp.build_graph("cyclegan")
+    needed, todo = set(), ["cyclegan.serving.mlflow_model"]
+    while todo:
+        if (module := todo.pop()) not in needed:
+            needed.add(module)
+            todo += graph.find_modules_directly_imported_by(module)
+    names = {file.relative_to(saved / "code").with_suffix("") for file in (saved / "code").rglob("*.py")}
+    assert needed <= {".".join(name.parts).removesuffix(".__init__") for name in names}
+
+
 def test_what_is_stored(saved):
     import yaml
 
     files = {path.relative_to(saved).as_posix() for path in saved.rglob("*") if path.is_file()}
     assert {"mlflow_model.py", "artifacts/config.json", "artifacts/BtoA.safetensors"} <= files
-    assert "code/cyclegan/inference/translator.py" in files
+    code = {name.removeprefix("code/") for name in files if name.startswith("code/")}
+    assert {"cyclegan/inference/translator.py", "cyclegan/networks/resnet.py"} <= code
+    assert not [name for name in code if name.startswith(("cyclegan/training/", "cyclegan/data/fetch/"))]
+    assert len(code) < 80  # of the package's 200: each is a request to the server
     assert not [name for name in files if name.endswith((".pkl", ".pickle", ".pth", ".pyc"))]
     requirements = (saved / "requirements.txt").read_text()
     if "artifacts/BtoA.onnx" in files:
