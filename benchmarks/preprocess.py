@@ -29,7 +29,6 @@ from cyclegan.data.layout import SUBSETS, is_image, list_files
 from cyclegan.data.preprocess.preprocess import preprocess
 from cyclegan.runtime.cpu import available_cores
 
-
 # run in a process of its own, so that its peak is its own
 PEAK = """
 import json, sys

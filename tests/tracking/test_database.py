@@ -53,6 +53,7 @@ def test_processes_that_start_at_once_on_a_fresh_database_all_get_their_run(tmp_
     ]
     while len(list(tmp_path.glob("ready *"))) < 3:
         assert all(process.poll() is None for process in started)
+        time.sleep(0.05)
     (tmp_path / "go").touch()
     ended = [process.communicate(timeout=400) for process in started]
     assert [process.returncode for process in started] == [0, 0, 0], ended
