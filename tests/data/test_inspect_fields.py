@@ -65,17 +65,17 @@ def max_pixels(desk: Desk) -> None:
     assert reason.startswith("50x20 is ")
 
 
-def processes(desk: Desk) -> None:
+def threads(desk: Desk) -> None:
     started: list[int] = []
 
-    def in_processes(action: Callable[[Any], Any], jobs: list[Any], count: int) -> Any:
+    def in_threads(action: Callable[[Any], Any], jobs: list[Any], count: int) -> Any:
         started.append(count)
         return map(action, jobs)
 
-    desk.patch.setattr(workers, "WORTH_A_PROCESS", 1)
+    desk.patch.setattr(workers, "CHUNK", 1)
     desk.patch.setattr(workers, "available_cores", lambda: 5)
-    desk.patch.setattr(workers, "_in_processes", in_processes)
-    for count in (0, 2, 1):  # the last one in this process
+    desk.patch.setattr(workers, "_in_threads", in_threads)
+    for count in (0, 2, 1):  # the last one in this thread
         desk.look(workers=count)
     assert started == [5, 2]
 
@@ -84,7 +84,7 @@ INSPECT: dict[str, Callable[[Desk], None]] = {
     "samples": samples,
     "examples": examples,
     "max_pixels": max_pixels,
-    "workers": processes,
+    "workers": threads,
 }
 
 
