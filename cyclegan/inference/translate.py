@@ -141,6 +141,8 @@ def translate(model: str, images: str, out: str, config: TranslateConfig) -> Tra
                 with enough_memory(f"use a tile smaller than {config.tile or 1024}, or device = cpu"):
                     picture = reading.result()()
                     _check_alpha(picture, key)
+                    if not (config.size or written or unreadable):
+                        _tell_scale(translator, picture.image.shape)
                     if picture.large:
                         _stream(translator, picture, target, key)
                     else:
@@ -239,6 +241,24 @@ def _read(source: Store, name: str, config: TranslateConfig) -> Callable[[], Pic
         alpha=config.alpha == "keep",
         metadata=config.metadata == "keep",
     )
+
+
+def _tell_scale(translator: Translator, shape: tuple[int, ...]) -> None:
+    """Say so where the first picture is twice as large as what the model was trained on, or half as large."""
+    known = translator.config.get("image_size")
+    if not known:
+        return
+    trained = min(known) if isinstance(known, list) else known
+    height, width = shape[:2]
+    if not trained / 2 < min(height, width) < trained * 2:
+        logger.info(
+            "The model was trained on whole pictures of %s pixels, and the first one here has %dx%d: if it "
+            "shows as much as they did, --size %d brings it to their scale.",
+            f"{known[1]}x{known[0]}" if isinstance(known, list) else f"{known}x{known}",
+            width,
+            height,
+            trained,
+        )
 
 
 def _check_alpha(picture: Picture, key: str) -> None:

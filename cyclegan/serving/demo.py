@@ -16,6 +16,7 @@ import numpy as np
 from cyclegan.errors import CycleGANError, UsageError, enough_memory
 from cyclegan.inference.media.pictures import Unreadable, decode
 from cyclegan.inference.translator import Translator, load
+from cyclegan.io.pages.page import palette
 from cyclegan.registry.pages.card import model_card
 from cyclegan.serving.config import DemoConfig
 
@@ -25,6 +26,19 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 EXAMPLES = 4  # of each domain
+COLOURS = """
+body, gradio-app {background: var(--page) !important}
+body .gradio-container {
+  --body-background-fill: var(--page); --background-fill-primary: var(--page);
+  --background-fill-secondary: var(--card); --block-background-fill: var(--card);
+  --block-label-background-fill: var(--card); --input-background-fill: var(--page);
+  --body-text-color: var(--ink); --block-label-text-color: var(--soft); --block-title-text-color: var(--ink);
+  --border-color-primary: var(--line); --block-border-color: var(--line); --color-accent: var(--ours);
+  --link-text-color: var(--ours); --slider-color: var(--ours); --button-primary-text-color: var(--page);
+  --button-primary-background-fill: var(--ours); --button-primary-background-fill-hover: var(--ours);
+  background: var(--page); color: var(--ink);
+}
+"""
 CSS = """
 .gradio-container {max-width: min(1200px, 100vw) !important; margin: 0 auto}
 .card pre, .card code {white-space: pre-wrap !important; overflow-wrap: anywhere}
@@ -57,6 +71,8 @@ def demo(models: Sequence[str], config: DemoConfig, prepared: Path) -> None:
                 theme=gradio.themes.Default(
                     font=["ui-sans-serif", "system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]
                 ),
+                # not as `css`, which gradio rewrites, media queries for dark mode included
+                head=f"<style>{palette()}{COLOURS}</style>",
                 css=CSS,
                 allowed_paths=[folder],
                 max_file_size="100mb",

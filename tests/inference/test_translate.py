@@ -164,6 +164,23 @@ def test_a_single_file_and_the_option_size(model, pictures, tmp_path):
     assert names(tmp_path / "folder") == ["a.png"]
 
 
+@pytest.mark.parametrize(
+    ("trained", "told"), [([20, 30], False), ([10, 16], True), (64, True), (None, False)]
+)
+def test_a_picture_of_another_scale_is_pointed_out_once(model, pictures, tmp_path, caplog, trained, told):
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps(config | ({"image_size": trained} if trained else {})))
+    with caplog.at_level(logging.INFO):
+        translate(str(model), str(pictures), str(tmp_path / "out"), TranslateConfig())
+    assert caplog.text.count("brings it to their scale") == told
+    if told:
+        assert f"--size {trained if trained == 64 else 10} brings" in caplog.text
+    caplog.clear()
+    with caplog.at_level(logging.INFO):
+        translate(str(model), str(pictures), str(tmp_path / "scaled"), TranslateConfig(size=20))
+    assert "scale" not in caplog.text
+
+
 def test_s3_to_s3(model, pictures, s3_bucket, tmp_path):
     base = f"s3://{s3_bucket}"
     source = open_store(f"{base}/in")

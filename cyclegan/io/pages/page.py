@@ -39,6 +39,11 @@ def environment() -> Environment:
     return found
 
 
+def palette() -> str:
+    """The colours of the project's pages as a style sheet, for pages that others render."""
+    return (Path(__file__).parent / "palette.css").read_text(encoding="utf-8")
+
+
 def write_page(path: Path, template: str, **values: Any) -> None:
     """Write the page that `template` (such as 'evaluation/pages/report.html.j2') renders from the values."""
     text = environment().get_template(template).render(**values)
