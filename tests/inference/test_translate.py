@@ -178,7 +178,7 @@ def test_a_picture_of_another_scale_is_pointed_out_once(model, pictures, tmp_pat
     caplog.clear()
     with caplog.at_level(logging.INFO):
         translate(str(model), str(pictures), str(tmp_path / "scaled"), TranslateConfig(size=20))
-    assert "scale" not in caplog.text
+    assert "their scale" not in caplog.text
 
 
 def test_s3_to_s3(model, pictures, s3_bucket, tmp_path):
