@@ -190,7 +190,7 @@ def main() -> None:
         subprocess.run([*export, "--out", str(folder / "export")], check=True)
         onnx = str(folder / "export" / "AtoB.onnx")
         addresses = {name: model if ENGINES[name][0] == "torch" else onnx for name in names}
-        facts = {
+        facts: dict[str, Any] = {
             "model": args.model or "resnet, 9 blocks of width 64, random weights",
             "threads": resolve_threads(0),
             "load_average": os.getloadavg()[0],
