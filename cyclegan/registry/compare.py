@@ -17,6 +17,7 @@ from cyclegan.registry.results import Facts, Sample, parse_facts, parse_scores
 from cyclegan.tracking.runs import enabled
 from cyclegan.tracking.server import check_server, first_line, quiet, run_url
 
+FEW = 2  # runs whose names fit into their pictures
 WIDEST = 90  # characters for the names of runs above a table
 PICTURE = re.compile(
     r"images/(?P<key>.+)[+%]step[+%](?P<step>\d+)[+%]timestamp[+%](?P<time>\d+)[+%][^+%]*png"
@@ -84,8 +85,8 @@ def compare(runs: Sequence[str], out: Path, config: CompareConfig) -> str:
 
 
 def _told_apart(runs: list[Compared]) -> list[Compared]:
-    """The runs, numbered in their names where several have the same name."""
-    if len({run.name for run in runs}) == len(runs):
+    """The runs, numbered in their names where these are alike, or would be cut off in narrow columns."""
+    if len({run.name for run in runs}) == len(runs) and len(runs) <= FEW:
         return runs
     return [replace(run, name=f"{place}. {run.name}") for place, run in enumerate(runs, start=1)]
 
@@ -299,6 +300,7 @@ def _write_page(path: Path, runs: Sequence[Compared]) -> None:
         path,
         "registry/compare.html.j2",
         runs=runs,
+        few=len(runs) <= FEW,
         warning=not_alike(runs),
         groups=groups,
         galleries=_galleries(runs),

@@ -18,14 +18,14 @@ NAME = "Scores and pictures"
 COLUMNS = {
     "metrics.`score`": 110,
     "attributes.`Dataset`": 150,
+    "tags.`alias`": 105,
     "params.`train.generator`": 125,
     "params.`train.epochs`": 105,
     "params.`train.decay_epochs`": 145,
     "params.`train.lr`": 80,
     "params.`train.seed`": 95,
-    "tags.`alias`": 110,
 }
-ALWAYS = {"attributes.`Run Name`": 215, "runDateAndNestInfo": 135}
+ALWAYS = {"attributes.`Run Name`": 290, "runDateAndNestInfo": 135}
 # section, whether it is open, charts side by side, height of a chart in pixels
 SECTIONS = (
     ("result", True, 1, 480),

@@ -124,6 +124,8 @@ def test_names_too_long_for_columns_stand_above_the_table(make_run, tmp_path):
     assert lines[:4] == [*listed, ""]
     assert lines[4].split() == ["1.", "2.", "3."]
     assert max(map(len, lines[4:])) < 60
+    page = (tmp_path / "page.html").read_text()
+    assert [page.index(f"<span>{i}. {name}</span>") for i, name in enumerate(names, 1)]
 
 
 def test_runs_of_one_name_are_numbered(make_run, tmp_path):

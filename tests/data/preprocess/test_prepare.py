@@ -219,6 +219,8 @@ def test_other_names_of_the_domains_leave_the_pixels(
     for names, title in (("cats,dogs", "cats → dogs"), ("dogs,cats", "dogs → cats"), ("", "images")):
         packed = preprocess(raw, out, dataclasses.replace(SMALL, names=names))
         assert packed.title == Prepared.open(out).title == title
+        kept = json.loads((out / "manifest.json").read_text()).get("names", {})
+        assert list(kept.values()) == names.split(",") * bool(names)
         rows = json.loads((out / "rows.json").read_text())
         assert rows["manifest"] == hashlib.sha256((out / "manifest.json").read_bytes()).hexdigest()
     assert hashes(out) == before
