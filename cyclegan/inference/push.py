@@ -101,5 +101,6 @@ def _round_to_half(path: Path, model: str) -> None:
         )
     try:
         save_file(rounded, path)
+        path.chmod(0o644)  # safetensors keeps its files to their owner
     except SafetensorError as error:
         raise CycleGANError(f"Cannot write {path.name}: {first_line(error)}.") from None

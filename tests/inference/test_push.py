@@ -38,6 +38,7 @@ def test_half_of_the_bytes_and_nearly_the_same_pictures(model: Path, scores: Pat
     for direction in ("AtoB", "BtoA"):
         whole, half = (load_file(folder / f"{direction}.safetensors") for folder in (model, out))
         assert {tensor.dtype for tensor in half.values()} == {torch.float16}
+        assert (out / f"{direction}.safetensors").stat().st_mode & 0o777 == 0o644, "others may read it"
         assert all(torch.equal(whole[name].half(), half[name]) for name in whole | half)
         before, after = (
             load(folder, direction, precision="fp32", engine="torch")(PHOTO).astype(int)  # type: ignore[arg-type]
