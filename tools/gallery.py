@@ -2,9 +2,11 @@
 
     python -m tools.gallery PREPARED MODEL SCORES NAME
 
-writes NAME-AtoB.webp, NAME-BtoA.webp and NAME-losses.svg into docs/images. Nothing is chosen for beauty: the
-first rows are test images evenly spaced through the test set, the last three those with the lowest, the
-median and the highest error: the L1 distance from the truth where there are pairs, else the cycle error.
+writes NAME.webp, NAME-AtoB.webp, NAME-BtoA.webp and NAME-losses.svg into docs/images. NAME.webp has four
+test images in four rows: of A, their translations, of B (of pairs: the truth), their translations. Nothing
+is chosen for beauty: the first rows of the others are evenly spaced through the test set, the last three are
+those with the lowest, the median and the highest error, which is the L1 distance from the truth where there
+are pairs, and the cycle error elsewhere.
 """
 
 from __future__ import annotations
@@ -40,6 +42,7 @@ def main() -> int:
     sets = load_test_sets(data, model.test_size(data.height, data.width))
     with (scores / "per_image.csv").open(newline="") as file:
         judged = list(csv.DictReader(file))
+    strips = []
     for d in DIRECTIONS:
         source, target = ENDS[d]
         measure = "l1" if data.paired else "cycle_l1"
@@ -52,9 +55,11 @@ def main() -> int:
         }
         rows = [*spread(len(errors), FIXED), *map(int, picked.values())]
         given = sets[source].images[rows]
+        translated = translate_images(model[d], given, 1, device)
+        strips += [np.hstack(given[:FIXED]), np.hstack(translated[:FIXED])]
         columns = {
             f"{data.names[source]} (input)": given,
-            f"{data.names[target]} (translation)": translate_images(model[d], given, 1, device),
+            f"{data.names[target]} (translation)": translated,
         }
         if data.paired:
             columns[f"{data.names[target]} (truth)"] = sets[target].images[rows]
@@ -62,10 +67,11 @@ def main() -> int:
             columns[f"{data.names[source]} (and back)"] = reconstruct(model, d, given, device)
         names = [sets[source].names[row].rpartition("/")[2] for row in rows]
         for i, what in enumerate(picked, FIXED):
-            names[i] += f": {what} error, {errors[rows[i]]:.4f}"
+            names[i] += f": {what}, {errors[rows[i]]:.4f}"
         path = IMAGES / f"{sys.argv[4]}-{d}.webp"
         Image.fromarray(sheet(columns, names, WIDTH)).save(path, "WEBP", quality=82, method=6)
         print(f"{path}: {path.stat().st_size / 1000:.0f} kB")
+    Image.fromarray(np.vstack(strips)).save(IMAGES / f"{sys.argv[4]}.webp", "WEBP", quality=85, method=6)
     if (curves := scores / "plots" / "losses.svg").is_file():
         shutil.copyfile(curves, IMAGES / f"{sys.argv[4]}-losses.svg")
     return 0

@@ -92,7 +92,7 @@ def measure(data: Prepared, model: Model, config: EvaluateConfig, device: torch.
     size = model.test_size(data.height, data.width)
     extractor = load_extractor(config.features, config.weights, config.weights_sha256, device)
     sets = load_test_sets(data, size, max_images=config.max_images, seed=config.seed)
-    with _timed("translate", seconds):
+    with _timed("translations", seconds):
         translations = {d: translate(model, d, sets, config.batch_size, device) for d in DIRECTIONS}
     result = Evaluation(config, data, model, extractor, sets, translations, seconds=seconds)
     _add_distances(result)
@@ -108,6 +108,7 @@ def measure(data: Prepared, model: Model, config: EvaluateConfig, device: torch.
 
 @contextmanager
 def _timed(what: str, seconds: dict[str, float]) -> Iterator[None]:
+    logger.info("Evaluating: %s.", what)
     start = time.perf_counter()
     yield
     seconds[what] = seconds.get(what, 0.0) + time.perf_counter() - start

@@ -47,6 +47,8 @@ def write_card(
     if out:
         at = pictures or scores / "samples"
         for pair in sample_pictures(scores, SAMPLES):
+            if not (at / pair[0].name).is_file():  # published without pictures
+                continue
             before, after = (os.path.relpath(at / picture.name, out.parent) for picture in pair)
             links.append((pair[0].name[:4], before, after))
     text = model_card(config, values, facts, license_id=license_id, pictures=links, load_from=load_from)
