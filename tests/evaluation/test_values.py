@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from cyclegan.evaluation.distances import interval
-from cyclegan.evaluation.images import resize
+from cyclegan.evaluation.distances import frechet_replicates, interval, precision_recall, resample_counts
+from cyclegan.evaluation.images import batches, resize
 from cyclegan.evaluation.nearest import coarse, nearest
 from cyclegan.evaluation.paired import ssim
 
@@ -52,3 +52,24 @@ def test_shrinking_averages() -> None:
     lines = np.zeros((1, 64, 64, 3), np.uint8)
     lines[:, ::4] = 200  # every fourth row
     assert abs(resize(lines, 16, 16)[:, 4:12].astype(int) - 50).max() <= 1
+
+
+def test_every_image_is_in_one_batch() -> None:
+    images = np.arange(7, dtype=np.uint8)[:, None, None, None]
+    for size in (1, 3, 7, 9):
+        parts = list(batches(images, size))
+        assert [len(part) for part in parts[:-1]] == [size] * (len(parts) - 1)
+        assert np.array_equal(np.concatenate(parts), images)
+
+
+def test_resamples_are_decided_by_their_generator() -> None:
+    counts = [resample_counts(9, 5, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2)]
+    assert torch.equal(counts[0], counts[1])
+    assert not torch.equal(counts[0], counts[2])
+    none = frechet_replicates(torch.zeros(3, 8), torch.zeros(4, 8), counts[0][:0, :3], counts[0][:0, :4])
+    assert (none.shape, none.dtype) == ((0,), torch.float64)
+
+
+def test_the_edge_of_a_ball_belongs_to_the_manifold() -> None:
+    line = torch.arange(5.0)[:, None]  # with k = 1 each ball has a radius of 1
+    assert precision_recall(line, torch.tensor([[5.0], [6.0], [8.0]]), k=1) == (1 / 3, 1 / 5)
