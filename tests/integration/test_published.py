@@ -1,4 +1,4 @@
-"""The trained models that the repository publishes: there after `dvc pull`, small, and as good as docs/results.md says."""
+"""The trained models that the repository publishes: there after `dvc pull`, small, and of use."""
 
 from __future__ import annotations
 
