@@ -150,6 +150,16 @@ def test_a_phone_shows_all_of_it_in_its_width(browser, address):
     page.close()
 
 
+@pytest.mark.parametrize(("scheme", "colour"), [("light", "rgb(246, 247, 249)"), ("dark", "rgb(15, 19, 23)")])
+def test_it_has_the_colours_of_the_other_pages(browser, address, scheme, colour):
+    page = browser.new_page(color_scheme=scheme)
+    page.goto(address)
+    page.wait_for_selector("#translate")
+    for place in ("body", ".gradio-container"):
+        assert page.eval_on_selector(place, "element => getComputedStyle(element).backgroundColor") == colour
+    page.close()
+
+
 def test_an_example_of_the_test_set(page, model):
     from cyclegan.inference.translator import load
 
