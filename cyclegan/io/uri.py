@@ -12,6 +12,7 @@ _REMOTE = frozenset({"http", "https", "s3", "gs", "ftp", "ftps", "ssh", "mysql",
 _HOST = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])?(:[0-9]*)?")
 _PLAIN_HOST = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)+")
 _BUCKET = re.compile(r"[a-z0-9.-]{3,63}")
+_HUB = re.compile(r"[\w.-]+/[\w.-]+@[\w./-]+")  # organisation/name@revision: nobody logs in there either
 _IN_TEXT = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/+[^\s'\"<>]+|[^\s'\"<>:/]+:[^\s'\"<>]+@[^\s'\"<>]+")
 HIDDEN = "…"
 
@@ -61,6 +62,8 @@ def redact(text: str) -> str:
         return text
     if not slashes and scheme.lower() not in _REMOTE:
         return _without_user(text)
+    if scheme.lower() == "hf" and _HUB.fullmatch(rest):
+        return text
     front = f"{scheme}:{slashes}"
     end = re.search(r"[/?#\\]|$", rest)
     authority = rest[: end.start()] if end else rest

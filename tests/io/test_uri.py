@@ -18,7 +18,7 @@ SECRET = "hunter2"
 noise = st.text("aZ9-._~%:/?#@!$&'()*+,;=[]\\ é", max_size=6)
 users = st.sampled_from(["user", "u", "", "AKIAEXAMPLE", "user.name"])
 paths = st.sampled_from(["", "/", "/x.zip", "/a/b.zip", "/x@2.zip", "/x:1"])
-schemes = st.sampled_from(["https://", "http://", "s3://", "http:/", "https:", "postgresql://", "ssh://", ""])
+schemes = st.sampled_from(["https://", "http://", "s3://", "http:/", "https:", "postgresql://", "ssh://", "hf://", ""])
 
 
 @st.composite
@@ -84,6 +84,9 @@ def test_secrets_in_the_sentences_of_libraries(word: str) -> None:
         ("synthetic:city?seed=3", "synthetic:city?seed=3"),
         ("models:/cyclegan-AtoB@champion", "models:/cyclegan-AtoB@champion"),
         ("sqlite:///mlflow.db", "sqlite:///mlflow.db"),
+        ("hf://org/name@v9", "hf://org/name@v9"),
+        ("hf://org/name@refs/pr/1", "hf://org/name@refs/pr/1"),
+        ("hf://user:secret@org/name@v9", "hf://…"),
         ("/plain/path with ?", "/plain/path with ?"),
         ("data/images@2x", "data/images@2x"),
         ("C:\\images\\maps", "C:\\images\\maps"),
@@ -95,6 +98,11 @@ def test_secrets_in_the_sentences_of_libraries(word: str) -> None:
 def test_what_is_shown(whole: str, shown: str) -> None:
     assert redact(whole) == shown
     assert redact(shown) == shown or "\\" in shown
+
+
+def test_a_revision_on_the_hub_is_no_secret() -> None:
+    said = "There is no model hf://org/name@v9: the repository has no such revision."
+    assert scrub(said) == said
 
 
 def test_an_address_keeps_its_secret_through_copies_and_processes_and_gives_it_only_to_reveal() -> None:
