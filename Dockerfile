@@ -7,16 +7,16 @@
 #
 # A private package index or certificate authority comes in as build secrets, never as layers:
 #   --secret id=uv,src=uv.toml --secret id=pip,src=pip.conf --secret id=ca,src=ca.pem
-ARG BASE=docker.io/library/python:3.11-slim-bookworm
+ARG BASE=docker.io/library/python:3.11.15-slim-bookworm@sha256:d29f48a31a8b408ed19272ca1e7b10ebae13b240a27e862d3d4217c528e2e0c3
 
 FROM ${BASE} AS dependencies
-ARG UV_VERSION=0.13.9
 ENV UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never
+WORKDIR /src
+COPY requirements-uv.lock ./
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
-    python3 -m venv /opt/uv && /opt/uv/bin/pip install --no-cache-dir --quiet uv==${UV_VERSION} \
+    python3 -m venv /opt/uv && /opt/uv/bin/pip install --no-cache-dir --quiet --require-hashes -r requirements-uv.lock \
  && /opt/uv/bin/uv venv --python "$(command -v python3)" /opt/venv
-WORKDIR /src
 COPY pyproject.toml requirements.lock ./
 # `requirements.lock` pins everything for every extra with hashes; as a constraint it gives the image's smaller
 # set the same versions, and uv verifies the hashes of what it installs.

@@ -6,7 +6,6 @@ TORCH ?=
 TORCH_FROM = $(if $(TORCH_INDEX),--index $(TORCH_INDEX),--torch-backend $(TORCH))
 # Port of the MLflow UI; 0 is 5000, or the next that is free
 PORT ?= 0
-UV_VERSION = 0.13.9
 VENV = .venv
 BIN = $(VENV)/bin
 LOWEST = $(VENV)-lowest
@@ -21,7 +20,7 @@ READY = $(VENV)/.ready
 # a folder of weights to bake in
 VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"$$/\1/p' cyclegan/__init__.py)
 IMAGE ?= localhost/cyclegan-pipeline:$(VERSION)
-BASE ?= docker.io/library/python:3.11-slim-bookworm
+BASE ?= docker.io/library/python:3.11.15-slim-bookworm@sha256:d29f48a31a8b408ed19272ca1e7b10ebae13b240a27e862d3d4217c528e2e0c3
 TORCH_INDEX ?=
 COMPILER ?=
 WEIGHTS ?= deploy/weights
@@ -43,7 +42,7 @@ $(UV):
 	  || { echo "Python 3.11 or newer is needed; '$(PYTHON)' is older. Try: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 2; }
 	@rm -rf $(VENV)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-uv.lock
 
 $(READY): requirements.lock pyproject.toml | $(UV)
 ifeq ($(TORCH)$(TORCH_INDEX),)
@@ -103,9 +102,14 @@ format: $(READY)  ## rewrite the code in the house format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-lock: $(UV)  ## resolve the dependencies again into requirements.lock
+lock: $(UV)  ## resolve the dependencies again into requirements.lock, and those of the MLflow image and of uv
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --all-extras --group dev --group docs --custom-compile-command 'make lock' pyproject.toml -o requirements.lock
+	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --custom-compile-command 'make lock' --constraint requirements.lock deploy/mlflow/requirements.in \
+	  -o deploy/mlflow/requirements.lock
+	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --custom-compile-command 'make lock' requirements-uv.in -o requirements-uv.lock
 
 compile: $(READY)  ## compile the Kubeflow pipelines to YAML
 	$(BIN)/python -m pipeline compile

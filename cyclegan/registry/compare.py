@@ -9,13 +9,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from cyclegan.errors import CycleGANError, UsageError
+from cyclegan.errors import UsageError
 from cyclegan.io.pages.page import interval, number, picture, write_page
 from cyclegan.io.uri import redact
 from cyclegan.registry.metrics import NO_NAMES, Metric, scores, where
 from cyclegan.registry.results import Facts, Sample, parse_facts, parse_scores
 from cyclegan.tracking.runs import enabled
-from cyclegan.tracking.server import check_server, first_line, quiet, run_url
+from cyclegan.tracking.server import check_server, mlflow_errors, quiet, run_url
 
 FEW = 2  # runs whose names fit into their pictures
 WIDEST = 90  # characters for the names of runs above a table
@@ -67,19 +67,14 @@ def compare(runs: Sequence[str], out: Path, config: CompareConfig) -> str:
     if not enabled():
         raise UsageError("Comparing runs needs MLflow: install it, and do not set CYCLEGAN_TRACKING=off.")
     check_server()
-    import mlflow
-
     quiet()
-    try:
+    with mlflow_errors("Cannot read the runs from {}"):
         found = [_find(run) for run in runs]
         if config.data_version:
             found += _on_data(config.data_version, config.count, known={run.info.run_id for run in found})
         if not found:
             raise UsageError("Name the runs to compare, by id or name, or set a data_version that has runs.")
         compared = _told_apart([_read(run) for run in found[: config.count]])
-    except mlflow.MlflowException as error:
-        where = redact(mlflow.get_tracking_uri())
-        raise CycleGANError(f"Cannot read the runs from {where}: {first_line(error)}.") from None
     _write_page(out, compared)
     return table(compared)
 

@@ -47,18 +47,141 @@ def test_settings_are_those_that_the_tasks_read() -> None:
     assert [entry["name"] for entry in generator] == [CONFIG_MAP]
 
 
-def test_every_image_has_a_version() -> None:
+DIGEST = r"@sha256:[0-9a-f]{64}"
+
+
+def test_every_image_has_a_version_and_those_of_others_a_digest() -> None:
     services = _documents(ROOT / "compose.yaml")[0]["services"]
     for service in services.values():
-        assert re.search(r":\d[\w.-]+$", service["image"])
-    tags = {
-        image["name"]: image["newTag"]
-        for image in _documents(DEPLOY / "mlflow/kustomization.yaml")[0]["images"]
+        assert re.search(rf":\d[\w.-]+({DIGEST})?$", service["image"])
+        assert "build" in service or "@" in service["image"]
+    images = {image["name"]: image for image in _documents(DEPLOY / "mlflow/kustomization.yaml")[0]["images"]}
+    assert all(re.match(r"\d", image["newTag"]) for image in images.values())
+    postgres = images["docker.io/library/postgres"]
+    assert "{name}:{newTag}@{digest}".format(**postgres) == services["postgres"]["image"]
+    version = images["cyclegan-mlflow"]["newTag"]
+    assert f"cyclegan-mlflow:{version}" == services["mlflow"]["image"]
+    for file in (DEPLOY / "mlflow/requirements.lock", ROOT / "requirements.lock"):
+        assert f"\nmlflow=={version} " in file.read_text()
+    assert re.search(rf"^NODE_IMAGE=.*{DIGEST}$", (DEPLOY / "cluster/versions.env").read_text(), re.MULTILINE)
+
+
+def test_what_images_are_built_from_is_pinned_by_digest_and_hashes() -> None:
+    bases = set()
+    for file in ("Dockerfile", "deploy/mlflow/Dockerfile"):
+        lines = (ROOT / file).read_text().splitlines()
+        bases |= {line.partition("=")[2] for line in lines if line.startswith("ARG BASE=")}
+        sources = {line.split()[1] for line in lines if line.startswith("FROM ")}
+        assert sources <= {"${BASE}", "dependencies"}
+    (base,) = bases
+    assert re.fullmatch(rf"docker\.io/library/python:3\.11\.\d+-slim-bookworm{DIGEST}", base)
+    assert f"BASE ?= {base}\n" in (ROOT / "Makefile").read_text()
+    for file in ("Dockerfile", "deploy/mlflow/Dockerfile", "Makefile"):
+        lines = (ROOT / file).read_text().replace("\\\n", " ")
+        installs = re.findall(r"\bpip install [^;&\n]*", lines)
+        assert installs
+        for command in installs:
+            hashed = ("--require-hashes", "--constraint", "--no-deps", "--resolution lowest", "torch", "TORCH")
+            assert any(word in command for word in hashed), command
+
+
+def test_actions_are_pinned_by_commit() -> None:
+    for file in (ROOT / ".github/workflows").glob("*.yaml"):
+        for use in re.findall(r"uses: (\S+)", file.read_text()):
+            assert re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", use), use
+
+
+def test_the_server_admits_exact_hosts_with_their_ports() -> None:
+    for file in (ROOT / "compose.yaml", DEPLOY / "mlflow/mlflow.yaml"):
+        (hosts,) = re.findall(r"--allowed-hosts=(\S+)", file.read_text())
+        assert all(re.fullmatch(r"[a-z0-9.]+:5000", host) for host in hosts.split(","))
+
+
+SECRET_NAMES = (
+    "POSTGRES_PASSWORD",
+    "MLFLOW_FLASK_SERVER_SECRET_KEY",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "MLFLOW_BASIC_AUTH_INI",
+)
+
+
+@pytest.mark.parametrize("forgotten", ["", *SECRET_NAMES])
+def test_nothing_starts_with_a_secret_of_the_example(forgotten: str, tmp_path: Path) -> None:
+    secrets = {name: "filled-in" for name in SECRET_NAMES}
+    if forgotten:
+        secrets[forgotten] = "admin_password = CHANGE-ME-12-CHARS"
+    (tmp_path / "auth.ini").write_text(secrets["MLFLOW_BASIC_AUTH_INI"])
+    (tmp_path / "mlflow").write_text('#!/bin/sh\necho "started $*"\n')
+    (tmp_path / "mlflow").chmod(0o755)
+    variables = secrets | {
+        "PATH": f"{tmp_path}:/usr/bin:/bin",
+        "MLFLOW_AUTH_CONFIG_PATH": str(tmp_path / "auth.ini"),
     }
-    assert all(re.match(r"\d", tag) for tag in tags.values())
-    assert f"cyclegan-mlflow:{tags['cyclegan-mlflow']}" == services["mlflow"]["image"]
-    assert f"mlflow[auth]=={tags['cyclegan-mlflow']}" in (DEPLOY / "mlflow/Dockerfile").read_text()
-    assert f"mlflow=={tags['cyclegan-mlflow']}" in (ROOT / "requirements.lock").read_text()
+    del variables["MLFLOW_BASIC_AUTH_INI"]
+    services = _documents(ROOT / "compose.yaml")[0]["services"]
+    check = services["secrets-are-filled-in"]
+    assert set(check["environment"]) == set(SECRET_NAMES)
+    (pod,) = [d for d in _documents(DEPLOY / "mlflow/postgres.yaml") if d["kind"] == "StatefulSet"]
+    (first,) = pod["spec"]["template"]["spec"]["initContainers"]
+    commands = {
+        "image": ([str(DEPLOY / "mlflow/start.sh"), "--port=5000"], variables),
+        "compose": ([*check["command"]], secrets | {"PATH": variables["PATH"]}),
+        "postgres": ([*first["command"], *first["args"]], variables),
+    }
+    for name, (command, environment) in commands.items():
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        refuses = bool(forgotten) and (name != "postgres" or forgotten == "POSTGRES_PASSWORD")
+        assert (done.returncode == 1) == refuses, (name, done)
+        assert ("CHANGE-ME" in done.stderr) == refuses
+        assert "12-CHARS" not in done.stdout + done.stderr
+        if refuses and forgotten != "MLFLOW_BASIC_AUTH_INI":
+            assert forgotten in done.stdout + done.stderr
+        assert (done.stdout == "started server --port=5000\n") == (name == "image" and not refuses)
+    for name in ("postgres", "s3"):
+        assert services[name]["depends_on"]["secrets-are-filled-in"] == {
+            "condition": "service_completed_successfully"
+        }
+
+
+def test_pictures_come_from_named_namespaces_alone() -> None:
+    documents = _documents(DEPLOY / "serving/inference-service.yaml")
+    (policy,) = [d for d in documents if d["kind"] == "NetworkPolicy"]
+    for rule in policy["spec"]["ingress"]:
+        assert rule["from"]
+        for source in rule["from"]:
+            (selector,) = source.values()
+            assert selector or "podSelector" in source  # an empty one admits every namespace
+
+
+def _pods() -> dict[str, tuple[dict[str, Any], list[dict[str, Any]]]]:
+    """By name of what makes it, each pod of deploy/ and its containers."""
+    found = {}
+    for file in DEPLOY.rglob("*.yaml"):
+        for document in _documents(file):
+            if document.get("kind") in {"Deployment", "StatefulSet"}:
+                pod = document["spec"]["template"]["spec"]
+            elif document.get("kind") == "InferenceService":
+                pod = document["spec"]["predictor"]
+            elif document.get("kind") == "TrainJob":
+                (patch,) = document["spec"]["runtimePatches"]
+                (job,) = patch["trainingRuntimeSpec"]["template"]["spec"]["replicatedJobs"]
+                pod = job["template"]["spec"]["template"]["spec"]
+            else:
+                continue
+            found[document["kind"]] = pod, pod["containers"] + pod.get("initContainers", [])
+    return found
+
+
+def test_every_pod_is_confined() -> None:
+    pods = _pods()
+    assert set(pods) == {"Deployment", "StatefulSet", "InferenceService", "TrainJob"}
+    for pod, containers in pods.values():
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        for container in containers:
+            assert container["securityContext"]["allowPrivilegeEscalation"] is False
+            assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
 
 
 def test_the_image_has_what_steps_import_and_not_dvc() -> None:
@@ -98,7 +221,7 @@ def test_the_overlays_build_and_keep_the_rules_for_pods(overlay: str) -> None:
             for container in pod["containers"]:
                 assert container["securityContext"]["allowPrivilegeEscalation"] is False
                 assert container["resources"]["limits"]["memory"]
-                assert re.search(r":\d[\w.-]+$", container["image"])
+                assert re.search(rf":\d[\w.-]+({DIGEST})?$", container["image"])
         if kind == "Role":
             assert all("*" not in rule["verbs"] + rule["resources"] for rule in document["rules"])
 
@@ -165,7 +288,7 @@ def test_a_cluster_has_its_versions_in_one_place() -> None:
     lines = (DEPLOY / "cluster/versions.env").read_text().splitlines()
     versions = dict(line.split("=", 1) for line in lines if "=" in line)
     assert versions["KFP_VERSION"].startswith(f"{VERSIONS[-1]}.")
-    assert f"mlflow[auth]=={versions['MLFLOW_VERSION']}" in (DEPLOY / "mlflow/Dockerfile").read_text()
+    assert f"mlflow[auth]=={versions['MLFLOW_VERSION']}\n" in (DEPLOY / "mlflow/requirements.in").read_text()
     script = (DEPLOY / "cluster/up.sh").read_text()
     assert not [version for version in versions.values() if version in script]
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import resource
 import shutil
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -189,3 +193,154 @@ def test_a_broken_mlflow(
     assert "hunter2" not in said
     kept = {name: digest for name, digest in content(here).items() if name in former}
     assert kept == former
+
+
+ARTIFACTS = {
+    "register": "register --model other --scores other-scores --out out.json --name NAME",
+    "compare": "compare RUN --out out.html",
+    "translate": "translate models:/NAME@champion raw/testA --out out",
+    "translate a run's": "translate runs:/RUN raw/testA --out out",
+    "card": "card models:/NAME/1 --out out.md",
+    "export": "export models:/NAME-AtoB/1 --out out --format pt2",
+    "serve": "serve models:/NAME --port 0",
+    "demo": "demo models:/NAME --port 0",
+}
+NOTED = {
+    "train": f"train --prepared prepared --model out --checkpoints kept {TINY}",
+    "evaluate": f"evaluate --prepared prepared --model model --out out {JUDGE} --champion models:/NAME",
+    "run": f"run raw --out out {RUN} --preprocess.load-size 16 --evaluate.features random",
+}
+"""What has its result on the disk, and copies of it among the artifacts; `run` fails where it registers."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """An experiment of a real MLflow server, with a run that trained, evaluated and registered."""
+
+    name: str
+    """Of the experiment, and of the registered models."""
+    run_id: str
+    folder: Path | None
+    """Where the server keeps the artifacts; None: in S3, to which clients go themselves."""
+
+
+PLACES = [("s3", answer) for answer in ANSWERS] + [("server", "nobody")]
+
+
+@pytest.fixture(scope="module")
+def kept(
+    request: pytest.FixtureRequest, _mlflow_server: str, mlflow_folder: Path, world: Path, tmp_path_factory: Any
+) -> Kept:
+    from mlflow import MlflowClient
+    from moto.server import ThreadedMotoServer
+
+    from cyclegan.registry import versions
+
+    place, name = request.param, f"faults-{request.param}"
+    folder = shutil.copytree(world, tmp_path_factory.mktemp("kept") / "world")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        track(patch, _mlflow_server, name)
+        s3_at(patch, "")
+        where = "mlflow-artifacts:/faults"
+        if place == "s3":
+            import boto3
+
+            server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+            server.start()
+            s3_at(patch, "http://{}:{}".format(*server.get_host_and_port()))
+            boto3.client("s3").create_bucket(Bucket="artifacts")
+            where = "s3://artifacts/mlflow"
+        MlflowClient().create_experiment(name, where)
+        # seconds less a version, for tests of something else
+        patch.setattr(versions, "find_spec", lambda package: None if "onnx" in package else find_spec(package))
+        assert main(f"evaluate --prepared prepared --model model --out scores {JUDGE}".split()) == 0
+        run_id = json.loads(Path("scores/evaluation.json").read_text())["mlflow_run_id"]
+        about = json.loads(Path("model/config.json").read_text()) | {"mlflow_run_id": run_id}
+        Path("model/config.json").write_text(json.dumps(about))
+        assert main(f"register --model model --scores scores --out out.json --name {name}".split()) == 0
+        if place == "s3":
+            server.stop()
+    return Kept(name, run_id, None if place == "s3" else mlflow_folder / "artifacts" / "faults")
+
+
+def track(patch: pytest.MonkeyPatch, server: str, experiment: str) -> None:
+    for variable in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_REGISTRY_URI"):
+        patch.delenv(variable, raising=False)
+    patch.setenv("CYCLEGAN_TRACKING", "")
+    patch.setenv("MLFLOW_TRACKING_URI", server)
+    patch.setenv("MLFLOW_EXPERIMENT_NAME", experiment)
+    patch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    patch.setenv("NO_PROXY", "127.0.0.1,localhost")
+
+
+def s3_at(patch: pytest.MonkeyPatch, address: str) -> None:
+    patch.setenv("AWS_ENDPOINT_URL", address)
+    patch.setenv("MLFLOW_S3_ENDPOINT_URL", address)  # by which MLflow keeps its clients apart
+    for variable in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        patch.setenv(variable, "hunter2")
+    patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    patch.setenv("AWS_MAX_ATTEMPTS", "1")
+
+
+@pytest.fixture
+def lost(
+    kept: Kept, broken: str, here: Path, mlflow_server: str, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Kept]:
+    """The artifacts are out of reach, while MLflow itself is well."""
+    track(monkeypatch, mlflow_server, kept.name)
+    s3_at(monkeypatch, broken)
+    if kept.folder is None:
+        yield kept
+        return
+    aside = kept.folder.with_name("aside")
+    kept.folder.rename(aside)
+    kept.folder.write_text("no folder")
+    yield kept
+    kept.folder.unlink()
+    aside.rename(kept.folder)
+
+
+def another_model(here: Path) -> None:
+    """A model that the registry does not have, and its scores."""
+    from cyclegan.model import DIRECTIONS, save_model, weights_digest
+    from cyclegan.networks import build_generator
+    from tests.integration.conftest import OPTIONS
+
+    pair = {direction: build_generator(**OPTIONS) for direction in DIRECTIONS}
+    save_model(here / "other", pair, {"generator": OPTIONS, "image_size": 16})
+    shutil.copytree(here / "scores", here / "other-scores")
+    facts = json.loads((here / "other-scores" / "evaluation.json").read_text())
+    facts["model_digest"] = weights_digest(here / "other")
+    (here / "other-scores" / "evaluation.json").write_text(json.dumps(facts))
+
+
+@pytest.mark.parametrize("case", ARTIFACTS)
+@pytest.mark.parametrize(("kept", "broken"), PLACES, indirect=True)
+def test_an_artifact_store_out_of_reach(
+    case: str, lost: Kept, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    another_model(here)
+    for name in ("out.json", "out.html", "out.md"):
+        (here / name).write_text("former")
+    shutil.copytree("model", "out")
+    former = content(here)
+    said = fails(ARTIFACTS[case].replace("NAME", lost.name).replace("RUN", lost.run_id), capsys)
+    assert "hunter2" not in said
+    assert {name: content(here)[name] for name in former} == former
+
+
+@pytest.mark.parametrize("case", NOTED)
+@pytest.mark.parametrize(("kept", "broken"), [PLACES[0], PLACES[-1]], indirect=True)
+def test_a_result_on_the_disk_survives_an_artifact_store_out_of_reach(
+    case: str, lost: Kept, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = NOTED[case].replace("NAME", lost.name)
+    if case == "run":
+        assert "refused" in fails(line, capsys)
+        assert {"out/model/AtoB.safetensors", "out/scores/report.html"} <= content(here).keys()
+        return
+    assert main(line.split()) == 0
+    said = capsys.readouterr().err
+    assert "Not recorded in MLflow: " in said and "hunter2" not in said and "Traceback" not in said
+    assert {"AtoB.safetensors", "report.html"} & {Path(name).name for name in content(here / "out")}
