@@ -49,7 +49,8 @@ def evaluate(
 
     begin(accelerators=accelerators, tracked=True)
     config = pick(EvaluateConfig, locals(), "evaluate")
-    done = evaluate_task(Path(prepared.path), Path(model.path), Path(scores.path), config, trial=trial)
+    folders = Path(prepared.path), Path(model.path), Path(scores.path)
+    done = evaluate_task(*folders, config, trial=scores.uri if trial else "")
     show(done, summary, quality)
     scores.metadata.update(done.facts)
     if (page := Path(scores.path) / "report.html").exists():

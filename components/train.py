@@ -54,7 +54,8 @@ def train(
 
     begin(accelerators=accelerators, task=model.uri, tracked=True)
     config = pick(TrainConfig, locals(), "train")
-    done = train_task(Path(prepared.path), Path(model.path), config, checkpoints, trial=trial)
+    folders = Path(prepared.path), Path(model.path)
+    done = train_task(*folders, config, checkpoints, trial=model.uri if trial else "")
     show(done, summary, losses)
     model.metadata.update(done.facts)
     return done.digest, done.run_id

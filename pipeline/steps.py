@@ -9,6 +9,7 @@ from components.evaluate import evaluate
 from components.fetch import fetch
 from components.preprocess import preprocess
 from components.train import train
+from cyclegan.cluster.tasks import SCORE_RETRIES, TRAIN_RETRIES
 from pipeline.parameters import Given
 from pipeline.placement import place, settle
 
@@ -41,7 +42,7 @@ def train_and_score(
         trial=trial,
     )
     # Spot nodes vanish now and then; each retry continues from the last checkpoint.
-    settle(trained, "Train generators", hours=6 * 24, retries=5)
+    settle(trained, "Train generators", hours=6 * 24, retries=TRAIN_RETRIES)
     place(trained, node)
 
     scored = evaluate(
@@ -52,6 +53,6 @@ def train_and_score(
         accelerators=node["accelerators"],
         trial=trial,
     )
-    settle(scored, "Score and report", hours=12)
+    settle(scored, "Score and report", hours=12, retries=SCORE_RETRIES)
     place(scored, node)
     return trained, scored

@@ -50,9 +50,10 @@ def begin(*, accelerators: str = "", task: str = "", tracked: bool = False) -> N
     `accelerators` is how many the pod asked for ('' or '0': none), `task` an identity that a retry of the
     same task shares, and `tracked` says that the step needs MLflow.
     Raises CycleGANError where a tracked step in a pod has no server, or accelerators were asked for and the
-    process sees none, UsageError where their number is not one.
+    process sees none, UsageError where their number is not one, or a setting is still the example's.
     """
     sys.excepthook = _in_one_sentence
+    require_filled_in()
     adopt()
     # Any user id may run a pod; without a name for it, libraries that ask for one print a warning.
     os.environ.setdefault("LOGNAME", "cyclegan")
@@ -72,6 +73,19 @@ def _in_one_sentence(
         print(error, file=sys.stderr)
     else:
         sys.__excepthook__(kind, error, traceback)
+
+
+def require_filled_in(environment: MutableMapping[str, str] = os.environ) -> None:
+    """Raise UsageError where a setting or secret of the namespace is still the one of the example."""
+    left = [
+        name.removeprefix(PREFIX)
+        for name, value in sorted(environment.items())
+        if name.startswith(PREFIX) and "CHANGE-ME" in value
+    ]
+    if left:
+        raise UsageError(
+            f"{', '.join(left)} of this namespace's ConfigMap and secrets: still CHANGE-ME; fill it in."
+        )
 
 
 def require_server(environment: MutableMapping[str, str] = os.environ) -> None:

@@ -13,11 +13,13 @@ from cyclegan.errors import CycleGANError
 from cyclegan.evaluation.config import EvaluateConfig
 from cyclegan.io.files import read_json, sha256, write_json
 from cyclegan.registry.config import RegisterConfig
-from cyclegan.tracking.runs import run_page
+from cyclegan.tracking.runs import count_attempt, run_page
 from cyclegan.training.config import TrainConfig
 
 logger = logging.getLogger(__name__)
 
+TRAIN_RETRIES, SCORE_RETRIES = 5, 2
+"""How often the backend may try a training and an evaluation again, where it repeats such failures at all."""
 FAILED = "failed.json"
 """Stands alone in the folder of a sweep's trial that failed."""
 NOT_LOSSES = frozenset({"images_per_second", "epochs", "steps"})
@@ -37,15 +39,18 @@ class Shown:
 
 
 def train_task(
-    prepared: Path, model: Path, config: TrainConfig, checkpoints: str, *, trial: bool = False
+    prepared: Path, model: Path, config: TrainConfig, checkpoints: str, *, trial: str = ""
 ) -> Shown:
     """Train as `cyclegan.training.launch.train_everywhere` does.
 
-    A failed `trial` of a sweep leaves its reason in the folder instead of ending the sweep; raises as
-    `train_everywhere` otherwise.
+    `trial` is the identity of a sweep's trial, shared by all its attempts; empty where it is none. A failed
+    one leaves its reason in the folder instead of ending the sweep, and so does the last attempt where all
+    before it were killed; raises as `train_everywhere` otherwise.
     """
     from cyclegan.training.launch import train_everywhere
 
+    if trial and count_attempt("train", trial) > TRAIN_RETRIES:
+        return _failed(model, _killed(TRAIN_RETRIES), asdict(config))
     try:
         results = train_everywhere(prepared, model, config, checkpoints=checkpoints)
     except Exception as error:
@@ -66,13 +71,18 @@ def train_task(
 
 
 def evaluate_task(
-    prepared: Path, model: Path, scores: Path, config: EvaluateConfig, *, trial: bool = False
+    prepared: Path, model: Path, scores: Path, config: EvaluateConfig, *, trial: str = ""
 ) -> Shown:
-    """Evaluate as `cyclegan.evaluation.evaluate.evaluate` does; a failed `trial` is passed on as failed."""
+    """Evaluate as `cyclegan.evaluation.evaluate.evaluate` does; a failed `trial` as `train_task` says."""
     from cyclegan.evaluation.evaluate import evaluate
 
     if trial and (model / FAILED).exists():
         return _failed(scores, **read_json(model / FAILED))
+    if trial:
+        about = read_json(model / "config.json")
+        run_id = about.get("mlflow_run_id") or ""
+        if run_id and count_attempt("evaluate", trial, run_id) > SCORE_RETRIES:
+            return _failed(scores, _killed(SCORE_RETRIES), about.get("train") or {})
     try:
         values = evaluate(prepared, model, scores, config)
     except Exception as error:
@@ -175,6 +185,10 @@ def show(shown: Shown, summary: Any, metrics: Any = None) -> None:
 def _reason(error: Exception) -> str:
     said = " ".join(str(error).split())
     return said if isinstance(error, CycleGANError) and said else f"{type(error).__name__}: {said}"
+
+
+def _killed(times: int) -> str:
+    return f"It was killed {times} times, most likely for its memory or with its node."
 
 
 def _failed(folder: Path, error: str, parameters: dict[str, Any]) -> Shown:

@@ -37,13 +37,14 @@ def find_champion(address: str, scores: Path) -> Champion | None:
 
 def _from_registry(name: str, scores: Path) -> Champion | None:
     from cyclegan.registry.config import RegisterConfig
+    from cyclegan.registry.decision import read_evidence
     from cyclegan.registry.register import judge
 
     if not name:
         raise UsageError("champion = models:/ names no model: write models:/NAME.")
-    decision = judge(scores, RegisterConfig(name=name))
-    metric = read_facts(scores)["headline"]
-    verdict = decision.reason.replace(f"{metric} ", "score ", 1)  # for people
+    evidence = read_evidence(scores)
+    decision = judge(evidence, RegisterConfig(name=name))
+    verdict = decision.reason.replace(f"{evidence.metric} ", "score ", 1)  # for people
     if decision.champion_score is not None:
         return Champion(verdict, {"score": decision.champion_score})
     return None if decision.alias == "champion" else Champion(verdict)

@@ -10,6 +10,9 @@ MLflow has no locks, but it numbers versions in its database. So the version of 
 registrations decide in the order of their numbers, each after those before it have settled. A process that
 dies while it waits or decides is skipped after STALE_SECONDS. One that was only stalled and finds itself
 skipped restores the pointer and takes a new ticket.
+
+A version of `<name>` is therefore a decision, not a model. What would change nothing needs none: a pair that
+holds its alias by the same evidence keeps the version that it has, however often it is registered.
 """
 
 from __future__ import annotations
@@ -56,6 +59,8 @@ def promote(
     Many processes may do so at once: the result is that of one after the other. Raises CycleGANError where
     the aliases can't be brought to agree, MlflowException where the registry refuses.
     """
+    if settled := _settled(client, config, evidence, versions):
+        return settled
     for _ in range(ATTEMPTS):
         ticket = _take_ticket(client, config.name, versions, evidence, tags, description)
         try:
@@ -69,6 +74,20 @@ def promote(
         except _PassedOver:
             logger.warning("Others registered while this process was stalled; deciding again.")
     raise CycleGANError(f"The registry did not settle on a champion of {config.name}: register again.")
+
+
+def _settled(
+    client: MlflowClient, config: RegisterConfig, evidence: Evidence, versions: dict[str, str]
+) -> Decision | None:
+    """The verdict where this pair was judged by this evidence, holds its alias and would get it again."""
+    decision = decide(evidence, present_champion(client, config.name), config)
+    holder = version_by_alias(client, config.name, decision.alias)
+    if holder is None or _members(holder) != versions or holder.tags.get("evidence") != evidence.to_json():
+        return None
+    for direction in DIRECTIONS:
+        if _aliases(client, f"{config.name}-{direction}").get(decision.alias) != versions[direction]:
+            return None
+    return decision
 
 
 def present_champion(client: MlflowClient, name: str) -> Evidence | None:

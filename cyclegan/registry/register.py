@@ -100,9 +100,8 @@ def register(model: Path, scores: Path, out: Path, config: RegisterConfig) -> Re
         return _conclude(config, evidence, decision, versions, tracker.run_id, new, out)
 
 
-def judge(scores: Path, config: RegisterConfig) -> Decision:
-    """What `register` would decide about these scores now; changes nothing."""
-    evidence = read_evidence(scores)
+def judge(evidence: Evidence, config: RegisterConfig) -> Decision:
+    """What `register` would decide by this evidence now; changes nothing."""
     if not enabled():
         return decide(evidence, None, config)
     check_server()

@@ -221,7 +221,9 @@ class MlflowTracker(Tracker):
         if run_id:
             try:
                 if mlflow.get_run(run_id).info.lifecycle_stage == "active":
-                    again = {f"{KFP_RUN}{kfp_run}": step} if kfp_run else None
+                    again = {f"{KFP_RUN}{kfp_run}": step} if kfp_run else {}
+                    if task := os.environ.get("CYCLEGAN_KFP_TASK"):
+                        again["kfp_task"] = task
                     return mlflow.start_run(run_id=run_id, tags=again, log_system_metrics=system)
                 reason = "was deleted"
             except mlflow.MlflowException as error:
@@ -245,7 +247,7 @@ class MlflowTracker(Tracker):
             if kfp_run and name:
                 given["mlflow.runName"] = name
             name = None
-        elif earlier := _run_of_task(given.get("kfp_task", "")):
+        elif earlier := run_of_task(given.get("kfp_task", "")):
             return mlflow.start_run(run_id=earlier, tags=given, log_system_metrics=system)
         return mlflow.start_run(run_name=name, tags=given, log_system_metrics=system)
 
@@ -316,7 +318,7 @@ class MlflowTracker(Tracker):
         client.set_tag(self.run_id, "data", dataset.title)
 
 
-def _run_of_task(task: str) -> str | None:
+def run_of_task(task: str) -> str | None:
     """The run that an earlier attempt of the same pipeline task has opened, as when its pod was deleted."""
     import mlflow
 

@@ -98,6 +98,13 @@ def test_accelerators_that_are_asked_for_must_be_there(monkeypatch: pytest.Monke
         settings.begin(accelerators="many")
 
 
+def test_settings_of_the_example_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CYCLEGAN_ENV_AWS_ENDPOINT_URL", "http://store:9000")
+    monkeypatch.setenv("CYCLEGAN_ENV_AWS_SECRET_ACCESS_KEY", "CHANGE-ME")
+    with pytest.raises(UsageError, match=r"^AWS_SECRET_ACCESS_KEY of .*: still CHANGE-ME; fill it in\.$"):
+        settings.begin()
+
+
 def test_a_user_without_a_name_gets_one(monkeypatch: pytest.MonkeyPatch) -> None:
     import getpass
     import os

@@ -40,6 +40,8 @@ def test_a_failed_trial_leaves_its_reason_and_only_a_trial_may(
 ) -> None:
     from cyclegan.training import launch
 
+    monkeypatch.setenv("CYCLEGAN_TRACKING", "off")
+
     def fails(*args: object, **kwargs: object) -> dict[str, float]:
         raise CycleGANError("Loss became NaN at update 7.")
 
@@ -47,14 +49,50 @@ def test_a_failed_trial_leaves_its_reason_and_only_a_trial_may(
     config = TrainConfig(seed=5)
     with pytest.raises(CycleGANError, match="NaN"):
         tasks.train_task(tmp_path, tmp_path / "model", config, "checkpoints")
-    shown = tasks.train_task(tmp_path, tmp_path / "model", config, "checkpoints", trial=True)
+    shown = tasks.train_task(tmp_path, tmp_path / "model", config, "checkpoints", trial="one")
     assert "Loss became NaN at update 7." in shown.summary
     assert json.loads((tmp_path / "model" / tasks.FAILED).read_text())["parameters"]["seed"] == 5
     passed_on = tasks.evaluate_task(
-        tmp_path, tmp_path / "model", tmp_path / "scores", EvaluateConfig(), trial=True
+        tmp_path, tmp_path / "model", tmp_path / "scores", EvaluateConfig(), trial="one"
     )
     assert "Loss became NaN" in passed_on.summary
     assert not passed_on.metrics
+
+
+def test_a_trial_whose_attempts_were_all_killed_ends_at_the_last_with_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cyclegan.evaluation import evaluate
+    from cyclegan.training import launch
+
+    class Reached(BaseException):
+        pass
+
+    def goes_on(*args: object, **kwargs: object) -> None:
+        raise Reached
+
+    monkeypatch.setattr(launch, "train_everywhere", goes_on)
+    monkeypatch.setattr(evaluate, "evaluate", goes_on)
+    attempts = iter(
+        [tasks.TRAIN_RETRIES, tasks.TRAIN_RETRIES + 1, tasks.SCORE_RETRIES, tasks.SCORE_RETRIES + 1]
+    )
+    monkeypatch.setattr(tasks, "count_attempt", lambda *of: next(attempts))
+    model, scores, config = tmp_path / "model", tmp_path / "scores", TrainConfig(seed=5)
+    with pytest.raises(Reached):
+        tasks.train_task(tmp_path, model, config, "checkpoints", trial="one")
+    shown = tasks.train_task(tmp_path, model, config, "checkpoints", trial="one")
+    assert "It was killed 5 times" in shown.summary
+    assert json.loads((model / tasks.FAILED).read_text())["parameters"]["seed"] == 5
+
+    (model / tasks.FAILED).unlink()
+    (model / "config.json").write_text('{"mlflow_run_id": "1", "train": {"seed": 5}}')
+    with pytest.raises(Reached):
+        tasks.evaluate_task(tmp_path, model, scores, EvaluateConfig(), trial="one")
+    shown = tasks.evaluate_task(tmp_path, model, scores, EvaluateConfig(), trial="one")
+    assert "It was killed 2 times" in shown.summary
+    assert json.loads((scores / tasks.FAILED).read_text())["parameters"] == {"seed": 5}
+    with pytest.raises(Reached):  # outside of a sweep nobody counts
+        tasks.train_task(tmp_path, model, config, "checkpoints")
 
 
 def _trial(folder: Path, seed: int, kid: float | None) -> Path:

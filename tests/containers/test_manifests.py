@@ -81,8 +81,15 @@ def test_what_images_are_built_from_is_pinned_by_digest_and_hashes() -> None:
         installs = re.findall(r"\bpip install [^;&\n]*", lines)
         assert installs
         for command in installs:
-            hashed = ("--require-hashes", "--constraint", "--no-deps", "--resolution lowest", "torch", "TORCH")
-            assert any(word in command for word in hashed), command
+            known = (
+                "--require-hashes",
+                "--constraint",
+                "--no-deps",
+                "--resolution lowest",
+                "torch",
+                "TORCH",
+            )
+            assert any(word in command for word in known), command
 
 
 def test_actions_are_pinned_by_commit() -> None:
@@ -108,7 +115,7 @@ SECRET_NAMES = (
 
 @pytest.mark.parametrize("forgotten", ["", *SECRET_NAMES])
 def test_nothing_starts_with_a_secret_of_the_example(forgotten: str, tmp_path: Path) -> None:
-    secrets = {name: "filled-in" for name in SECRET_NAMES}
+    secrets = dict.fromkeys(SECRET_NAMES, "filled-in")
     if forgotten:
         secrets[forgotten] = "admin_password = CHANGE-ME-12-CHARS"
     (tmp_path / "auth.ini").write_text(secrets["MLFLOW_BASIC_AUTH_INI"])

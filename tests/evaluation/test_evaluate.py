@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from cyclegan.evaluation.config import EvaluateConfig
 from cyclegan.evaluation.evaluate import evaluate
 from cyclegan.evaluation.measure import Evaluation, measure
 from cyclegan.evaluation.monitor import Monitor
+from cyclegan.evaluation.pages.report import write_per_image
 from cyclegan.evaluation.pages.samples import spread
 from cyclegan.evaluation.pages.verdict import verdict
 from cyclegan.io.files import read_json, write_json
@@ -97,6 +99,16 @@ def test_writes_scores_that_other_steps_can_use(
     assert len(rows) == 24
     mean = np.mean([float(row["l1"]) for row in rows if row["direction"] == "AtoB"])
     assert mean == pytest.approx(scores["l1_AtoB"], rel=1e-4)
+
+
+def test_a_name_that_spreadsheets_would_compute_is_text_in_the_table(tmp_path: Path) -> None:
+    names = ["=cmd|' /C calc'!A0.png", "+1.png", "-2.png", "@sum.png", " =1.png", "\t=1.png", "\n=1.png"]
+    images = SimpleNamespace(names=[*names, 'plain, "quoted".png'])
+    values = {"AtoB": {"l1": np.zeros(len(images.names))}}
+    write_per_image(tmp_path / "table.csv", SimpleNamespace(per_image=values, sets={"A": images}))  # type: ignore[arg-type]
+    with (tmp_path / "table.csv").open(newline="") as file:
+        written = [row["image"] for row in csv.DictReader(file)]
+    assert written == [*(f"'{name}" for name in names), images.names[-1]]
 
 
 def test_random_features_are_called_fid_nowhere(

@@ -7,10 +7,10 @@ import json
 import resource
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -215,7 +215,7 @@ NOTED = {
 
 @dataclass(frozen=True)
 class Kept:
-    """An experiment of a real MLflow server, with a run that trained, evaluated and registered."""
+    """An experiment of a real MLflow server, with an evaluated run and a registered pair."""
 
     name: str
     """Of the experiment, and of the registered models."""
@@ -228,40 +228,64 @@ PLACES = [("s3", answer) for answer in ANSWERS] + [("server", "nobody")]
 
 
 @pytest.fixture(scope="module")
-def kept(
-    request: pytest.FixtureRequest, _mlflow_server: str, mlflow_folder: Path, world: Path, tmp_path_factory: Any
-) -> Kept:
+def experiments(
+    _mlflow_server: str, mlflow_folder: Path, world: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Kept]:
+    """Makes, once for each place, an experiment whose artifacts are there."""
     from mlflow import MlflowClient
     from moto.server import ThreadedMotoServer
 
-    from cyclegan.registry import versions
-
-    place, name = request.param, f"faults-{request.param}"
-    folder = shutil.copytree(world, tmp_path_factory.mktemp("kept") / "world")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        track(patch, _mlflow_server, name)
-        s3_at(patch, "")
-        where = "mlflow-artifacts:/faults"
-        if place == "s3":
+    @cache
+    def make(place: str) -> Kept:
+        name, folder = f"faults-{place}", tmp_path_factory.mktemp("kept")
+        with pytest.MonkeyPatch.context() as patch:
+            track(patch, _mlflow_server, name)
+            if place == "server":
+                run_id = leave(world, MlflowClient(), name, "mlflow-artifacts:/faults", folder)
+                return Kept(name, run_id, mlflow_folder / "artifacts" / "faults")
             import boto3
 
             server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
             server.start()
             s3_at(patch, "http://{}:{}".format(*server.get_host_and_port()))
             boto3.client("s3").create_bucket(Bucket="artifacts")
-            where = "s3://artifacts/mlflow"
-        MlflowClient().create_experiment(name, where)
-        # seconds less a version, for tests of something else
-        patch.setattr(versions, "find_spec", lambda package: None if "onnx" in package else find_spec(package))
-        assert main(f"evaluate --prepared prepared --model model --out scores {JUDGE}".split()) == 0
-        run_id = json.loads(Path("scores/evaluation.json").read_text())["mlflow_run_id"]
-        about = json.loads(Path("model/config.json").read_text()) | {"mlflow_run_id": run_id}
-        Path("model/config.json").write_text(json.dumps(about))
-        assert main(f"register --model model --scores scores --out out.json --name {name}".split()) == 0
-        if place == "s3":
+            run_id = leave(world, MlflowClient(), name, "s3://artifacts/mlflow", folder)
             server.stop()
-    return Kept(name, run_id, None if place == "s3" else mlflow_folder / "artifacts" / "faults")
+            return Kept(name, run_id, None)
+
+    return make
+
+
+@pytest.fixture
+def kept(request: pytest.FixtureRequest, experiments: Callable[[str], Kept]) -> Kept:
+    return experiments(request.param)
+
+
+def leave(world: Path, client: Any, name: str, where: str, folder: Path) -> str:
+    """What `evaluate` and `register` leave in MLflow, without what takes them long; returns the run's id."""
+    from mlflow.entities import LoggedModelOutput
+
+    from cyclegan.model import DIRECTIONS
+    from cyclegan.registry.config import RegisterConfig
+    from cyclegan.registry.decision import read_evidence
+    from cyclegan.registry.pairs import promote
+
+    experiment = client.create_experiment(name, where)
+    run_id = str(client.create_run(experiment).info.run_id)
+    client.log_artifacts(run_id, str(world / "scores"), "evaluation")
+    shutil.copytree(world / "model", folder / "files" / "artifacts")
+    versions = {}
+    for direction in DIRECTIONS:
+        registered = f"{name}-{direction}"
+        model_id = client.create_logged_model(experiment, registered, source_run_id=run_id).model_id
+        client.log_model_artifacts(model_id, str(folder / "files"))
+        client.finalize_logged_model(model_id, "READY")
+        client.log_outputs(run_id, [LoggedModelOutput(model_id, step=0)])
+        client.create_registered_model(registered)
+        version = client.create_model_version(registered, f"models:/{model_id}", run_id, model_id=model_id)
+        versions[direction] = str(version.version)
+    promote(client, RegisterConfig(name=name), read_evidence(world / "scores"), versions, {}, "")
+    return run_id
 
 
 def track(patch: pytest.MonkeyPatch, server: str, experiment: str) -> None:

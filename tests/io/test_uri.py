@@ -18,7 +18,9 @@ SECRET = "hunter2"
 noise = st.text("aZ9-._~%:/?#@!$&'()*+,;=[]\\ é", max_size=6)
 users = st.sampled_from(["user", "u", "", "AKIAEXAMPLE", "user.name"])
 paths = st.sampled_from(["", "/", "/x.zip", "/a/b.zip", "/x@2.zip", "/x:1"])
-schemes = st.sampled_from(["https://", "http://", "s3://", "http:/", "https:", "postgresql://", "ssh://", "hf://", ""])
+schemes = st.sampled_from(
+    ["https://", "http://", "s3://", "http:/", "https:", "postgresql://", "ssh://", "hf://", ""]
+)
 
 
 @st.composite

@@ -40,7 +40,7 @@ class Registry:
 
     def judge(self, score: float = 5.0, **changes: Any) -> Decision:
         _, scores = self.make_model(0, score)
-        return step.judge(scores, RegisterConfig(name="x", **changes))
+        return step.judge(read_evidence(scores), RegisterConfig(name="x", **changes))
 
     def titles(self, score: float, **changes: Any) -> set[str]:
         """What a model of this score becomes, and what is foretold of it: one alias where both agree."""

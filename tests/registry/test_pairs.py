@@ -8,6 +8,7 @@ import sys
 import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -162,6 +163,26 @@ def test_a_registration_that_was_stalled_does_not_take_the_title_from_a_better_o
         resumed.set()
         assert slow.result().alias == "challenger"
     assert aliases(client, name) == {"champion": 1.0, "challenger": 5.0}
+
+
+def test_a_pair_that_would_keep_its_alias_gets_no_other_version(client, name):
+    def again(score, version, renewed=None):
+        members = {"AtoB": version, "BtoA": version}
+        found = evidence(score) if renewed is None else replace(evidence(score), score=renewed)
+        return promote(client, RegisterConfig(name=name), found, members, {}, "").alias
+
+    def count():
+        return len(client.search_model_versions(f"name = '{name}'"))
+
+    offer(client, name, 5.0)
+    offer(client, name, 7.0)
+    assert [again(5.0, "1"), again(7.0, "2"), count()] == ["champion", "challenger", 2]
+    assert aliases(client, name) == {"champion": 5.0, "challenger": 7.0}
+    assert [again(7.0, "2", renewed=4.0), count()] == ["champion", 3]  # measured again: another decision
+    assert dict(pair_of(client, name, alias="champion")) == {"AtoB": "2", "BtoA": "2"}
+    client.set_registered_model_alias(f"{name}-BtoA", "champion", "1")  # and what is wrong is set right
+    assert [again(7.0, "2", renewed=4.0), count()] == ["champion", 4]
+    assert dict(client.get_registered_model(f"{name}-BtoA").aliases)["champion"] == "2"
 
 
 def test_who_moves_the_pairs_alias_by_hand_is_obeyed(client, name):

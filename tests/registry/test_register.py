@@ -12,6 +12,7 @@ from PIL import Image
 
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.registry.config import RegisterConfig
+from cyclegan.registry.decision import read_evidence
 from cyclegan.registry.register import judge, register
 
 
@@ -123,7 +124,7 @@ def test_the_title_goes_to_the_better_and_back_again_never(client, name, make_mo
     assert (other.alias, other.champion_score) == ("challenger", None)
     assert "data version" in other.reason
     assert aliases(client, name) == {"champion": "1", "challenger": "3"}
-    assert judge(make_model(3, 4.0)[1], config).alias == "champion"
+    assert judge(read_evidence(make_model(3, 4.0)[1]), config).alias == "champion"
     assert aliases(client, name) == {"champion": "1", "challenger": "3"}
     better = register(*make_model(3, 4.0), out, config)
     assert (better.alias, better.champion_score) == ("champion", 5.0)

@@ -21,7 +21,7 @@ from cyclegan.errors import CycleGANError
 from cyclegan.io.uri import redact
 from cyclegan.tracking import mlflow_tracker, view
 from cyclegan.tracking.base import git_commit
-from cyclegan.tracking.runs import close_runs, open_run, run_page
+from cyclegan.tracking.runs import close_runs, count_attempt, open_run, run_page
 from cyclegan.tracking.server import quiet
 
 VERSION = "0123456789abcdef0123456789abcdef.dir"
@@ -374,6 +374,21 @@ def test_a_retry_of_the_same_task_continues_its_run(client, monkeypatch):
     with open_run("train") as other:
         pass
     assert second.run_id == first.run_id != other.run_id
+
+
+def test_attempts_of_a_task_are_counted_and_another_pipeline_run_begins_anew(client, monkeypatch):
+    first, second = "s3://artifacts/run-1/train/17/model", "s3://artifacts/run-2/train/18/model"
+    monkeypatch.setenv("CYCLEGAN_KFP_TASK", first)
+    assert count_attempt("train", first) == 1
+    with open_run("train") as run:
+        pass
+    assert [count_attempt("train", first) for _ in range(2)] == [2, 3]
+    assert [count_attempt("evaluate", f"{first}/scores", run.run_id) for _ in range(2)] == [1, 2]
+    monkeypatch.setenv("CYCLEGAN_KFP_TASK", second)
+    assert count_attempt("train", second) == 1
+    with open_run("train", run_id=run.run_id):  # from the checkpoint of the first
+        pass
+    assert [count_attempt("train", second) for _ in range(2)] == [2, 3]
 
 
 def test_the_backends_run_of_a_task_gets_our_name(client, monkeypatch):
