@@ -15,6 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cyclegan.errors import CycleGANError
 from cyclegan.io.uri import redact
 from cyclegan.model import DIRECTIONS, Direction, Model
 from cyclegan.registry.decision import Decision
@@ -157,6 +158,7 @@ def _log_model(
         path = Path(temporary) / "model"
         _save(path, logged, direction, model, folder, run_id)
         client.log_model_artifacts(logged.model_id, str(path))
+        _check_kept(client, logged.model_id, path / "artifacts")
     mlflow.finalize_logged_model(logged.model_id, "READY")
     client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
     now = time.time_ns() // 1_000_000
@@ -166,6 +168,18 @@ def _log_model(
     ]
     client.log_batch(run_id, metrics=metrics)
     return str(logged.model_id)
+
+
+def _check_kept(client: MlflowClient, model_id: str, folder: Path) -> None:
+    """Raise CycleGANError where the store took the weights and has them not: a page in front of it answers 200."""
+    listed = client.list_logged_model_artifacts(model_id, folder.name)
+    kept = {Path(file.path).name: file.file_size for file in listed}
+    for file in folder.iterdir():
+        if file.name not in kept or kept[file.name] not in (None, file.stat().st_size):
+            raise CycleGANError(
+                f"The store of the server's artifacts took {file.name} and does not have it: is another server "
+                "or a sign-in page at its address?"
+            )
 
 
 def _save(path: Path, logged: Any, direction: Direction, model: Model, folder: Path, run_id: str) -> None:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -195,3 +196,30 @@ def here(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
     monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
     yield tmp_path / "here"
     logging.getLogger("cyclegan").setLevel(logging.NOTSET)
+
+
+def leave(world: Path, client: Any, name: str, where: str, folder: Path) -> str:
+    """What `evaluate` and `register` leave in MLflow, without what takes them long; returns the run's id."""
+    from mlflow.entities import LoggedModelOutput
+
+    from cyclegan.model import DIRECTIONS
+    from cyclegan.registry.config import RegisterConfig
+    from cyclegan.registry.decision import read_evidence
+    from cyclegan.registry.pairs import promote
+
+    experiment = client.create_experiment(name, where)
+    run_id = str(client.create_run(experiment).info.run_id)
+    client.log_artifacts(run_id, str(world / "scores"), "evaluation")
+    shutil.copytree(world / "model", folder / "files" / "artifacts")
+    versions = {}
+    for direction in DIRECTIONS:
+        registered = f"{name}-{direction}"
+        model_id = client.create_logged_model(experiment, registered, source_run_id=run_id).model_id
+        client.log_model_artifacts(model_id, str(folder / "files"))
+        client.finalize_logged_model(model_id, "READY")
+        client.log_outputs(run_id, [LoggedModelOutput(model_id, step=0)])
+        client.create_registered_model(registered)
+        version = client.create_model_version(registered, f"models:/{model_id}", run_id, model_id=model_id)
+        versions[direction] = str(version.version)
+    promote(client, RegisterConfig(name=name), read_evidence(world / "scores"), versions, {}, "")
+    return run_id
