@@ -171,14 +171,14 @@ def _log_model(
 
 
 def _check_kept(client: MlflowClient, model_id: str, folder: Path) -> None:
-    """Raise CycleGANError where the store took the weights and has them not: a page in front of it answers 200."""
+    """Raise CycleGANError where the store took the files and does not have them, as a sign-in page does."""
     listed = client.list_logged_model_artifacts(model_id, folder.name)
     kept = {Path(file.path).name: file.file_size for file in listed}
     for file in folder.iterdir():
         if file.name not in kept or kept[file.name] not in (None, file.stat().st_size):
             raise CycleGANError(
-                f"The store of the server's artifacts took {file.name} and does not have it: is another server "
-                "or a sign-in page at its address?"
+                f"The server's artifact store took {file.name} and does not have it: is another server or a "
+                "sign-in page at its address?"
             )
 
 

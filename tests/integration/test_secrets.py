@@ -1,4 +1,4 @@
-"""Secrets planted in addresses and variables of whole runs, by each executor, then searched in all that is left.
+"""Secrets planted in addresses and variables of whole runs, then searched in all that is left.
 
 `tests/pipeline/test_run.py` does the same with the compiled pipeline.
 """
