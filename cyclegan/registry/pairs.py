@@ -36,7 +36,8 @@ logger = logging.getLogger(__name__)
 
 ALIASES = ("champion", "challenger")
 STALE_SECONDS = 20.0  # a decision takes less than one second
-LONGEST_POLL = 1.0
+DECISION_SECONDS, LONGEST_POLL = 0.15, 5.0
+"""How soon a process looks again for each that is before it, and at most: many that wait are no load."""
 ATTEMPTS = 8
 
 Result = TypeVar("Result")
@@ -206,7 +207,7 @@ def _wait_for_turn(client: MlflowClient, name: str, ticket: str) -> None:
         elif time.monotonic() - since > STALE_SECONDS:
             logger.warning("Version %d of %s was never decided about; skipping it.", head, name)
             client.set_model_version_tag(name, str(head), "state", "skipped")
-        time.sleep(min(LONGEST_POLL, 0.05 * len(ahead)))
+        time.sleep(min(LONGEST_POLL, DECISION_SECONDS * len(ahead)))
 
 
 def _appoint(client: MlflowClient, name: str, ticket: str, alias: str) -> None:

@@ -177,8 +177,8 @@ def _check_kept(client: MlflowClient, model_id: str, folder: Path) -> None:
     for file in folder.iterdir():
         if file.name not in kept or kept[file.name] not in (None, file.stat().st_size):
             raise CycleGANError(
-                f"The server's artifact store took {file.name} and does not have it: is another server or a "
-                "sign-in page at its address?"
+                f"The server's artifact store took {file.name} and does not have it: another server, or a "
+                "sign-in page, may be at its address."
             )
 
 

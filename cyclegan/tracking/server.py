@@ -86,6 +86,11 @@ def mlflow_errors(what: str) -> Iterator[None]:
         yield
     except CycleGANError:
         raise
+    except RecursionError:  # botocore's
+        where = redact(mlflow.get_registry_uri())
+        raise CycleGANError(
+            f"{what.replace('{}', where)}: its artifact store redirects in circles; check region and endpoint."
+        ) from None
     except Exception as error:
         root = type(error).__module__.partition(".")[0]
         if not isinstance(error, mlflow.MlflowException | OSError) and root not in _STORES:

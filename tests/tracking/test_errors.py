@@ -30,6 +30,16 @@ def test_errors_of_the_artifact_store_are_one_sentence(error, monkeypatch):
     assert str(raised.value).isprintable()
 
 
+def test_a_store_that_redirects_in_circles_is_one_sentence():
+    def circle():
+        circle()
+
+    with pytest.raises(CycleGANError, match="redirects in circles") as raised:
+        with mlflow_errors("The registry {} refused"):
+            circle()
+    assert str(raised.value).isprintable()
+
+
 @pytest.mark.parametrize("error", [UsageError("mine"), ValueError("a defect of ours"), KeyboardInterrupt()])
 def test_other_errors_pass(error):
     with pytest.raises(type(error)) as raised, mlflow_errors("x"):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -287,3 +290,16 @@ def test_samples_are_whole_test_images_at_the_scale_of_training(
         shown = Image.fromarray(picture[LINE : LINE + tall, GAP : GAP + cell]).resize((width, height))
         assert np.abs(np.asarray(shown, dtype=int) - first).mean() < 8  # another image differs by 40 or more
     assert read_json(tmp_path / "model" / "config.json")["image_size"] == [height, width]
+
+
+def test_one_ctrl_c_is_enough_before_the_updates(
+    prepared: Path, tmp_path: Path, small: Callable[..., TrainConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def firewalled(*_: object) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(2)
+        pytest.fail("the download goes on")
+
+    monkeypatch.setattr(import_module("cyclegan.training.train"), "load_encoders", firewalled)
+    with pytest.raises(KeyboardInterrupt):
+        train(prepared, tmp_path / "model", small(), checkpoints=str(tmp_path / "c"))
