@@ -87,9 +87,9 @@ def mlflow_errors(what: str) -> Iterator[None]:
     except CycleGANError:
         raise
     except RecursionError:  # botocore's
-        where = redact(mlflow.get_registry_uri())
+        start = what.replace("{}", redact(mlflow.get_registry_uri()))
         raise CycleGANError(
-            f"{what.replace('{}', where)}: its artifact store redirects in circles; check region and endpoint."
+            f"{start}: its artifact store redirects in circles; check region and endpoint."
         ) from None
     except Exception as error:
         root = type(error).__module__.partition(".")[0]
