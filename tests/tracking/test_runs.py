@@ -377,7 +377,7 @@ def test_a_retry_of_the_same_task_continues_its_run(client, monkeypatch):
 
 
 def test_attempts_of_a_task_are_counted_and_another_pipeline_run_begins_anew(client, monkeypatch):
-    first, second = "s3://artifacts/run-1/train/17/model", "s3://artifacts/run-2/train/18/model"
+    first, second = "s3://artifacts/run-3/train/19/model", "s3://artifacts/run-4/train/20/model"
     monkeypatch.setenv("CYCLEGAN_KFP_TASK", first)
     assert count_attempt("train", first) == 1
     with open_run("train") as run:

@@ -185,8 +185,9 @@ def _watch(child: int, view: memoryview) -> str:
             now = int.from_bytes(view[:8], "little")
             if now != at:
                 at, spent, since = now, times.user + times.system, time.monotonic()
-            # by its own work, for the machine may be busy with something else; or by wall time, if it waits
-            elif times.user + times.system - spent > HANG_SECONDS + 5 or time.monotonic() - since > 90:
+            if process.status() == psutil.STATUS_RUNNING:
+                since = time.monotonic()  # it does not wait; on a busy machine it may get little of it
+            if times.user + times.system - spent > HANG_SECONDS + 5 or time.monotonic() - since > 90:
                 os.kill(child, signal.SIGKILL)
                 os.waitpid(child, 0)
                 return "hang"
