@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 ALIASES = ("champion", "challenger")
 STALE_SECONDS = 20.0  # a decision takes less than one second
 DECISION_SECONDS, LONGEST_POLL = 0.15, 5.0
-"""How soon a process looks again for each that is before it, and at most: many that wait are no load."""
+"""How soon a process looks again for each that is before it, and at most, so that many may wait."""
 ATTEMPTS = 8
 
 Result = TypeVar("Result")
