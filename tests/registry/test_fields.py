@@ -85,6 +85,7 @@ def registry(
         (pairs, "_repair", lambda *args: None),
         (pairs, "_appoint", appoint),
         (pairs, "present_champion", lambda *args: found.champion),
+        (pairs, "version_by_alias", lambda *args: None),
     ):
         monkeypatch.setattr(place, name, value)
     return found
