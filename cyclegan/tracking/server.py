@@ -92,11 +92,21 @@ def mlflow_errors(what: str) -> Iterator[None]:
             f"{start}: its artifact store redirects in circles; check region and endpoint."
         ) from None
     except Exception as error:
-        root = type(error).__module__.partition(".")[0]
-        if not isinstance(error, mlflow.MlflowException | OSError) and root not in _STORES:
+        kinds = {type(error).__module__.partition(".")[0], _raised_in(error)}
+        if not isinstance(error, mlflow.MlflowException | OSError) and not kinds & (_STORES | {"mlflow"}):
             raise
+        if isinstance(error, KeyError) and error.__context__:  # MLflow's, about an answer that says less
+            error = error.__context__  # type: ignore[assignment]
         where = redact(mlflow.get_registry_uri())
         raise CycleGANError(f"{what.replace('{}', where)}: {first_line(error)}.") from None
+
+
+def _raised_in(error: BaseException) -> str:
+    """The package whose code raised it."""
+    trace = error.__traceback__
+    while trace and trace.tb_next:
+        trace = trace.tb_next
+    return str(trace.tb_frame.f_globals.get("__name__", "")).partition(".")[0] if trace else ""
 
 
 def run_url(run: Any) -> str | None:

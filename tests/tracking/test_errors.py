@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import requests
-from botocore.exceptions import EndpointConnectionError
+from botocore.exceptions import ClientError, EndpointConnectionError
 
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.tracking.server import first_line, mlflow_errors
@@ -38,6 +38,14 @@ def test_a_store_that_redirects_in_circles_is_one_sentence():
         with mlflow_errors("The registry {} refused"):
             circle()
     assert str(raised.value).isprintable()
+
+
+def test_an_answer_that_mlflow_itself_cannot_read_is_one_sentence():
+    answer = ClientError({"Error": {"Code": "PermanentRedirect"}}, "ListObjectsV2")
+    code = "try:\n    raise answer\nexcept Exception as error:\n    error.response['Error']['Message']"
+    with pytest.raises(CycleGANError, match=r"PermanentRedirect.*ListObjectsV2"):
+        with mlflow_errors("The registry {} refused"):
+            exec(code, {"__name__": "mlflow.store", "answer": answer})
 
 
 @pytest.mark.parametrize("error", [UsageError("mine"), ValueError("a defect of ours"), KeyboardInterrupt()])
