@@ -167,7 +167,7 @@ def translate(model: str, images: str, out: str, config: TranslateConfig) -> Tra
         raise CycleGANError(f"None of the {len(waiting)} images in {redact(images)} can be read.")
     logger.info(
         "Translated into %s: %d; there before: %d; unreadable: %d.",
-        open_store(out).uri,
+        redact(open_store(out).uri),
         written,
         there,
         len(unreadable),

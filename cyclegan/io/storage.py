@@ -37,7 +37,7 @@ def open_store(uri: str) -> Store:
         return S3Store(parts.netloc, parts.path.strip("/"))
     if parts.scheme == "file":
         return FolderStore(Path(unquote(parts.path)))
-    if "://" in uri or not uri:
+    if "://" in uri or not uri or parts.scheme in {"http", "https"}:  # a slash too few
         raise UsageError(
             f"{redact(uri) or 'An empty address'} is not a store: use a folder or s3://bucket/prefix."
         )

@@ -69,7 +69,7 @@ def test_keys_stay_below_the_store(store: Store, key: str) -> None:
 def test_addresses(tmp_path: Path) -> None:
     open_store(f"file://{tmp_path}/with%20space").write("k", b"v")
     assert (tmp_path / "with space" / "k").read_bytes() == b"v"
-    for wrong in ("gs://bucket/x", "s3://", ""):
+    for wrong in ("gs://bucket/x", "s3://", "", "https:user:password@host/x"):
         with pytest.raises(UsageError):
             open_store(wrong)
 
