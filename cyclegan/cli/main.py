@@ -16,7 +16,7 @@ from typing import Any
 
 from cyclegan import __version__
 from cyclegan.errors import CycleGANError, UsageError
-from cyclegan.io.terminal import clean, log_to_terminal, sentence
+from cyclegan.io.terminal import clean, hide, log_to_terminal, sentence
 
 logger = logging.getLogger(__name__)
 
@@ -120,6 +120,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     args = list(sys.argv[1:] if argv is None else argv)
     name = args[0] if args else ""
+    hide(args)
     try:
         code = _main(args)
         sys.stdout.flush()

@@ -4,12 +4,26 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Iterable
 from pathlib import PurePath
 
-from cyclegan.io.uri import printable, scrub
+from cyclegan.io.uri import printable, redact, scrub
 
 LONGEST = 1000
 """Characters of a message; what it quotes may be as long as someone else likes."""
+
+
+_TYPED: list[str] = []
+
+
+def hide(words: Iterable[str]) -> None:
+    """What was typed on the command line: messages that quote an address of it show it without its secrets.
+
+    In a sentence alone it may not be clear where a password with spaces or quotes in it ends.
+    """
+    values = [value for word in words for value in (word, word.partition("=")[2])]
+    forms = [form for value in values for form in (value, str(PurePath(value)))]
+    _TYPED[:] = [form for form in forms if redact(form) != form]
 
 
 class CleanFormatter(logging.Formatter):
@@ -32,12 +46,12 @@ def _is_text(value: object) -> bool:
 
 def clean(text: str) -> str:
     """The text without secrets of addresses in it, and with control characters escaped."""
-    return printable(scrub(text))
+    return printable(scrub(text, *_TYPED))
 
 
 def sentence(error: BaseException) -> str:
     """What to print of an error: one line, clean, and its middle left out where it is very long."""
-    said = clean(" ".join(str(error).split()))
+    said = clean(" ".join(scrub(str(error), *_TYPED).split()))
     half = LONGEST // 2
     return said if len(said) <= LONGEST else f"{said[:half]} … {said[-half:]}"
 
