@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from cyclegan.errors import CycleGANError, UsageError
-from cyclegan.registry.compare import CompareConfig, compare
+from cyclegan.registry.compare import CompareConfig, certain, compare
+from cyclegan.registry.metrics import describe
 from cyclegan.tracking.runs import open_run
 
 
@@ -126,6 +127,17 @@ def test_names_too_long_for_columns_stand_above_the_table(make_run, tmp_path):
     assert max(map(len, lines[4:])) < 60
     page = (tmp_path / "page.html").read_text()
     assert [page.index(f"<span>{i}. {name}</span>") for i, name in enumerate(names, 1)]
+
+
+def test_only_intervals_apart_from_the_first_runs_are_certain():
+    def runs(name):
+        ends = ((2.0, 3.0), (3.5, 4.0), (0.5, 1.5), (2.5, 9.0))
+        return [
+            SimpleNamespace(intervals={name: pair}, scores={name: 1.0}, data_version="v") for pair in ends
+        ]
+
+    for name, above, below in (("score", "bad", "good"), ("psnr_AtoB", "good", "bad")):
+        assert certain(describe(name), runs(name)) == {1: above, 2: below}
 
 
 def test_runs_of_one_name_are_numbered(make_run, tmp_path):
