@@ -56,7 +56,7 @@ def main() -> int:
         rows = [*spread(len(errors), FIXED), *map(int, picked.values())]
         given = sets[source].images[rows]
         translated = translate_images(model[d], given, 1, device)
-        strips += [np.hstack(given[:FIXED]), np.hstack(translated[:FIXED])]
+        strips += [np.hstack([*given[:FIXED]]), np.hstack([*translated[:FIXED]])]
         columns = {
             f"{data.names[source]} (input)": given,
             f"{data.names[target]} (translation)": translated,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cyclegan.errors import CycleGANError
+from cyclegan.pixels import LEVELS
 
 if TYPE_CHECKING:
     import torch
@@ -39,7 +40,7 @@ def check_export(
     worst, means = 0.0, list[float]()
     for images in example_inputs(generator.multiple, form):
         with torch.inference_mode():
-            apart = (run(images).float() - exact(images).float()).abs() * (1 if uint8 else 127.5)
+            apart = (run(images).float() - exact(images).float()).abs() * (1 if uint8 else LEVELS)
         worst = max(worst, apart.max().item())
         means.append(apart.mean().item())
     mean = max(means)
@@ -48,7 +49,7 @@ def check_export(
             raise CycleGANError(
                 f"The generator in fp16 is {mean:.1f} grey levels off on average, above {GATE:g}: use fp32."
             )
-    elif not worst <= (1 if uint8 else TOLERANCE * 127.5):
+    elif not worst <= (1 if uint8 else TOLERANCE * LEVELS):
         raise CycleGANError(
             f"The exported generator differs from the trained one by {worst:.2g} grey levels."
         )

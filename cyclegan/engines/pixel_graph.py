@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from cyclegan.networks import Generator
+from cyclegan.pixels import round_to_bytes, to_unit
 
 Images = Literal["float", "uint8"]
 FilePrecision = Literal["fp32", "fp16"]
@@ -61,7 +62,7 @@ class PixelsOutside(nn.Module):
         self.multiple = multiple
 
     def forward(self, image: Tensor) -> Tensor:
-        x = image.permute(2, 0, 1)[None].float() / 127.5 - 1
+        x = to_unit(image.permute(2, 0, 1)[None])
         inner = []
         for dim in (2, 3):
             side = image.shape[dim - 2]
@@ -70,8 +71,7 @@ class PixelsOutside(nn.Module):
             x = x.index_select(dim, _reflected(side, before, target))
             inner.append(torch.arange(side) + before)
         y: Tensor = self.generator(x).index_select(2, inner[0]).index_select(3, inner[1])
-        pixels = ((y + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
-        return pixels[0].permute(1, 2, 0)
+        return round_to_bytes(y)[0].permute(1, 2, 0)
 
 
 def _reflected(side: Any, before: Any, target: Any) -> Tensor:

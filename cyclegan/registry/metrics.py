@@ -111,6 +111,11 @@ def where(direction: str, names: Mapping[str, str] = NO_NAMES, family: str = "")
     return ARROW.join((own, own)) if family == "identity_l1" else own
 
 
+def in_words(sentence: str) -> str:
+    """A sentence for people: names of scores such as frechet_random in it are replaced by their labels."""
+    return re.sub(r"\w+_\w+", lambda name: m.label if (m := describe(name[0])) else name[0], sentence)
+
+
 def scores(found: Iterable[str], names: Mapping[str, str] = NO_NAMES) -> list[Metric]:
     """The scores among some names, the headline first, in the order in which they are shown."""
     metrics = [metric for name in found if (metric := describe(name, names)) and metric.kind == "score"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cyclegan.registry.metrics import describe, headline, scores
+from cyclegan.registry.metrics import describe, headline, in_words, scores
 
 
 @pytest.mark.parametrize(
@@ -43,3 +43,9 @@ def test_order_and_headline():
     names = [metric.name for metric in scores(values)]
     assert names == ["score", "fid", "fid_AtoB", "fid_BtoA", "kid_AtoB", "psnr_AtoB", "cycle_l1_A"]
     assert list(headline(values)) == ["score", "fid_AtoB", "fid_BtoA", "kid_AtoB"]
+
+
+def test_a_sentence_for_people_has_no_raw_names():
+    said = "frechet_random 0.03 is better than the champion's 0.1 by score, of images_per_second"
+    assert in_words(said) == said.replace("frechet_random", "Fréchet distance (random)")
+    assert in_words("fid 12 against frechet_inception768") == "fid 12 against Fréchet distance (inception768)"

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from cyclegan.io.pages.page import number
 from cyclegan.model import Direction, Model
 from cyclegan.registry.decision import Decision
+from cyclegan.registry.metrics import in_words, where
 from cyclegan.registry.metrics import scores as metrics_among
-from cyclegan.registry.metrics import where
 from cyclegan.registry.pages.card import LIMITS, domains, facts_table, training_command
 
 
@@ -35,7 +35,7 @@ def version_page(
     ]
     command = training_command(model.config)
     parts = [
-        f"**{way}**. Registered as **{decision.alias}**: {decision.reason}.",
+        f"**{way}**. Registered as **{decision.alias}**: {in_words(decision.reason)}.",
         f"![{way}: test images and what became of them]({picture})" if picture else "",
         f"```\ncyclegan translate {address} IMAGES --out OUT\n```",
         f'```python\nimport cyclegan\n\ntranslated = cyclegan.load("{address}")(image)\n```',
