@@ -29,7 +29,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from cyclegan.cli.main import main
-from cyclegan.io import s3
+from cyclegan.io import download, s3
 from tests.integration.conftest import leave
 from tests.io.test_uri import SECRET, addresses_with_a_password, addresses_with_a_token
 
@@ -241,6 +241,7 @@ def test_no_command_shows_a_secret_of_an_address_that_does_not_work(
     for name in ("http_proxy", "https_proxy", "ftp_proxy", "AWS_ENDPOINT_URL"):
         monkeypatch.setenv(name, nowhere)
     monkeypatch.setattr(s3, "ATTEMPTS", 1)
+    monkeypatch.setattr(download, "LONGEST_PAUSE", 0.0)
     said = []
 
     @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), database=None)
