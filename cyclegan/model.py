@@ -12,8 +12,9 @@ from typing import Literal
 import torch
 from torch import nn
 
-from cyclegan.errors import CycleGANError, UsageError, first_line
+from cyclegan.errors import UsageError, first_line
 from cyclegan.io.files import atomic_dir, sha256, write_json
+from cyclegan.io.weights import write_weights
 from cyclegan.model_config import CONFIG_FILE, FORMAT, ModelConfig, read_config
 from cyclegan.networks import Generator, build_generator, generator_shapes
 
@@ -76,18 +77,11 @@ def save_model(
     A model of one direction has that generator alone. `config` needs at least `generator`: {"name": …, and
     the arguments it was built with}. `texts` are files to write next to it, content by name.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import save_file
-
     with atomic_dir(folder) as temporary:
         for direction in generators:
             state = generators[direction].state_dict()
             tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-            try:
-                save_file(tensors, temporary / f"{direction}.safetensors")
-            except SafetensorError as error:  # a full disk, in its words
-                raise CycleGANError(f"Cannot write the model to {folder}: {first_line(error)}.") from None
-            (temporary / f"{direction}.safetensors").chmod(0o644)
+            write_weights(temporary / f"{direction}.safetensors", tensors, f"the model to {folder}")
         write_json(temporary / CONFIG_FILE, {"format": FORMAT, **config})
         for name, text in (texts or {}).items():
             (temporary / name).write_text(text, encoding="utf-8", newline="")

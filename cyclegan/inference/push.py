@@ -9,11 +9,12 @@ from pathlib import Path
 
 import torch
 
-from cyclegan.errors import CycleGANError, UsageError, first_line
+from cyclegan.errors import UsageError, first_line
 from cyclegan.inference.hub import hub_errors, parse
 from cyclegan.inference.translator import directions_of, model_folder
 from cyclegan.inference.write_card import SAMPLES, sample_pictures, write_card
 from cyclegan.io.files import atomic_dir
+from cyclegan.io.weights import write_weights
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +90,7 @@ def _pack(
 def _round_to_half(path: Path, model: str) -> None:
     """Replace the weights in a file by float16 ones; UsageError where one is beyond its range."""
     from safetensors import SafetensorError
-    from safetensors.torch import load_file, save_file
+    from safetensors.torch import load_file
 
     try:
         rounded = {name: tensor.to(torch.float16) for name, tensor in load_file(path).items()}
@@ -99,8 +100,4 @@ def _round_to_half(path: Path, model: str) -> None:
         raise UsageError(
             f"The model in {model} has weights beyond float16's range: publish it without --half."
         )
-    try:
-        save_file(rounded, path)
-        path.chmod(0o644)  # safetensors keeps its files to their owner
-    except SafetensorError as error:
-        raise CycleGANError(f"Cannot write {path.name}: {first_line(error)}.") from None
+    write_weights(path, rounded, path.name)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cyclegan.errors import CycleGANError, UsageError
+from cyclegan.errors import CycleGANError, UsageError, first_line
 from cyclegan.io.files import is_file
 from cyclegan.io.uri import path_of, redact, reveal
 
@@ -34,6 +34,21 @@ def local_copy(address: str, *, advice: str) -> Iterator[Path]:
         path = Path(folder) / "weights"
         obtain(address, path, advice=advice)
         yield path
+
+
+def write_weights(path: Path, tensors: Mapping[str, Tensor], what: str) -> None:
+    """Write tensors as safetensors that others than their owner can read; `what` names them in a failure.
+
+    Raises CycleGANError, for a full disk as an example.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    try:
+        save_file(dict(tensors), path)
+    except SafetensorError as error:
+        raise CycleGANError(f"Cannot write {what}: {first_line(error)}.") from None
+    path.chmod(0o644)  # safetensors keeps its files to their owner
 
 
 def obtain(address: str, path: Path, *, advice: str) -> None:

@@ -17,7 +17,8 @@ from cyclegan.errors import CycleGANError, UsageError, enough_memory
 from cyclegan.inference.media.pictures import Unreadable, decode
 from cyclegan.inference.translator import Translator, load
 from cyclegan.io.pages.page import palette
-from cyclegan.registry.pages.card import model_card
+from cyclegan.registry.metrics import NO_NAMES
+from cyclegan.registry.pages.card import domains, model_card
 from cyclegan.serving.config import DemoConfig
 
 if TYPE_CHECKING:
@@ -123,9 +124,10 @@ class Gallery:
 
     def arrows(self) -> dict[str, Direction]:
         """The directions by the domains' names, or by A and B where the models' names differ."""
-        named = [self.get(model, None).config.get("data", {}).get("names", {}) for model in self.models]
-        alike = all(names == named[0] for names in named) and len(set(named[0].values())) == 2
-        a, b = (named[0][domain] if alike else domain for domain in "AB")
+        named = [domains(self.get(model, None).config) for model in self.models]
+        a, b = (named[0] if all(names == named[0] for names in named) else NO_NAMES).values()
+        if a == b:
+            a, b = NO_NAMES.values()
         return {f"{a} → {b}": "AtoB", f"{b} → {a}": "BtoA"}
 
 

@@ -161,7 +161,7 @@ class TrainConfig:
             "evaluate_every",
             "patience",
         )
-        for name in (*natural, "crop_width", "threads", "seed"):
+        for name in (*natural, "threads", "seed"):
             _require(getattr(self, name) >= 0, name, getattr(self, name), "must not be negative")
         for name in ("beta1", "beta2", "ema"):
             _require(0 <= getattr(self, name) < 1, name, getattr(self, name), "must be in [0, 1)")

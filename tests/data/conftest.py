@@ -16,6 +16,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cyclegan.data.preprocess import workers
+
 COUNTS = {"trainA": 5, "trainB": 4, "testA": 2, "testB": 2}
 
 
@@ -30,6 +32,20 @@ def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, kind, **options)
     return buffer.getvalue()
+
+
+def count_threads(patch: pytest.MonkeyPatch) -> list[int]:
+    """With five cores and chunks of one image: how many threads each call of `for_each` starts."""
+    started: list[int] = []
+
+    def in_threads(action: Callable[[Any], Any], jobs: list[Any], count: int) -> Any:
+        started.append(count)
+        return map(action, jobs)
+
+    patch.setattr(workers, "CHUNK", 1)
+    patch.setattr(workers, "available_cores", lambda: 5)
+    patch.setattr(workers, "_in_threads", in_threads)
+    return started
 
 
 @pytest.fixture(name="picture")

@@ -21,7 +21,6 @@ from cyclegan.data.fetch import dvc_remote, origins
 from cyclegan.data.fetch.archives import pack_zip
 from cyclegan.data.fetch.fetch import fetch
 from cyclegan.data.prepared import Prepared
-from cyclegan.data.preprocess import workers
 from cyclegan.data.preprocess.preprocess import preprocess
 from cyclegan.data.source import Source
 from cyclegan.errors import CycleGANError, UsageError
@@ -29,6 +28,7 @@ from cyclegan.io import download, storage
 from cyclegan.io.download import Downloaded
 from cyclegan.io.storage import FolderStore
 from cyclegan.io.uri import reveal
+from tests.data.conftest import count_threads
 
 SIDE = 16
 
@@ -417,15 +417,7 @@ def pairing(bench: Workbench) -> None:
 
 
 def threads(bench: Workbench) -> None:
-    started: list[int] = []
-
-    def in_threads(action: Callable[[Any], Any], jobs: list[Any], count: int) -> Any:
-        started.append(count)
-        return map(action, jobs)
-
-    bench.patch.setattr(workers, "CHUNK", 1)
-    bench.patch.setattr(workers, "available_cores", lambda: 5)
-    bench.patch.setattr(workers, "_in_threads", in_threads)
+    started = count_threads(bench.patch)
     raw = bench.tree()
     bench.preprocess(raw)
     bench.preprocess(raw, workers=2)

@@ -14,7 +14,7 @@ from cyclegan.data.config import InspectConfig
 from cyclegan.data.inspect import page
 from cyclegan.data.inspect.inspect import inspect
 from cyclegan.data.inspect.records import Inspection
-from cyclegan.data.preprocess import workers
+from tests.data.conftest import count_threads
 
 
 @dataclass
@@ -66,15 +66,7 @@ def max_pixels(desk: Desk) -> None:
 
 
 def threads(desk: Desk) -> None:
-    started: list[int] = []
-
-    def in_threads(action: Callable[[Any], Any], jobs: list[Any], count: int) -> Any:
-        started.append(count)
-        return map(action, jobs)
-
-    desk.patch.setattr(workers, "CHUNK", 1)
-    desk.patch.setattr(workers, "available_cores", lambda: 5)
-    desk.patch.setattr(workers, "_in_threads", in_threads)
+    started = count_threads(desk.patch)
     for count in (0, 2, 1):  # the last one in this thread
         desk.look(workers=count)
     assert started == [5, 2]

@@ -157,7 +157,7 @@ def _own_size(raw: Path, files: Mapping[str, Sequence[str]], config: PreprocessC
     size = own_size(paths, config)
     if size is None:
         raise CycleGANError(f"No image in {raw} can be read.")
-    logger.info("The images keep the size of the first: %d×%d.", *size)
+    logger.info("The images keep the size of the first: %dx%d.", size[1], size[0])
     return size
 
 
@@ -205,17 +205,21 @@ def _note_rows(
     refused: Mapping[str, str],
     md5s: Mapping[str, str],
 ) -> None:
-    kept = {
-        subset: [
-            (md5s.get(f"{subset}/{name}", ""), outcome.deep)
-            for name, outcome in zip(files[subset], outcomes[subset], strict=True)
-            if f"{subset}/{name}" not in refused
-        ]
-        for subset in SUBSETS
+    kept = {subset: _kept_rows(subset, files[subset], refused) for subset in SUBSETS}
+    md5 = {
+        subset: [md5s.get(f"{subset}/{files[subset][row]}", "") for row in rows]
+        for subset, rows in kept.items()
     }
-    md5 = {subset: [one for one, _ in rows] for subset, rows in kept.items()}
-    deep = {subset: {i: deep for i, (_, deep) in enumerate(rows) if deep} for subset, rows in kept.items()}
+    deep = {
+        subset: {i: deep for i, row in enumerate(rows) if (deep := outcomes[subset][row].deep)}
+        for subset, rows in kept.items()
+    }
     write_rows(folder, md5, deep)
+
+
+def _kept_rows(subset: str, names: Sequence[str], refused: Mapping[str, str]) -> list[int]:
+    """The rows, as packed first, of the images that were not refused."""
+    return [row for row, name in enumerate(names) if f"{subset}/{name}" not in refused]
 
 
 def _deep(outcomes: Mapping[str, Sequence[Outcome]], config: PreprocessConfig) -> dict[str, dict[str, float]]:
@@ -278,10 +282,8 @@ def _across_train_and_test(
 
     found = []
     for side in "AB":
-        kept = {
-            subset: [row for row, name in enumerate(files[subset]) if f"{subset}/{name}" not in refused]
-            for subset in (f"train{side}", f"test{side}")
-        }
+        subsets = (f"train{side}", f"test{side}")
+        kept = {subset: _kept_rows(subset, files[subset], refused) for subset in subsets}
         small = {subset: [outcomes[subset][row].thumbnail for row in rows] for subset, rows in kept.items()}
         both = set.intersection(*map(set, small.values()))
         sets = []
@@ -337,7 +339,7 @@ def _keep(
 ) -> Subset:
     from cyclegan.data.preprocess.packing import keep_rows
 
-    rows = [row for row, name in enumerate(names) if f"{domain}/{name}" not in refused]
+    rows = _kept_rows(domain, names, refused)
     if not rows:
         raise CycleGANError(f"No usable image is left in {domain}: see the reasons above.")
     if len(rows) < len(names):
