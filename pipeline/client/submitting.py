@@ -92,16 +92,26 @@ def submit(server: Server, sending: Sending, arguments: dict[str, Any]) -> tuple
     """Create a run of the uploaded pipeline; returns it as the server does, and remarks for the user."""
     version, remarks = upload(server, sending)
     fields = _fields(server, sending, version, arguments)
+    known = sending.backend or server.version[:1].isdigit()  # older servers refuse a field they don't know
+    if known and _backend(server, sending)[0] == VERSIONS[-1]:
+        # where the backend tracks by itself, its runs belong into the same experiment; else it ignores this
+        fields["plugins_input"] = {"mlflow": {"experiment_name": sending.experiment}}
     return server.run(**fields), remarks + warnings_about(arguments)
 
 
 def schedule(server: Server, sending: Sending, arguments: dict[str, Any], cron: str) -> tuple[str, list[str]]:
-    """Create a recurring run of the uploaded pipeline, one at a time, none made up for; returns its id."""
+    """Create a recurring run of the uploaded pipeline, one at a time, none made up for; returns its id.
+
+    It has no plugins_input: KFP 2.17.0 drops all parameters of a recurring run that has one beside a pipeline
+    version, and every run would use the defaults.
+    """
     from kfp_server_api import RecurringRunMode, V2beta1CronSchedule, V2beta1Trigger
 
     when = V2beta1Trigger(cron_schedule=V2beta1CronSchedule(cron=with_seconds(cron)))
     version, remarks = upload(server, sending)
     fields = _fields(server, sending, version, arguments)
+    # each run is named after this, without anything but letters, digits and hyphens
+    fields["display_name"] = re.sub(r"[^A-Za-z0-9]+", "-", sending.run_name).strip("-")
     recurring_id = server.schedule(
         **fields, trigger=when, mode=RecurringRunMode.ENABLE, max_concurrency=1, no_catchup=True
     )
@@ -189,7 +199,7 @@ def _fields(server: Server, sending: Sending, version: Any, arguments: dict[str,
     from kfp_server_api import V2beta1PipelineVersionReference, V2beta1RuntimeConfig
 
     text = "Unpaired image-to-image translation: trainings, sweeps and translations."
-    fields: dict[str, Any] = {
+    return {
         "experiment_id": server.experiment(sending.experiment, text),
         "display_name": sending.run_name,
         "pipeline_version_reference": V2beta1PipelineVersionReference(
@@ -198,11 +208,6 @@ def _fields(server: Server, sending: Sending, version: Any, arguments: dict[str,
         "runtime_config": V2beta1RuntimeConfig(parameters=arguments),
         "service_account": sending.service_account or None,
     }
-    known = sending.backend or server.version[:1].isdigit()  # older servers refuse a field they don't know
-    if known and _backend(server, sending)[0] == VERSIONS[-1]:
-        # where the backend tracks by itself, its runs belong into the same experiment; else it ignores this
-        fields["plugins_input"] = {"mlflow": {"experiment_name": sending.experiment}}
-    return fields
 
 
 def _backend(server: Server, sending: Sending) -> tuple[str, list[str]]:

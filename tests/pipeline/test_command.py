@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -217,6 +218,9 @@ def test_a_schedule_is_typed_and_watches_moving_data(
     assert recurring["runtime_config"]["parameters"]["data_version"].endswith("data.dvc")
     assert recurring["pipeline_version_reference"]["pipeline_version_id"] == "v0"
     assert (recurring["max_concurrency"], recurring["no_catchup"]) == (1, True)
+    # KFP 2.17.0 drops the parameters of a recurring run that has plugins_input beside a pipeline version
+    assert "plugins_input" not in recurring
+    assert re.fullmatch(r"resnet-[A-Za-z0-9-]+", recurring["display_name"])
     assert kfp_server.runs == []
     assert "#/recurringrun/details/s0" in capsys.readouterr().out
 
