@@ -74,7 +74,7 @@ ARG WEIGHTS=deploy/weights
 COPY ${WEIGHTS} /opt/weights/
 RUN mkdir -p -m 1777 /workspace && mkdir -p /opt/weights/hub/checkpoints && chmod -R a+rX /opt/weights \
  && chmod 1777 /opt/weights/hub/checkpoints
-# Last, since it changes with every commit: the package alone, a layer of some hundred kilobytes. Copied rather
+# Last, since it changes with every commit: the package alone, a layer of a few hundred kilobytes. Copied rather
 # than installed from a mount, since podman's cache does not look into mounts and would keep the former code.
 COPY --from=wheel /package /opt/venv
 WORKDIR /workspace

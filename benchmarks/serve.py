@@ -50,7 +50,7 @@ def client(address: str, side: int, seed: int, until: float, found: list[tuple[i
         answer = connection.getresponse()
         data = answer.read()
         if answer.status == 200 and Image.open(io.BytesIO(data)).size != (side, side):
-            raise SystemExit("an answer has another size than its picture")
+            raise SystemExit("the size of an answer differs from its picture's")
         if body is not good and answer.status != 400:
             raise SystemExit(f"a bad picture was answered with {answer.status}")
         if body is good:

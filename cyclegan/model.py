@@ -115,7 +115,7 @@ def load_generator(
             wrong = min(key for key in found.keys() | wanted.keys() if found.get(key) != wanted.get(key))
             raise ValueError(f"{file.name} does not fit its architecture (see {wrong})")
         if not kinds <= FLOATS:
-            raise ValueError(f"{file.name} holds numbers of another type than F32")
+            raise ValueError(f"{file.name} holds numbers whose type is not F32")
         generator = build_generator(name, **options)
         generator.load_state_dict(load_file(file))
     except UsageError as error:

@@ -42,6 +42,12 @@ RULES: tuple[tuple[str, str], ...] = (
     (r"\bverbs?\b", "the word is 'command'"),
     (r"\b(?:here|there|where)(?:in|of|upon|by|with)\b(?! to)", "say it in present-day words"),
     (r"\bfor ever\b", "write 'indefinitely' or 'without end'"),
+    (r"\banother (?:\w+ ){1,2}than\b", "write 'a different …' or '… other than'"),
+    (r"\bsomething else than\b", "write 'something other than'"),
+    (r"\b[Ss]ome (?:\d+|ten|twenty|hundred|thousand|seconds|minutes|MB)\b", "write 'about' or 'a few'"),
+    (r"\beven distances\b", "write 'evenly spaced'"),
+    (r"\bcalled after\b", "write 'named after'"),
+    (r"\bby the alphabet\b", "write 'alphabetically'"),
 )
 _COMPILED = [(re.compile(pattern), advice) for pattern, advice in RULES]
 _MARKUP = {".md"}

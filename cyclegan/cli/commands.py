@@ -324,7 +324,7 @@ class Ui:
     def run(self) -> None:
         if find_spec("mlflow") is None:
             raise UsageError("The UI needs MLflow: pip install 'cyclegan-pipeline[mlflow]'.")
-        logger.info("Starting the MLflow UI; this takes some seconds.")
+        logger.info("Starting the MLflow UI; this takes a few seconds.")
         from cyclegan.tracking.ui import serve
 
         serve(self.port, lambda line: print(line, flush=True))

@@ -231,7 +231,7 @@ def check_disk(config: TrainConfig, data: Prepared, checkpoints: str, model: Pat
 
 
 def name_experiment(data: Prepared) -> None:
-    """Put runs into an MLflow experiment called after the dataset, where the environment names none."""
+    """Put runs into an MLflow experiment named after the dataset, where the environment names none."""
     from cyclegan.registry.config import dataset_name
     from cyclegan.tracking.runs import name_experiment
 

@@ -212,7 +212,7 @@ def _by_role(images: Sequence[str], where: str) -> Found | None:
 
 
 def _by_two_folders(images: Sequence[str], where: str) -> Found | None:
-    """Domains by name, A the first by the alphabet: `train/horse train/zebra`, or `monet_jpg photo_jpg`."""
+    """Domains by name, A the first alphabetically: `train/horse train/zebra`, or `monet_jpg photo_jpg`."""
     for depth in range(MAX_DEPTH):
         inside = [parts for name in images if len(parts := PurePosixPath(name).parts) > depth + 1]
         if len(inside) < len(images) or len({parts[:depth] for parts in inside}) != 1:

@@ -107,7 +107,7 @@ def reference_resnet(state: Mapping[str, Tensor], where: str = "The file") -> Re
     for name, tensor in state.items():
         place, _, kind = name.rpartition(".")
         if place not in places:
-            raise UsageError(f"{where} has a layer {place} that a reference ResNet generator has not.")
+            raise UsageError(f"{where} has a layer {place} that a reference ResNet generator does not have.")
         if not tensor.is_floating_point():
             raise UsageError(f"{where}: {name} holds whole numbers, not weights.")
         renamed[f"{places[place]}.{kind}"] = tensor

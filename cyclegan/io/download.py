@@ -151,7 +151,7 @@ class _Transfer:
             match = re.match(r"bytes (\d+)-\d+/(\d+|\*)", answer.headers.get("Content-Range", ""))
             if not match or int(match[1]) != self.received or (validator and validator != self.validator):
                 self._restart(file, bar)
-                raise _Broken("the server sends another part or another file than before")
+                raise _Broken("the server sends a different part or a different file than before")
             return
         if answer.headers.get_content_type() == "text/html" and answer.status == 200:
             raise CycleGANError(f"{self.name} is a web page, not a file: look at the address in a browser.")

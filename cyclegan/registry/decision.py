@@ -138,7 +138,7 @@ def _compare(candidate: Evidence, champion: Evidence, config: RegisterConfig) ->
 def read_evidence(scores: Path, fingerprint: str = "") -> Evidence:
     """The evidence that `evaluate` wrote: the headline of evaluation.json and its value in scores.json.
 
-    Raises UsageError where the folder holds no scores, or those of another model than the one whose weights
+    Raises UsageError where the folder holds no scores, or those of a model other than the one whose weights
     have the digest `fingerprint`.
     """
     values, facts = read_scores(scores), read_facts(scores)
@@ -161,7 +161,7 @@ def read_evidence(scores: Path, fingerprint: str = "") -> Evidence:
         raise UsageError(f"The scores in {scores} lack {error}; evaluate again.") from None
     if judged != fingerprint:
         raise UsageError(
-            f"The scores in {scores} are of another model than the one given; evaluate it first."
+            f"The scores in {scores} belong to a different model; evaluate this one first."
         )
     return evidence
 

@@ -56,7 +56,7 @@ _FAMILIES: dict[str, tuple[str, str, str, bool | None, Group]] = {
     "cycle_l1": ("Cycle error", "there and back again, L1", "share", False, "Consistency"),
     "identity_l1": (
         "Identity error",
-        "an image of the target domain given in, L1",
+        "L1 of an image that is already of the target domain",
         "share",
         False,
         GROUPS[2],

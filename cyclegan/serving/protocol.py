@@ -104,7 +104,7 @@ def read_request(body: bytes, header_length: int | None = None) -> Request:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"]))
         raise UsageError(
-            f"The request is not as the protocol wants it{where and f' ({where})'}: {first['msg']}."
+            f"The request does not follow the protocol{where and f' ({where})'}: {first['msg']}."
         ) from None
     except RecursionError:
         raise UsageError("The request's JSON is nested too deeply.") from None
@@ -177,7 +177,7 @@ def _from_json(tensor: RequestInput) -> list[bytes] | np.ndarray:
     except ValueError:
         raise UsageError(f"Input {tensor.name}: the lists in `data` are of unequal lengths.") from None
     if values.dtype.kind not in "fiu":
-        raise UsageError(f"Input {tensor.name} holds something else than numbers.")
+        raise UsageError(f"Input {tensor.name} holds something other than numbers.")
     _fits(tensor, count, values.size)
     with np.errstate(over="ignore"):  # becomes inf, which whoever uses it refuses
         return values.astype(np.float32).reshape(tensor.shape)

@@ -176,7 +176,7 @@ def _directions(address: str, config: ServeConfig) -> list[Any]:
 
 
 def short_name(address: str) -> str:
-    """What a model is called after its address, without a direction: maps for runs/maps/model."""
+    """The name a model gets from its address, without a direction: maps for runs/maps/model."""
     path = address.split("?")[0].rstrip("/")
     if address.startswith("models:/"):
         name = path.removeprefix("models:/").split("@")[0].split("/")[0]

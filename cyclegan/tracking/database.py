@@ -43,7 +43,7 @@ def _prepare(file: str, experiment: str, process: int) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{path}.lock", timeout=WAIT_SECONDS):
             if not path.exists():
-                logger.info("Creating the MLflow database %s; this takes some 20 seconds, once.", path)
+                logger.info("Creating the MLflow database %s; this takes about 20 seconds, once.", path)
             client = MlflowClient()
             client.search_registered_models(max_results=1)
             if not experiment:

@@ -46,7 +46,7 @@ def check_server(seconds: float = CONNECT_SECONDS) -> None:
     if answer.status_code in {502, 503, 504}:
         raise CycleGANError(f"Cannot use {where}, it answers {answer.status_code}: {advice}.")
     if answer.status_code == 200 and answer.text.lstrip().startswith(("{", "<")):  # MLflow says OK
-        raise CycleGANError(f"There is something else than MLflow at {redact(uri)}: {advice}.")
+        raise CycleGANError(f"What answers at {redact(uri)} is not MLflow: {advice}.")
 
 
 def quiet() -> None:

@@ -78,7 +78,7 @@ class TrainConfig:
     flip: bool = True
     """Mirror images left to right at random."""
     diffaugment: str = ""
-    """Differentiable augmentation of all that discriminators see, for fewer than some hundred images:
+    """Differentiable augmentation of all that discriminators see, for fewer than about a hundred images:
     color,translation,cutout or some of them."""
     epoch_size: Literal["larger", "smaller"] = "larger"
     """An epoch passes once through the larger or the smaller domain."""
@@ -221,7 +221,7 @@ class TrainConfig:
         if any(getattr(self, name) != default[name] for name in names):
             apart = [f"{name} = {wanted[name]}" for name in wanted if ours.get(name) != wanted[name]]
             raise UsageError(
-                f"train: init = {where} has another generator than these parameters ({', '.join(apart)}): "
+                f"train: init = {where} has a generator that differs from these parameters ({', '.join(apart)}): "
                 f"give it these, or leave out {', '.join(ARCHITECTURE)} to take what the model has."
             )
         return taken

@@ -44,7 +44,7 @@ class Initial:
 def read_initial(config: TrainConfig) -> tuple[TrainConfig, Initial | None]:
     """The generators that `config.init` names, and the configuration with their architecture.
 
-    Raises UsageError where there is no model, or one of another architecture than the configuration's,
+    Raises UsageError where there is no model, or one whose architecture is not the configuration's,
     CycleGANError where a server does not answer.
     """
     if not config.init:

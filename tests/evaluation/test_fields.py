@@ -202,7 +202,7 @@ def page(folder: Path) -> str:
 
 def examples(judge: Judge) -> None:
     for changes, count in (({}, 12), ({"examples": 3}, 3)):
-        assert page(judge.evaluate(**changes)).count(f"{count} test images at even distances") == 2
+        assert page(judge.evaluate(**changes)).count(f"{count} evenly spaced test images") == 2
 
 
 def champion(judge: Judge) -> None:

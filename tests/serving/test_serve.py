@@ -218,9 +218,9 @@ HALF = base64.b64encode(encoded(np.zeros((150, 150, 3), np.uint8))).decode()
 @pytest.mark.parametrize(
     ("request_", "words"),
     [
-        (b"not JSON", "not as the protocol wants it: Invalid JSON"),
+        (b"not JSON", "does not follow the protocol: Invalid JSON"),
         (b"[" * 5000, "JSON"),
-        ({"inputs": 3}, "not as the protocol wants it (inputs)"),
+        ({"inputs": 3}, "does not follow the protocol (inputs)"),
         ({"inputs": []}, "The inputs are none"),
         ({"inputs": [FLOATS, BYTES]}, "The inputs are images, image"),
         ({"inputs": [BYTES, BYTES]}, "Input image occurs twice"),
@@ -247,7 +247,7 @@ HALF = base64.b64encode(encoded(np.zeros((150, 150, 3), np.uint8))).decode()
         ({"inputs": [FLOATS | {"shape": [1, 8, 8, 3]}]}, "shape [1, 8, 8, 3]: it must be N×3×H×W"),
         ({"inputs": [FLOATS | {"data": [0.5] * 191}]}, "has 191 values, but its shape"),
         ({"inputs": [FLOATS | {"data": [[1], [1, 2]]}]}, "unequal lengths"),
-        ({"inputs": [FLOATS | {"data": ["1"] * 192}]}, "something else than numbers"),
+        ({"inputs": [FLOATS | {"data": ["1"] * 192}]}, "something other than numbers"),
         ({"inputs": [FLOATS | {"data": [float("nan")] * 192}]}, "not finite"),
         ({"inputs": [FLOATS | {"data": [1e300] * 192}]}, "not finite"),
         ({"inputs": [FLOATS | {"data": [*range(192)]}]}, "values from 0 to 191: scale them to [-1, 1]"),

@@ -38,6 +38,12 @@ def found(name: str, text: str) -> list[str]:
         ("every verb explains itself", "verb"),
         ("what is therein", "therein"),
         ("falls for ever", "for ever"),
+        ("it has another size than the first", "another size than"),
+        ("it holds something else than numbers", "something else than"),
+        ("after some twenty updates", "some twenty"),
+        ("pictures at even distances", "even distances"),
+        ("a run is called after its data", "called after"),
+        ("in the order by the alphabet", "by the alphabet"),
     ],
 )
 def test_each_rule_finds_its_phrase(sentence: str, words: str) -> None:

@@ -49,7 +49,7 @@ class Outcome:
 
     @property
     def bad(self) -> int:
-        """Mutations that ended in something else than acceptance or one sentence."""
+        """Mutations that ended in something other than acceptance or one sentence."""
         return sum(count for kind, count in self.counts.items() if kind not in GOOD)
 
 

@@ -58,7 +58,7 @@ def write_page(
 
 
 def _spread(names: list[str], count: int) -> list[str]:
-    """`count` names at even distances."""
+    """`count` evenly spaced names."""
     if len(names) <= count:
         return names
     return [names[i] for i in np.linspace(0, len(names) - 1, count).round().astype(int)] if count else []

@@ -66,7 +66,7 @@ def _link(text: str, page: str, artifact: str) -> str:
 def pictures(e: Evaluation) -> dict[str, NDArray[np.uint8]]:
     """Each direction's samples by their key in MLflow, whose section the UI puts first.
 
-    Two only, since the UI shows them in a square of some 250 pixels for each run.
+    Two only, since the UI shows them in a square of about 250 pixels for each run.
     """
     return {f"result/{d}": sample_sheet(e, d, 2, ("input", "translation")) for d in DIRECTIONS}
 
