@@ -160,9 +160,7 @@ def read_evidence(scores: Path, fingerprint: str = "") -> Evidence:
     except KeyError as error:
         raise UsageError(f"The scores in {scores} lack {error}; evaluate again.") from None
     if judged != fingerprint:
-        raise UsageError(
-            f"The scores in {scores} belong to a different model; evaluate this one first."
-        )
+        raise UsageError(f"The scores in {scores} belong to a different model; evaluate this one first.")
     return evidence
 
 

@@ -206,7 +206,7 @@ class Trainer:
                 status=end if finished else status or self.report.status(state.step),
                 finished=finished,
                 curves=losses_csv(state.progress.curves),
-                pictures=self.report.pictures,
+                pictures=self.report.addresses(),
                 names=data.names,
             )
         except OSError as error:

@@ -54,6 +54,7 @@ def small() -> Callable[..., TrainConfig]:
         network = {"generator": "resnet", "blocks": 1, "width": 4, "crop_size": 32, "precision": "fp32"}
         judge = {"discriminator": "patchgan", "discriminator_width": 4, "discriminator_layers": 1}
         run = {"epochs": 2, "decay_epochs": 1, "pool_size": 5, "log_every": 3, "threads": 1}
+        run |= {"sample_every": 0, "samples": 2}  # drawing and encoding them takes longer than so few updates
         return TrainConfig(**{**network, **judge, **run, **fields})  # type: ignore[arg-type]
 
     return config

@@ -414,7 +414,7 @@ EFFECTS: dict[str, Callable[[Watch], None]] = {
         and pictured(watch(sample_every=0)) == [3, 0]
     ),
     "samples": check(  # a row of squares 400 pixels high for each
-        lambda watch: 700 < len(picture_of(watch())) - len(picture_of(watch(samples=2))) < 900
+        lambda watch: 700 < len(picture_of(watch(samples=4))) - len(picture_of(watch(samples=2))) < 900
     ),
     "checkpoint_minutes": check(
         lambda watch: watch(checkpoint_minutes=1e-9, epochs=1, decay_epochs=0).saved == [*range(1, 8), 7]

@@ -6,6 +6,7 @@ import io
 import logging
 from collections.abc import Callable, Mapping
 
+import numpy as np
 import pytest
 import torch
 
@@ -206,3 +207,26 @@ def test_signs_of_a_collapse_are_warned_of_once_at_the_third_report(
         assert "AtoB inverts" not in caplog.text
         shown.translations(inverting, inverting, i)
     assert "AtoB inverts" in caplog.text and "BtoA inverts" in caplog.text
+
+
+def test_samples_are_encoded_once_and_again_when_they_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoded: list[tuple[int, ...]] = []
+
+    def picture(grid: np.ndarray, *_: object, **__: object) -> str:
+        encoded.append(grid.shape)
+        return f"data:{grid[-50:].mean()}"
+
+    monkeypatch.setattr(reporting, "picture", picture)
+    images = torch.rand(1, 3, 8, 8) * 2 - 1
+    same = torch.nn.Conv2d(3, 3, 1, bias=False)
+    same.multiple, same.smallest = 4, 1
+    report = Reporter(Tracker(), Pace(9, 3, {}), batch_size=1, step=0, samples=[images, images])
+    assert report.addresses() == {}
+    report.draw(same, same)
+    first = dict(report.addresses())
+    assert report.addresses() == first and first.keys() == {"AtoB", "BtoA"}
+    assert len(encoded) == 2
+    with torch.no_grad():
+        same.weight.zero_()
+    report.draw(same, same)
+    assert report.addresses()["AtoB"] != first["AtoB"] and len(encoded) == 4

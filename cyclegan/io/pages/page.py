@@ -51,10 +51,13 @@ def write_page(path: Path, template: str, **values: Any) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def picture(image: np.ndarray | Image.Image | bytes, largest: int = 320, quality: int = 85) -> str:
+def picture(
+    image: np.ndarray | Image.Image | bytes, largest: int = 320, quality: int = 85, effort: int = 4
+) -> str:
     """A picture as a data: address, WebP of at most `largest` pixels a side.
 
-    It is uint8 H×W×3, one of Pillow's, or the bytes of an image file.
+    It is uint8 H×W×3, one of Pillow's, or the bytes of an image file. `effort` is WebP's method, 0 to 6: 2 takes
+    a third of the time of 4, for a file a few per cent larger.
     """
     if isinstance(image, bytes):
         shown = Image.open(io.BytesIO(image)).convert("RGB")
@@ -62,7 +65,7 @@ def picture(image: np.ndarray | Image.Image | bytes, largest: int = 320, quality
         shown = image.convert("RGB") if isinstance(image, Image.Image) else Image.fromarray(image)
     shown.thumbnail((largest, largest), Image.Resampling.LANCZOS)
     file = io.BytesIO()
-    shown.save(file, "WEBP", quality=quality)
+    shown.save(file, "WEBP", quality=quality, method=effort)
     return f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-
 from cyclegan.io.pages import charts
-from cyclegan.io.pages.page import picture, write_page
+from cyclegan.io.pages.page import write_page
 
 REFRESH_SECONDS = 30
 
@@ -25,10 +23,10 @@ def write_progress(
     status: str,
     finished: bool,
     curves: str,
-    pictures: Mapping[str, np.ndarray],
+    pictures: Mapping[str, str],
     names: Mapping[str, str],
 ) -> None:
-    """Write the page: `status` in words, `curves` as in losses.csv, labelled `pictures` by direction."""
+    """Write the page: `status` in words, `curves` as in losses.csv, `pictures` as data: addresses by direction."""
     ways = {"AtoB": f"{names['A']} → {names['B']}", "BtoA": f"{names['B']} → {names['A']}"}
     drawn = charts.curves(curves, names)
     write_page(
@@ -37,6 +35,6 @@ def write_progress(
         title=title,
         status=status,
         refresh=0 if finished else REFRESH_SECONDS,
-        pictures={ways.get(key, key): picture(image, 1200) for key, image in pictures.items()},
+        pictures={ways.get(key, key): address for key, address in pictures.items()},
         charts=[charts.lines(name, "update", series) for name, series in drawn.items()],
     )

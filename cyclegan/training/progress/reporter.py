@@ -15,6 +15,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from cyclegan.errors import CycleGANError
+from cyclegan.io.pages.page import picture
 from cyclegan.networks import Generator
 from cyclegan.training.progress.diagnostics import (
     complaints,
@@ -77,6 +78,7 @@ class Reporter:
         self._cycle = ""
         self.pictures: dict[str, Grid] = {}
         """The newest samples of each direction."""
+        self._addresses: dict[str, str] = {}
         self._epoch_shown = 0
         self._estimated = False
         self._seen: Counter[str] = Counter()
@@ -160,8 +162,16 @@ class Reporter:
             translated, reconstructed = translate_and_back(there, back, images)
             names = [self.names[end] for end in direction.split("to")]
             self.pictures[direction] = labelled(images, translated, reconstructed, names)
+            self._addresses.pop(direction, None)
             drawn.append((direction, images, translated))
         return drawn
+
+    def addresses(self) -> dict[str, str]:
+        """`pictures` as data: addresses; a grid is encoded once, on however many pages it is shown."""
+        for direction, grid in self.pictures.items():
+            if direction not in self._addresses:
+                self._addresses[direction] = picture(grid, 1200, effort=2)
+        return self._addresses
 
     def status(self, step: int) -> str:
         """Where the run is and how long it will take, in words."""
