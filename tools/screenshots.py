@@ -1,6 +1,6 @@
 """Make the pictures of pages in docs/images again, from runs on the sample data.
 
-    make screenshots                     # trains five short runs in a temporary folder first: about 10 minutes
+    make screenshots                     # trains five short runs in a temporary folder first: 10 minutes
     python -m tools.screenshots FOLDER   # the same in a folder that is kept; a second time only the pages
 
 Needs the development group (Playwright) and a Chromium: one in the PATH, or that of Playwright

@@ -221,8 +221,9 @@ class TrainConfig:
         if any(getattr(self, name) != default[name] for name in names):
             apart = [f"{name} = {wanted[name]}" for name in wanted if ours.get(name) != wanted[name]]
             raise UsageError(
-                f"train: init = {where} has a generator that differs from these parameters ({', '.join(apart)}): "
-                f"give it these, or leave out {', '.join(ARCHITECTURE)} to take what the model has."
+                f"train: init = {where} has a generator that differs from these parameters "
+                f"({', '.join(apart)}): set them to these values, or "
+                f"leave out {', '.join(ARCHITECTURE)} to take what the model has."
             )
         return taken
 

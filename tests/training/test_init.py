@@ -104,7 +104,9 @@ def test_files_of_the_reference_implementation_give_weights_and_architecture(tmp
 def test_another_architecture_is_refused_and_the_defaults_give_way(
     read: Callable[[TrainConfig], object], small: Small, model: Path
 ) -> None:
-    with pytest.raises(UsageError, match=r"has another generator .*\(blocks = 1\).*leave out generator"):
+    with pytest.raises(UsageError, match=r"generator that differs .*\(blocks = 1\).*leave out generator"):
+        UsageError, match=r"has a generator that differs .*\(blocks = 1\).*leave out generator"
+    ):
         read(small(init=str(model), blocks=2))
     found = read(TrainConfig(init=str(model)))
     config = found[0] if isinstance(found, tuple) else found

@@ -26,7 +26,10 @@ def write_progress(
     pictures: Mapping[str, str],
     names: Mapping[str, str],
 ) -> None:
-    """Write the page: `status` in words, `curves` as in losses.csv, `pictures` as data: addresses by direction."""
+    """Write the page.
+
+    `status` is in words, `curves` are as in losses.csv, `pictures` are data: addresses by direction.
+    """
     ways = {"AtoB": f"{names['A']} → {names['B']}", "BtoA": f"{names['B']} → {names['A']}"}
     drawn = charts.curves(curves, names)
     write_page(
