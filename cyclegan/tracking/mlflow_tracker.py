@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import queue
 import threading
 import time
@@ -18,8 +17,10 @@ from typing import Any
 from cyclegan.errors import CycleGANError
 from cyclegan.io.uri import redact
 from cyclegan.tracking import view
-from cyclegan.tracking.base import KFP_RUN, Tracker, artifact_link, flatten, git_commit, worth_showing
+from cyclegan.tracking.base import Tracker, artifact_link, flatten, worth_showing
 from cyclegan.tracking.database import prepare_database
+from cyclegan.tracking.dataset import log_dataset
+from cyclegan.tracking.opening import mark_experiment, refuse_lost_artifacts, start_run
 from cyclegan.tracking.server import check_server, first_line, quiet, run_url
 
 logger = logging.getLogger(__name__)
@@ -94,7 +95,7 @@ class MlflowTracker(Tracker):
             self._wait(self._send(lambda: mlflow.log_artifact(str(path), folder or None)))
 
     def dataset(self, data: Any, context: str = "training") -> None:
-        self._send(lambda: self._log_dataset(data, context))
+        self._send(lambda: log_dataset(self.run_id or "", data, context))
 
     def table(self, file: str, rows: Sequence[Mapping[str, Any]]) -> None:
         import mlflow
@@ -179,9 +180,9 @@ class MlflowTracker(Tracker):
         import mlflow
 
         try:
-            run = self._open(step, run_id, name)
-            _refuse_lost_artifacts(run)
-            _mark_experiment(run.info.experiment_id)
+            run = start_run(step, run_id, name)
+            refuse_lost_artifacts(run)
+            mark_experiment(run.info.experiment_id)
             self._known = dict(run.data.params)
             self.url = run_url(run)
             self._experiment = run.info.experiment_id
@@ -212,44 +213,6 @@ class MlflowTracker(Tracker):
             done.set_result(None)
         if not self._borrowed:
             self._attempt(lambda: mlflow.end_run(self._status), 1)
-
-    def _open(self, step: str, run_id: str | None, name: str | None) -> Any:
-        import mlflow
-
-        system = step == "train"
-        kfp_run = os.environ.get("KFP_RUN_ID", "")
-        if run_id:
-            try:
-                if mlflow.get_run(run_id).info.lifecycle_stage == "active":
-                    again = {f"{KFP_RUN}{kfp_run}": step} if kfp_run else {}
-                    if task := os.environ.get("CYCLEGAN_KFP_TASK"):
-                        again["kfp_task"] = task
-                    return mlflow.start_run(run_id=run_id, tags=again, log_system_metrics=system)
-                reason = "was deleted"
-            except mlflow.MlflowException as error:
-                if error.error_code not in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
-                    raise
-                reason = "is unknown"
-            uri = redact(mlflow.get_tracking_uri())
-            logger.warning("Run %s %s at %s; a new run is opened.", run_id, reason, uri)
-        commit = git_commit() or ""
-        tags = {
-            "git_commit": commit,
-            "mlflow.source.git.commit": commit.removesuffix("-dirty"),
-            "mlflow.source.name": f"cyclegan {step}",
-            "kfp_run_id": kfp_run,
-            f"{KFP_RUN}{kfp_run}": step if kfp_run else "",
-            "kfp_task": os.environ.get("CYCLEGAN_KFP_TASK", ""),
-        }
-        given: dict[str, Any] = {key: value for key, value in tags.items() if value}
-        if os.environ.get("MLFLOW_RUN_ID"):
-            # whoever opened that run has named it; Kubeflow Pipelines after the task, which says little
-            if kfp_run and name:
-                given["mlflow.runName"] = name
-            name = None
-        elif earlier := run_of_task(given.get("kfp_task", "")):
-            return mlflow.start_run(run_id=earlier, tags=given, log_system_metrics=system)
-        return mlflow.start_run(run_name=name, tags=given, log_system_metrics=system)
 
     def _flush(self) -> None:
         from mlflow import MlflowClient
@@ -291,44 +254,6 @@ class MlflowTracker(Tracker):
             mlflow.log_params(new)
             self._known.update(new)
 
-    def _log_dataset(self, dataset: Any, context: str) -> None:
-        from mlflow import MlflowClient
-        from mlflow.entities import Dataset, DatasetInput, InputTag
-
-        assert self.run_id is not None
-        client = MlflowClient()
-        digest = str(dataset.version)[:36]  # the longest that MLflow keeps; a DVC folder version just fits
-        inputs = client.get_run(self.run_id).inputs
-        known = inputs.dataset_inputs if inputs else []
-        if any(entry.dataset.digest == digest and entry.tags[0].value == context for entry in known):
-            return
-        kind, source = _source(redact(dataset.uri))
-        profile = {f"{domain} images": facts["count"] for domain, facts in dataset.domains.items()}
-        profile |= {"height": dataset.height, "width": dataset.width, "test pairs": dataset.paired}
-        entity = Dataset(
-            name=dataset.title,
-            digest=digest,
-            source_type=kind,
-            source=json.dumps(source),
-            profile=json.dumps(profile),
-        )
-        entry = DatasetInput(entity, [InputTag("mlflow.data.context", context)])
-        client.log_inputs(self.run_id, [entry])
-        client.set_tag(self.run_id, "data_version", str(dataset.version))
-        client.set_tag(self.run_id, "data", dataset.title)
-
-
-def run_of_task(task: str) -> str | None:
-    """The run that an earlier attempt of the same pipeline task has opened, as when its pod was deleted."""
-    import mlflow
-
-    if not task:
-        return None
-    found: Any = mlflow.search_runs(
-        filter_string=f"tags.kfp_task = '{task}'", max_results=1, output_format="list"
-    )
-    return found[0].info.run_id if found else None
-
 
 def _reachable() -> bool:
     try:
@@ -336,45 +261,3 @@ def _reachable() -> bool:
     except CycleGANError:
         return False
     return True
-
-
-def _refuse_lost_artifacts(run: Any) -> None:
-    """End a run whose pictures and models could not be stored: only a server can write to its own store."""
-    import mlflow
-
-    uri = mlflow.get_tracking_uri()
-    if run.info.artifact_uri.startswith("mlflow-artifacts:") and not uri.startswith(("http://", "https://")):
-        mlflow.end_run("FAILED")
-        raise CycleGANError(
-            f"The experiment in {redact(uri)} belongs to an MLflow server, and artifacts can be stored only "
-            "through it: set MLFLOW_TRACKING_URI to its address, or MLFLOW_EXPERIMENT_NAME to a new name."
-        )
-
-
-def _mark_experiment(experiment_id: str) -> None:
-    """Tell the UI that this is about training, else it opens on a page about language models' traces.
-
-    It also gets a view of the runs; one that people have changed stays as it is.
-    """
-    import mlflow
-
-    client = mlflow.MlflowClient()
-    with suppress(mlflow.MlflowException):  # whoever may log runs need not be allowed to change experiments
-        tags = client.get_experiment(experiment_id).tags
-        kind = tags.get("mlflow.experimentKind", "")
-        if not kind or kind.endswith("_inferred"):
-            client.set_experiment_tag(experiment_id, "mlflow.experimentKind", "custom_model_development")
-        if view.TAG not in tags:
-            client.set_experiment_tag(experiment_id, view.TAG, view.saved_view())
-
-
-def _source(uri: str) -> tuple[str, dict[str, Any]]:
-    """MLflow's kind of dataset source and its description."""
-    scheme = uri.partition(":")[0]
-    if scheme in {"http", "https"}:
-        return "http", {"url": uri}
-    if scheme == "s3":
-        return "s3", {"uri": uri}
-    if scheme == "synthetic":
-        return "code", {"tags": {"mlflow.source.name": uri}}
-    return "local", {"uri": uri}

@@ -117,7 +117,7 @@ def count_attempt(step: str, task: str, run_id: str = "") -> int:
     from mlflow import MlflowClient
 
     from cyclegan.tracking.database import prepare_database
-    from cyclegan.tracking.mlflow_tracker import run_of_task
+    from cyclegan.tracking.opening import run_of_task
 
     prepare_database()
     client, opened = MlflowClient(), not run_id
