@@ -9,8 +9,9 @@ PORT ?= 0
 VENV = .venv
 BIN = $(VENV)/bin
 LOWEST = $(VENV)-lowest
-# processes that the tests are spread over; 0 runs them in pytest's own, as a debugger wants it
-JOBS ?= 2
+# processes that the tests are spread over, one more than two cores since they often wait for servers; 0 runs them
+# in pytest's own, as a debugger wants it
+JOBS ?= 3
 PYTEST = PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n $(JOBS) --max-worker-restart=0
 # which tests `make test-lowest` runs: all, or files and options of pytest
 TESTS ?=

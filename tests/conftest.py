@@ -11,6 +11,7 @@ import time
 import urllib.request
 import uuid
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,19 @@ from tests.ports import free_port
 ROOT = Path(__file__).resolve().parents[1]
 # folders whose tests share fixtures that cost half a minute: all of one go to one worker
 TOGETHER = {"integration"}
+# what takes longest goes first, else one worker ends with it while the others have nothing left to do
+LONGEST = (
+    "integration",
+    "training/checkpoints",
+    "training/test_every_field.py",
+    "training/test_loop.py",
+    "registry/test_register.py",
+    "registry/test_pairs.py",
+    "evaluation/test_evaluate.py",
+    "tracking/test_runs.py",
+    "serving",
+    "pipeline",
+)
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # the workers fill the cores; their threads would only fight
@@ -40,6 +54,16 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
     config.option.loadscopereorder = False  # by number of tests, which says nothing about their time
     return ByFile(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests named by LONGEST first, in its order."""
+
+    def place(item: pytest.Item) -> int:
+        found = (i for i, name in enumerate(LONGEST) if item.nodeid.startswith(f"tests/{name}"))
+        return next(found, len(LONGEST))
+
+    items.sort(key=place)
 
 
 def _folder_or_skip(variable: str, default: Path, what: str) -> Path:
@@ -118,6 +142,15 @@ def s3_bucket(s3_server: str) -> str:
     name = f"bucket-{uuid.uuid4().hex[:12]}"
     boto3.client("s3").create_bucket(Bucket=name)
     return name
+
+
+@pytest.fixture
+def without_onnx(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a machine without the ONNX extra: seconds less a version, for tests of something else."""
+    from cyclegan.registry import versions
+
+    absent = {"onnxscript", "onnxruntime"}
+    monkeypatch.setattr(versions, "find_spec", lambda name: None if name in absent else find_spec(name))
 
 
 @pytest.fixture(scope="session")

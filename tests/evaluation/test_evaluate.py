@@ -455,6 +455,7 @@ def test_monitor_wants_enough_images(make_prepared: Make) -> None:
         Monitor(Prepared.open(make_prepared(test_a=3, test_b=3)), features="random")
 
 
+@pytest.mark.usefixtures("without_onnx")
 def test_scores_reach_the_run_and_the_registrys_champion_the_report(
     make_prepared: Make, make_model: Make, tmp_path: Path, mlflow_server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,6 +14,7 @@ from cyclegan.evaluation.config import EvaluateConfig
 from cyclegan.evaluation.distances import frechet_distance
 from cyclegan.evaluation.extractors import cache, inception_weights
 from cyclegan.evaluation.extractors.features import Extractor, load_extractor
+from cyclegan.io import download
 from cyclegan.io.files import sha256
 
 
@@ -118,13 +119,17 @@ def test_features_behind_zero_layers_are_refused(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_weights_that_cannot_be_had_are_one_sentence(address: str, message: str) -> None:
+def test_weights_that_cannot_be_had_are_one_sentence(
+    address: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(download, "LONGEST_PAUSE", 0.0)
     with pytest.raises(CycleGANError, match=message) as caught:
         inception_weights.load_weights(address)
     assert "\n" not in str(caught.value)
 
 
 def test_own_download_that_fails_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(download, "LONGEST_PAUSE", 0.0)
     monkeypatch.setattr(
         inception_weights, "URL", "http://127.0.0.1:9/weights-inception-2015-12-05-6726825d.pth"
     )

@@ -32,8 +32,10 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Do
     """Every pipeline's documents by version of the backend and name."""
     found: dict[str, dict[str, Documents]] = {}
     for version in VERSIONS:
-        folder = tmp_path_factory.mktemp(version)
-        files = compile_all(folder, backend=version)
+        if version == VERSIONS[-1]:  # the committed files, which test_compiled.py holds to be current
+            files = [FOLDER / f"{name}.yaml" for name in PIPELINES]
+        else:
+            files = compile_all(tmp_path_factory.mktemp(version), backend=version)
         found[version] = {file.stem: read_documents(file) for file in files}
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ from cyclegan.cluster.arguments import describe_fields
 from cyclegan.data.sample.city import draw_city
 from cyclegan.data.version import directory_md5, file_md5, versioned_files
 from cyclegan.errors import UsageError
-from pipeline.compiled.compiling import FOLDER, PIPELINES, compile_all, parameters, stale
+from pipeline.compiled import compiling
+from pipeline.compiled.compiling import FOLDER, PIPELINES, parameters, stale
 from pipeline.defaults import CONFIGS, read_defaults, tracked_version
 from pipeline.parameters import FORMER, STEPS, own_fields
 
@@ -31,11 +33,18 @@ def test_the_committed_files_are_what_the_code_compiles_to() -> None:
     assert stale() == []
 
 
-def test_a_changed_file_is_noticed(tmp_path: Path) -> None:
-    compile_all(tmp_path)
-    file = tmp_path / "cyclegan.yaml"
-    file.write_text(file.read_text().replace("Train generators", "Train"))
-    assert stale(tmp_path) == [file]
+def test_a_changed_file_and_a_missing_one_are_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def compiled(folder: Path) -> list[Path]:  # as the test above has shown
+        return [Path(shutil.copy(FOLDER / f"{name}.yaml", folder)) for name in PIPELINES]
+
+    monkeypatch.setattr(compiling, "compile_all", compiled)
+    changed, *_, missing = compiled(tmp_path)
+    assert stale(tmp_path) == []
+    changed.write_text(changed.read_text().replace("Train generators", "Train"))
+    missing.unlink()
+    assert stale(tmp_path) == [changed, missing]
 
 
 def test_defaults_are_those_of_params_yaml_and_data_dvc() -> None:

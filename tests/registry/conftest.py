@@ -4,22 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 VERSION = "0123456789abcdef0123456789abcdef.dir"
-
-
-@pytest.fixture
-def without_onnx(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on a machine without the ONNX extra: seconds less a version, for tests of something else."""
-    from cyclegan.registry import versions
-
-    absent = {"onnxscript", "onnxruntime"}
-    monkeypatch.setattr(versions, "find_spec", lambda name: None if name in absent else find_spec(name))
 
 
 @pytest.fixture
