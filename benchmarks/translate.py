@@ -1,9 +1,12 @@
 """Translation on a CPU, by engine and size: CPU seconds an image, peak memory, cold start, difference.
 
     OMP_NUM_THREADS=1 python benchmarks/translate.py [--model FOLDER] [--sizes 256 1100] [--rounds 5]
+    OMP_NUM_THREADS=1 python benchmarks/translate.py --sizes 256 --rounds 20 \\
+        --engines "ONNX Runtime fp32" "OpenVINO fp32" --out /tmp/two.json
 
 Each engine runs in a process of its own. In every round all of them translate the same picture, one after
-another, so that what else the machine does meets them alike; medians over the rounds, ratios within them.
+another and every second time in the opposite order, so that what else the machine does meets them alike;
+medians over the rounds, and within each round how many times faster than the first engine named.
 CPU seconds and not wall time, since they are steadier on a shared machine. `before` is torch in float32 on
 tiles of 1024 pixels, whose overlap is whatever the picture's size makes it. Without --model a resnet of 9
 blocks with random weights is measured, for which differences mean little. Cold start is `cyclegan translate`
@@ -141,25 +144,25 @@ def picture(side: int, path: Path) -> Path:
 def measure_size(
     side: int, workers: dict[str, Worker], rounds: int, source: Path, folder: Path
 ) -> dict[str, dict[str, Any]]:
-    """One row an engine: medians over the rounds, the ratio to `before` within each round."""
+    """One row an engine: medians over the rounds, the ratio to the first one within each round."""
     rows: dict[str, list[dict[str, Any]]] = {name: [] for name in workers}
     for number in range(rounds + 1):  # the first one warms up
-        for name, worker in workers.items():
-            result = worker.run(source, folder / f"{list(workers).index(name)}.npy")
+        for name in list(workers)[:: -1 if number % 2 else 1]:
+            result = workers[name].run(source, folder / f"{name}.npy")
             if number:
                 rows[name].append(result)
-    pictures = {name: np.load(folder / f"{i}.npy").astype(int) for i, name in enumerate(workers)}
+    pictures = {name: np.load(folder / f"{name}.npy").astype(int) for name in workers}
     table = {}
+    first = next(iter(workers))
     for name, results in rows.items():
         ratios = [
-            before["cpu_seconds"] / own["cpu_seconds"]
-            for before, own in zip(rows["before"], results, strict=True)
+            one["cpu_seconds"] / own["cpu_seconds"] for one, own in zip(rows[first], results, strict=True)
         ]
-        apart = np.abs(pictures[name] - pictures[BASE])
+        apart = np.abs(pictures[name] - pictures[BASE if BASE in workers else first])
         table[name] = {
             "cpu_seconds": round(statistics.median(r["cpu_seconds"] for r in results), 3),
-            "times_faster_than_before": round(statistics.median(ratios), 2),
-            "ratios": [round(ratio, 2) for ratio in ratios],
+            "times_faster": round(statistics.median(ratios), 3),
+            "ratios": [round(ratio, 3) for ratio in ratios],
             "peak_mb": round(results[-1]["peak_mb"]),
             "grey_levels_apart": round(float(apart.mean()), 3),
             "largest_difference": int(apart.max()),
@@ -177,8 +180,11 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[256, 1100])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--out", type=Path, default=OUT)
+    available = [name for name in ENGINES if has_bfloat16() or not name.endswith("bf16")]
+    parser.add_argument("--engines", nargs="+", choices=available, default=available, metavar="ENGINE")
     args = parser.parse_args()
-    names = [name for name in ENGINES if has_bfloat16() or not name.endswith("bf16")]
+    names = args.engines
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # no cold start compiles the libraries' Python
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
@@ -193,12 +199,13 @@ def main() -> None:
         facts: dict[str, Any] = {
             "model": args.model or "resnet, 9 blocks of width 64, random weights",
             "threads": resolve_threads(0),
+            "compared_with": names[0],
             "load_average": os.getloadavg()[0],
             "cold_start": {},
             "sizes": {},
         }
         small = picture(256, folder / "256.png")
-        for name in names[1:]:
+        for name in (name for name in names if name != "before"):
             runs = [
                 cold_start(addresses[name], *ENGINES[name], small, folder / "cold.png")
                 for _ in range(min(args.rounds, 3))

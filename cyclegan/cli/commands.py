@@ -21,8 +21,7 @@ from cyclegan.cli.use_model import FLAT, PATH, Card, Demo, Export, ImportWeights
 from cyclegan.data.config import FetchConfig, InspectConfig, PreprocessConfig
 from cyclegan.errors import UsageError
 from cyclegan.evaluation.config import EvaluateConfig
-from cyclegan.registry.compare import CompareConfig
-from cyclegan.registry.config import RegisterConfig
+from cyclegan.registry.config import CompareConfig, RegisterConfig
 from cyclegan.training.config import TrainConfig
 
 logger = logging.getLogger(__name__)

@@ -158,13 +158,10 @@ def _main(args: list[str]) -> int:
         return 2
 
     log_to_terminal()
-    from tqdm.contrib.logging import logging_redirect_tqdm
-
     try:
         command = parse(args[0], args[1:])
     except SystemExit:  # tyro has printed help, or what is wrong
         sys.stdout.flush()
         raise
-    with logging_redirect_tqdm():
-        command.run()
+    command.run()
     return 0

@@ -12,9 +12,8 @@ from tyro.conf import Positional, arg
 from cyclegan.cli import places, preflight
 from cyclegan.cli.next_steps import tell
 from cyclegan.errors import UsageError
-from cyclegan.inference.config import ImportConfig
+from cyclegan.inference.config import ImportConfig, TranslateConfig
 from cyclegan.inference.export import ExportConfig
-from cyclegan.inference.translate import TranslateConfig
 from cyclegan.io.uri import redact
 from cyclegan.serving.config import DemoConfig, ServeConfig
 

@@ -1,12 +1,11 @@
-"""What every engine is: a function of pictures, with the few facts that its caller needs."""
+"""What every engine is: a function of pictures, with the few facts that its caller needs. Loads no numpy."""
 
 from __future__ import annotations
 
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
-import numpy as np
-
-from cyclegan.pixels import to_unit_array
+if TYPE_CHECKING:
+    import numpy as np
 
 EngineName = Literal["auto", "torch", "onnx", "openvino"]
 Precision = Literal["auto", "fp32", "bf16"]
@@ -24,14 +23,3 @@ class Engine(Protocol):
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """uint8 N×H×W×3, or float32 in [-1, 1], to float32 N×H×W×3 in [-1, 1]."""
-
-
-def planes(images: np.ndarray) -> np.ndarray:
-    """uint8 N×H×W×3, or float32 in [-1, 1], to float32 N×3×H×W in [-1, 1]."""
-    channels_first = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
-    return to_unit_array(channels_first) if images.dtype == np.uint8 else channels_first.astype(np.float32)
-
-
-def pixels(images: Any) -> np.ndarray:
-    """float N×3×H×W to float32 N×H×W×3."""
-    return np.ascontiguousarray(np.asarray(images).transpose(0, 2, 3, 1), np.float32)

@@ -69,9 +69,13 @@ def open_engine(
 
 
 def open_onnx(
-    path: Path, engine: EngineName = "auto", precision: Precision = "auto", device: str = "auto"
+    path: Path,
+    engine: EngineName = "auto",
+    precision: Precision = "auto",
+    device: str = "auto",
+    pictures: int | None = None,
 ) -> Any:
-    """An engine for an .onnx or .xml file, checked by the picture in it; `auto` is OpenVINO if installed.
+    """An engine for an .onnx or .xml file, checked by the picture in it; `auto` is the faster one installed.
 
     Raises UsageError for an engine that is not installed and for a file of something else, CycleGANError
     if its output differs from torch's.
@@ -80,7 +84,8 @@ def open_onnx(
 
     ir = path.suffix == ".xml"
     if engine == "auto":
-        engine = "openvino" if ir or find_spec("openvino") else "onnx"
+        ranked = [name for name in _for_files(precision, pictures) if find_spec(PACKAGES[name])]
+        engine = "openvino" if ir else ranked[0] if ranked else "onnx"
     if engine == "torch" or (ir and engine == "onnx"):
         kind, others = ("OpenVINO IR", "openvino") if ir else ("an ONNX file", "onnx or openvino")
         raise UsageError(f"{path} is {kind}, which {engine} does not run: use engine {others}.")
@@ -98,12 +103,26 @@ def _candidates(device: str, precision: Precision, pictures: int | None) -> list
     """Engines for ONNX files that `auto` prefers to torch here, the best first."""
     if device not in {"auto", "cpu"} or (device == "auto" and _may_have_gpu()):
         return []
-    bf16 = precision == "bf16" or (precision == "auto" and has_bfloat16())
-    few = pictures is not None and pictures <= FEW
-    wanted: list[EngineName] = ["openvino"]
-    if precision != "bf16" and (few or not bf16 or not find_spec("torch")):
-        wanted = ["onnx", "openvino"] if few else ["openvino", "onnx"]
-    return [name for name in wanted if find_spec(PACKAGES[name])]
+    found = [name for name in _for_files(precision, pictures) if find_spec(PACKAGES[name])]
+    if _in_bf16(precision) and not _few(pictures) and find_spec("torch"):
+        return [name for name in found if name != "onnx"]  # torch in bfloat16 is faster
+    return found
+
+
+def _for_files(precision: Precision, pictures: int | None) -> list[EngineName]:
+    """Engines for ONNX files, the best first, whether they are installed or not."""
+    if precision == "bf16":
+        return ["openvino"]
+    # OpenVINO takes longer to prepare a network, and regains it in one picture only with bfloat16
+    return ["onnx", "openvino"] if _few(pictures) and not _in_bf16(precision) else ["openvino", "onnx"]
+
+
+def _in_bf16(precision: Precision) -> bool:
+    return precision == "bf16" or (precision == "auto" and has_bfloat16())
+
+
+def _few(pictures: int | None) -> bool:
+    return pictures is not None and pictures <= FEW
 
 
 def _may_have_gpu() -> bool:

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from cyclegan.engines.base import Precision, pixels, planes
+from cyclegan.engines.base import Precision
 from cyclegan.engines.parity import GATE, example_picture, grey_levels_apart
 from cyclegan.errors import CycleGANError, UsageError, first_line
 from cyclegan.io.files import parse_json
 from cyclegan.model_config import check_config
-from cyclegan.pixels import to_uint8_array
+from cyclegan.pixels import to_uint8_array, to_unit_array
 from cyclegan.runtime.cpu import resolve_threads
 
 LARGEST_MULTIPLE = 2048
@@ -42,8 +42,8 @@ class OnnxRuntimeEngine:
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """uint8 N×H×W×3, or float32 in [-1, 1], to float32 N×H×W×3 in [-1, 1]."""
-        (translated,) = self.session.run(None, {"images": planes(images)})
-        return pixels(translated)
+        (translated,) = self.session.run(None, {"images": _planes(images)})
+        return _pixels(translated)
 
 
 class OpenVinoEngine:
@@ -72,7 +72,18 @@ class OpenVinoEngine:
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """uint8 N×H×W×3, or float32 in [-1, 1], to float32 N×H×W×3 in [-1, 1]."""
         request = self.compiled.create_infer_request()  # one each, so that several threads may call
-        return pixels(request.infer({"images": planes(images)})[0])
+        return _pixels(request.infer({"images": _planes(images)})[0])
+
+
+def _planes(images: np.ndarray) -> np.ndarray:
+    """uint8 N×H×W×3, or float32 in [-1, 1], to float32 N×3×H×W in [-1, 1]."""
+    channels_first = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+    return to_unit_array(channels_first) if images.dtype == np.uint8 else channels_first.astype(np.float32)
+
+
+def _pixels(images: Any) -> np.ndarray:
+    """float N×3×H×W to float32 N×H×W×3."""
+    return np.ascontiguousarray(np.asarray(images).transpose(0, 2, 3, 1), np.float32)
 
 
 def _rt_info(model: Any) -> dict[str, str]:

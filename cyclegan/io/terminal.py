@@ -6,6 +6,7 @@ import logging
 import sys
 from collections.abc import Iterable
 from pathlib import PurePath
+from typing import TextIO
 
 from cyclegan.io.uri import printable, redact, scrub
 
@@ -56,9 +57,26 @@ def sentence(error: BaseException) -> str:
     return said if len(said) <= LONGEST else f"{said[:half]} … {said[-half:]}"
 
 
+class TerminalHandler(logging.StreamHandler[TextIO]):
+    """Writes to standard error, above the progress bar if there is one.
+
+    tqdm's own `logging_redirect_tqdm` does this too, but loads tqdm for commands that have no bar.
+    """
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the record."""
+        if "tqdm" not in sys.modules:
+            super().emit(record)
+            return
+        from tqdm import tqdm
+
+        with tqdm.external_write_mode(file=self.stream):
+            super().emit(record)
+
+
 def log_to_terminal() -> None:
     """Send the package's log to standard error, cleaned."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = TerminalHandler(sys.stderr)
     handler.setFormatter(CleanFormatter("%(message)s"))
     logging.basicConfig(handlers=[handler])
     logging.getLogger("cyclegan").setLevel(logging.INFO)

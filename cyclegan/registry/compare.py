@@ -12,6 +12,7 @@ from typing import Any
 from cyclegan.errors import UsageError
 from cyclegan.io.pages.page import interval, number, picture, write_page
 from cyclegan.io.uri import redact
+from cyclegan.registry.config import CompareConfig
 from cyclegan.registry.metrics import NO_NAMES, Metric, scores, where
 from cyclegan.registry.results import Facts, Sample, parse_facts, parse_scores
 from cyclegan.tracking.runs import enabled
@@ -22,20 +23,6 @@ WIDEST = 90  # characters for the names of runs above a table
 PICTURE = re.compile(
     r"images/(?P<key>.+)[+%]step[+%](?P<step>\d+)[+%]timestamp[+%](?P<time>\d+)[+%][^+%]*png"
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class CompareConfig:
-    """Which runs are compared, besides those named."""
-
-    data_version: str = ""
-    """Compare the runs on this data version, the best first."""
-    count: int = 6
-    """At most this many runs."""
-
-    def __post_init__(self) -> None:
-        if self.count < 1:
-            raise UsageError(f"compare: count = {self.count}: at least 1 is needed.")
 
 
 @dataclass(frozen=True, kw_only=True)

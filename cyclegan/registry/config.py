@@ -1,4 +1,4 @@
-"""Parameters of registering; imports nothing heavy, so that the command line stays quick."""
+"""Parameters of registering and comparing; imports nothing heavy, so that the command line stays quick."""
 
 from __future__ import annotations
 
@@ -45,3 +45,17 @@ class RegisterConfig:
             )
         if not 0 <= self.max_score < float("inf"):
             raise UsageError(f"register: max_score = {self.max_score}: 0 (no gate) or more is needed.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareConfig:
+    """Which runs are compared, besides those named."""
+
+    data_version: str = ""
+    """Compare the runs on this data version, the best first."""
+    count: int = 6
+    """At most this many runs."""
+
+    def __post_init__(self) -> None:
+        if self.count < 1:
+            raise UsageError(f"compare: count = {self.count}: at least 1 is needed.")

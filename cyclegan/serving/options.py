@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cyclegan.errors import UsageError, enough_memory
-from cyclegan.inference.media.pictures import MAX_PIXELS, QUALITY, Unreadable, translate_picture
+from cyclegan.inference.config import MAX_PIXELS
+from cyclegan.inference.media.pictures import QUALITY, Unreadable, translate_picture
 
 if TYPE_CHECKING:
     from cyclegan.inference.translator import Translator

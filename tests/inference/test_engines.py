@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 
@@ -57,6 +58,31 @@ def test_an_engine_exports_once_and_auto_uses_what_is_there(model, tmp_path, mon
     assert load(model, pictures=1).engine.name.startswith("ONNX Runtime")
 
 
+@pytest.mark.parametrize(
+    ("bf16", "precision", "pictures", "name"),
+    [
+        (True, "auto", 1, "OpenVINO bf16"),
+        (False, "auto", 1, "ONNX Runtime fp32"),
+        (False, "auto", 4, "OpenVINO fp32"),
+        (True, "fp32", 1, "ONNX Runtime fp32"),
+        (True, "fp32", None, "OpenVINO fp32"),
+    ],
+)
+def test_auto_takes_what_is_fastest_for_so_many_pictures(
+    model, exported, monkeypatch, bf16, precision, pictures, name
+):
+    pytest.importorskip("openvino")
+    if bf16 and not choose.has_bfloat16():
+        pytest.skip("This CPU does not compute in bfloat16.")
+    monkeypatch.setattr(choose, "has_bfloat16", lambda: bf16)
+    monkeypatch.setattr(choose, "_may_have_gpu", lambda: False)
+    shutil.copy(exported, model)
+    for source in (model, exported):
+        assert load(source, precision=precision, pictures=pictures).engine.name.startswith(name.split()[0])
+    if bf16:
+        assert load(exported, precision=precision, pictures=pictures).engine.name == f"{name} on cpu"
+
+
 def test_a_file_that_draws_something_else_is_refused(exported, monkeypatch):
     class Off(onnx_file.OnnxRuntimeEngine):
         def __call__(self, images):
@@ -87,11 +113,12 @@ def test_mistakes_are_one_sentence(model, exported, tmp_path, monkeypatch):
         load(model, engine="openvino")
 
 
-def test_an_exported_file_needs_no_torch(exported, tmp_path):
+def test_one_picture_by_an_exported_file_needs_neither_torch_nor_tqdm(exported, tmp_path):
     from PIL import Image
 
     Image.fromarray(IMAGE).save(tmp_path / "in.png")
-    code = "from cyclegan.cli.main import main; main(); import sys; sys.exit('torch' in sys.modules)"
+    loaded = "any(name in sys.modules for name in ('torch', 'tqdm'))"
+    code = f"from cyclegan.cli.main import main; main(); import sys; sys.exit({loaded})"
     command = [sys.executable, "-c", code, "translate", str(exported), "in.png", "--out", "out.png"]
     variables = os.environ | {"CYCLEGAN_TRACKING": "off"}
     done = subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import logging
 from pathlib import Path
 
 import pytest
+from tqdm import tqdm
 
 from cyclegan.cli.main import main
-from cyclegan.io.terminal import CleanFormatter
+from cyclegan.io.terminal import CleanFormatter, TerminalHandler
 
 
 def test_arguments_of_log_lines_are_made_safe() -> None:
@@ -22,6 +24,16 @@ def test_arguments_of_log_lines_are_made_safe() -> None:
     shown = CleanFormatter("%(message)s").format(record)
     assert shown == "a\\nCheckpoint written\\x1b[2J.png\nhttps://h.org/x b\\r 00003"
     assert record.args == args
+
+
+def test_a_message_stands_above_the_progress_bar() -> None:
+    terminal = io.StringIO()
+    with tqdm(total=2, file=terminal, ncols=40) as bar:
+        bar.update()
+        TerminalHandler(terminal).emit(logging.LogRecord("cyclegan", logging.INFO, "", 0, "said", (), None))
+        before, _, after = terminal.getvalue().partition("said\n")
+    assert before.endswith(" \r"), "the bar was not cleared"
+    assert "1/2" in after, "the bar was not drawn again"
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from cyclegan.errors import CycleGANError, UsageError
-from cyclegan.registry.compare import CompareConfig, certain, compare
+from cyclegan.registry.compare import certain, compare
+from cyclegan.registry.config import CompareConfig
 from cyclegan.registry.metrics import describe
 from cyclegan.tracking.runs import open_run
 

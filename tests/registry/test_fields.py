@@ -15,8 +15,8 @@ import pytest
 from cyclegan.registry import compare as comparing
 from cyclegan.registry import pairs, versions
 from cyclegan.registry import register as step
-from cyclegan.registry.compare import CompareConfig, Compared, compare
-from cyclegan.registry.config import RegisterConfig
+from cyclegan.registry.compare import Compared, compare
+from cyclegan.registry.config import CompareConfig, RegisterConfig
 from cyclegan.registry.decision import Decision, Evidence, read_evidence
 from cyclegan.registry.register import Registration
 from cyclegan.tracking.base import Tracker

@@ -11,6 +11,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from cyclegan.errors import CycleGANError
+from cyclegan.inference.config import MAX_PIXELS
 from cyclegan.inference.media.metadata import Metadata
 
 if TYPE_CHECKING:
@@ -34,7 +35,6 @@ LONGEST = {"JPEG": 65500, "WEBP": 16383}  # pixels a side
 TRANSPARENT = {"PNG", "WEBP", "TIFF"}
 """What can hold an alpha channel."""
 QUALITY = 95
-MAX_PIXELS = 100_000_000
 NOTHING = Metadata()
 
 
