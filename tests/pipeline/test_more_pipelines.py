@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.pipeline.tiny import TINY
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -31,14 +33,7 @@ def test_a_sweep_registers_the_best_though_a_trial_fails(tmp_path: Path) -> None
         tmp_path,
         "--pipeline=sweep",
         'sweep_grid={"seed": [0, 1], "crop_size": [0, 999]}',
-        "data_source=synthetic:city?train=6&test=4&size=32",
-        "preprocess_load_size_px=32",
-        "train_epochs=1",
-        "train_decay_epochs=0",
-        "train_batch_size=2",
-        'train_options={"blocks": 1, "width": 8, "discriminator_width": 8}',
-        'evaluate_options={"resamples": 0}',
-        "evaluate_features=random",
+        *TINY,
         CYCLEGAN_TRACKING="off",
     )
     (best,) = tmp_path.glob("outputs/kfp/**/pick-best/best_model")

@@ -13,19 +13,9 @@ from typing import Any
 
 import pytest
 
+from tests.pipeline.tiny import TINY
+
 ROOT = Path(__file__).resolve().parents[2]
-TINY = [
-    "data_source=synthetic:city?train=6&test=4&size=32",
-    "data_version=",
-    "preprocess_load_size_px=32",
-    "train_epochs=1",
-    "train_decay_epochs=0",
-    "train_batch_size=2",
-    'train_options={"blocks": 1, "width": 8, "discriminator_width": 8}',
-    'evaluate_options={"resamples": 0}',
-    "evaluate_features=random",
-    "register_name=gated",
-]
 SECRETS = {
     "AWS_ACCESS_KEY_ID": "PLANTEDACCESSKEY",
     "AWS_SECRET_ACCESS_KEY": "planted/secret+key",
@@ -65,7 +55,7 @@ def executions(_mlflow_server: str, tmp_path_factory: pytest.TempPathFactory) ->
             running[case] = (
                 folder,
                 subprocess.Popen(
-                    [sys.executable, "-m", "pipeline", "run", *TINY, gate],
+                    [sys.executable, "-m", "pipeline", "run", *TINY, "register_name=gated", gate],
                     cwd=folder,
                     env=clean | environment,
                     stdout=log,
