@@ -17,8 +17,10 @@ from torch import nn
 
 from cyclegan.data.prepared import Prepared, write_provenance
 from cyclegan.errors import CycleGANError, UsageError
+from cyclegan.evaluation import monitor as monitoring
 from cyclegan.evaluation.config import EvaluateConfig
 from cyclegan.evaluation.evaluate import evaluate
+from cyclegan.evaluation.extractors.features import Extractor, load_extractor
 from cyclegan.evaluation.measure import Evaluation, measure
 from cyclegan.evaluation.monitor import Monitor
 from cyclegan.evaluation.pages.report import write_per_image
@@ -445,14 +447,41 @@ def test_monitor_scores_a_better_generator_lower_and_leaves_it_in_its_mode(make_
     assert monitor.headline == "kernel_random"
     assert first["kernel_random"] < second["kernel_random"]
     assert first["kernel_random_BtoA"] == second["kernel_random_BtoA"]
-    assert first["evaluation_seconds"] > 0
+    assert 0 < first["evaluation_seconds"] < 600
+    assert first["kernel_random"] == (first["kernel_random_AtoB"] + first["kernel_random_BtoA"]) / 2
     assert good.training
     assert not bad.training
+    assert {len(test.images) for test in monitor.sets.values()} == {8}
+
+
+def test_monitor_takes_the_images_of_its_seed_at_the_scale_of_training(make_prepared: Make) -> None:
+    data = Prepared.open(make_prepared())
+    first, same, other = (
+        Monitor(data, features="random", size=(16, 24), max_images=6, seed=seed).sets["A"].images
+        for seed in (0, 0, 1)
+    )
+    assert first.shape[1:3] == (16, 24)
+    assert np.array_equal(first, same) and not np.array_equal(first, other)
+
+
+def test_monitor_passes_on_which_weights_to_use(make_prepared: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+
+    def extractor(*values: Any, **named: Any) -> Extractor:
+        asked.append((values, named))
+        return load_extractor("random")
+
+    monkeypatch.setattr(monitoring, "load_extractor", extractor)
+    data = Prepared.open(make_prepared())
+    Monitor(data, features="inception64", weights="w.pth", weights_sha256="0" * 64, prefix="evaluate_")
+    given = ("inception64", "w.pth", "0" * 64, torch.device("cpu"))
+    assert asked == [(given, {"prefix": "evaluate_"})]
 
 
 def test_monitor_wants_enough_images(make_prepared: Make) -> None:
-    with pytest.raises(UsageError, match="need 4 test images"):
-        Monitor(Prepared.open(make_prepared(test_a=3, test_b=3)), features="random")
+    with pytest.raises(UsageError, match="need 4 test images of each domain, not 3"):
+        Monitor(Prepared.open(make_prepared(test_a=3, test_b=9)), features="random")
+    Monitor(Prepared.open(make_prepared(test_a=4, test_b=9, name="four")), features="random")
 
 
 @pytest.mark.usefixtures("without_onnx")
