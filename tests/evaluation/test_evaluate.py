@@ -92,15 +92,20 @@ def test_writes_scores_that_other_steps_can_use(
     assert set(details["intervals"]) <= set(scores)
     for name, (low, high) in details["intervals"].items():
         assert low <= scores[name] <= high, name
-    for name in ("l1_AtoB", "psnr_BtoA", "ssim_AtoB", "map_accuracy_AtoB", "l1_AtoB_input", "l1_AtoB_mean"):
-        assert name in scores
-    for name in ("cycle_l1_A", "cycle_l1_B", "identity_l1_A", "identity_l1_B", "kernel_random_AtoB_se"):
-        assert name in scores
+    kinds = ("frechet_random", "kernel_random", "precision_random", "recall_random", "nearest_train")
+    pairs = ("l1", "psnr", "ssim", "map_accuracy", "l1_{}_input", "l1_{}_mean")
+    both = [name if "{}" in name else f"{name}_{{}}" for name in (*kinds, *pairs, "kernel_random_{}_se")]
+    expected = {name.format(direction) for name in both for direction in ("AtoB", "BtoA")}
+    expected |= {f"{name}_{end}" for name in ("cycle_l1", "identity_l1", "nearest_train") for end in "AB"}
+    assert scores.keys() == expected | {"score", "frechet_random", "frechet_random_input"}
     with (out / "per_image.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 24
-    mean = np.mean([float(row["l1"]) for row in rows if row["direction"] == "AtoB"])
-    assert mean == pytest.approx(scores["l1_AtoB"], rel=1e-4)
+    l1 = [float(row["l1"]) for row in rows if row["direction"] == "AtoB"]
+    assert np.mean(l1) == pytest.approx(scores["l1_AtoB"], rel=1e-4)
+    error = 1.96 * np.std(l1, ddof=1) / len(l1) ** 0.5
+    expected_ends = (np.mean(l1) - error, np.mean(l1) + error)
+    assert details["intervals"]["l1_AtoB"] == pytest.approx(expected_ends, rel=1e-3)
 
 
 def test_a_name_that_spreadsheets_would_compute_is_text_in_the_table(tmp_path: Path) -> None:

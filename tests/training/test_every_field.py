@@ -126,6 +126,7 @@ def watch(
                 seen.asked |= kwargs
 
             def score(self, generators: Any) -> dict[str, float]:
+                assert generators == dict(zip(("AtoB", "BtoA"), seen.state.exported(), strict=True))
                 seen.scored += 1
                 return {"kid": float(seen.scored)}  # worse every time
 

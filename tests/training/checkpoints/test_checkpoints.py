@@ -125,16 +125,16 @@ def test_other_runs_are_noticed(store: FolderStore) -> None:
 @pytest.mark.parametrize(
     ("step", "data", "said"),
     [
-        (14, b"", "it says neither its format nor how far it is"),
-        (14, b"\x10" + bytes(7) + b"{}".ljust(16), "it says neither its format nor how far it is"),
-        (14, written(14, format=""), "it says neither its format nor how far it is"),
-        (14, written(14, format="one"), "it says neither its format nor how far it is"),
-        (14, written(14)[:-4], "incomplete metadata|[Ii]nvalid|buffer"),
-        (14, written(14, progress=""), "it does not say how far it is"),
-        (14, written(14, progress="[]"), "is not a mapping"),
-        (14, written(13), "its name says update 14, its content 13"),
-        (77, written(77), "it is further than this run will go"),
-        (14, written(14, weight=float("inf")), "weight is not finite"),
+        (14, b"", "it says neither its format nor how far it is."),
+        (14, b"\x10" + bytes(7) + b"{}".ljust(16), "it says neither its format nor how far it is."),
+        (14, written(14, format=""), "it says neither its format nor how far it is."),
+        (14, written(14, format="one"), "it says neither its format nor how far it is."),
+        (14, written(14)[:-4], "Error while deserializing: .+"),
+        (14, written(14, progress=""), "it does not say how far it is."),
+        (14, written(14, progress="[]"), "its record of progress is not a mapping."),
+        (14, written(13), "its name says update 14, its content 13."),
+        (77, written(77), "it is further than this run will go."),
+        (14, written(14, weight=float("inf")), "weight is not finite."),
     ],
 )
 def test_a_damaged_one_is_skipped_with_its_reason(
@@ -144,8 +144,7 @@ def test_a_damaged_one_is_skipped_with_its_reason(
     key = put(store, step, data)
     assert resumed(store) == [7]
     (record,) = caplog.records
-    assert record.getMessage().startswith(f"Skipping checkpoint {key}, which is damaged: ")
-    assert re.search(said, record.getMessage())
+    assert re.fullmatch(rf"Skipping checkpoint {key}, which is damaged: {said}", record.getMessage())
 
 
 def test_a_checksum_that_does_not_fit_is_damage(store: FolderStore, caplog: pytest.LogCaptureFixture) -> None:
