@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import signal
+import subprocess
+import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -126,6 +130,88 @@ def test_an_interrupted_film_resumes_and_is_the_same(engine, tmp_path, monkeypat
     assert all(np.array_equal(a, b) for (_, a), (_, b) in zip(whole, again, strict=True))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["again.mp4", "film.mp4", "whole.mp4"]
     assert run(film, tmp_path / "again.mp4").skipped == 1
+
+
+COMMAND = """
+import json, os, signal, sys
+from pathlib import Path
+from cyclegan.inference import translate as step
+from cyclegan.inference.media import video
+from cyclegan.inference.translator import Translator
+from cyclegan.pixels import to_unit_array
+
+film, out, segment, killed_at = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
+count = 0
+
+class Negative:
+    name, multiple, batch = "negative", 4, 1
+    def __call__(self, images):
+        global count
+        count += len(images)
+        if str(count) == killed_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return -to_unit_array(images)
+
+def join(*given, former=video._join):
+    former(*given)
+    if killed_at == "joining":
+        os.kill(os.getpid(), signal.SIGKILL)
+
+step.load = lambda *given, **options: Translator(Negative(), "AtoB", {})
+video.SEGMENT, video._join = segment, join
+# frames are in the file as soon as they are translated, so that a killed process leaves half a segment
+video.CONTAINERS[".mp4"] = ("mp4", "libx264", {"crf": "18", "tune": "zerolatency"})
+step.translate("model", film, out, step.TranslateConfig())
+lines = Path("/proc/self/status").read_text().splitlines() if sys.platform == "linux" else []
+peak = [int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM")]
+print(json.dumps({"frames": count, "mb": peak}))
+"""
+
+
+def command(film: Path, out: Path, segment: int, killed_at: str = "never") -> subprocess.CompletedProcess:
+    words = [sys.executable, "-c", COMMAND, str(film), str(out), str(segment), killed_at]
+    return subprocess.run(words, capture_output=True, text=True, timeout=600)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="has no SIGKILL")
+@pytest.mark.parametrize(("killed_at", "left"), [("3", 11), ("6", 7), ("10", 3), ("joining", 0)])
+def test_a_killed_command_resumes_and_the_film_is_the_same(tmp_path, killed_at, left):
+    film = write_film(tmp_path / "film.mp4")
+    assert command(film, tmp_path / "whole.mp4", 4).returncode == 0
+    again = tmp_path / "again.mp4"
+    assert command(film, again, 4, killed_at).returncode == -signal.SIGKILL
+    assert not again.exists() and (tmp_path / ".again.mp4.segments").is_dir()
+    resumed = command(film, again, 4)
+    assert resumed.returncode == 0, resumed.stderr
+    assert json.loads(resumed.stdout)["frames"] == left
+    expected, made = frames(tmp_path / "whole.mp4"), frames(again)
+    assert [time for time, _ in made] == [time for time, _ in expected]
+    assert all(np.array_equal(a, b) for (_, a), (_, b) in zip(made, expected, strict=True))
+    assert sound(again) == sound(film)
+    assert not (tmp_path / ".again.mp4.segments").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the peak from /proc")
+def test_memory_does_not_grow_with_the_film(tmp_path):
+    """1200 frames more, 276 MB of pixels, and less than 20 MB of memory."""
+    peaks = []
+    for count in (300, 1500):
+        film, out = tmp_path / f"{count}.mp4", tmp_path / f"{count}_b.mp4"
+        with av.open(str(film), "w") as file:
+            stream = file.add_stream("libx264", rate=25, options={"preset": "ultrafast"})
+            stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
+            for i in range(count):
+                pixels = np.full((240, 320, 3), i % 200, np.uint8)
+                file.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+            file.mux(stream.encode(None))
+        ended = command(film, out, 240)
+        assert ended.returncode == 0, ended.stderr
+        said = json.loads(ended.stdout)
+        assert said["frames"] == count
+        peaks += said["mb"]
+    assert peaks[1] - peaks[0] < 20, peaks
 
 
 def test_segments_of_another_job_are_not_used(engine, tmp_path, monkeypatch):
