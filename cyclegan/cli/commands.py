@@ -119,6 +119,7 @@ class Train(FromFile):
             logger.warning("%s", error)
         preflight.check_disk(self.config, data, checkpoints, model)
         preflight.name_experiment(data)
+        logger.info("Training on %s.", prepared)
         from cyclegan.training.train import train
 
         train(prepared, model, self.config, checkpoints=checkpoints)
@@ -153,6 +154,7 @@ class Evaluate(FromFile):
         preflight.check_evaluate(self.config)
         preflight.check_tracking()
         preflight.offer_evaluation_weights(self.config)
+        logger.info("Scoring %s on the test images of %s.", model, prepared)
         from cyclegan.evaluation.evaluate import evaluate
 
         evaluate(prepared, model, out, self.config)

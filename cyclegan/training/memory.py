@@ -45,6 +45,11 @@ def parameter_bytes(networks: Networks) -> int:
     return 4 * 4 * sum(parameter.numel() for parameter in networks.parameters())
 
 
+def amount(size: int) -> str:
+    """Bytes as people say them: 80 MB, 1.3 GB."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
+
+
 def announce_memory(setup: Setup) -> None:
     """Log an estimate of the memory that training takes, and what to do if that is more than there is."""
     update = blank_update(setup.config)
@@ -52,7 +57,7 @@ def announce_memory(setup: Setup) -> None:
     if setup.precision is torch.bfloat16:
         activations //= 2
     total = activations + parameter_bytes(update.networks)
-    logger.info("Training takes about %.1f GB, %.1f of it activations.", total / 1e9, activations / 1e9)
+    logger.info("Training takes about %s, %s of it activations.", amount(total), amount(activations))
     free = available_bytes(setup.device)
     if free is not None and total > 0.9 * free:
         logger.warning(
