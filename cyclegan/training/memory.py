@@ -61,6 +61,6 @@ def announce_memory(setup: Setup) -> None:
     free = available_bytes(setup.device)
     if free is not None and total > 0.9 * free:
         logger.warning(
-            "Only %.1f GB is free: enable gradient_checkpointing, raise accumulation_steps, lower crop_size.",
-            free / 1e9,
+            "Only %s is free: enable gradient_checkpointing, raise accumulation_steps, lower crop_size.",
+            amount(free),
         )

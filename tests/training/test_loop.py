@@ -104,7 +104,14 @@ def test_a_training_too_large_for_the_machine_is_announced(
         monkeypatch.setattr(memory, "available_bytes", lambda device, bytes=available: bytes)
         caplog.clear()
         train(prepared, tmp_path / "m", small(epochs=1, decay_epochs=0), checkpoints=str(tmp_path / "c"))
-        assert ("Only 0.0 GB is free: enable gradient_checkpointing" in caplog.text) == warned
+        assert ("Only 1 MB is free: enable gradient_checkpointing" in caplog.text) == warned
+
+
+@pytest.mark.parametrize(
+    ("size", "said"), [(0, "0 MB"), (41_600_000, "42 MB"), (999_000_000, "999 MB"), (1_340_000_000, "1.3 GB")]
+)
+def test_memory_is_said_in_a_unit_that_shows_it(size: int, said: str) -> None:
+    assert memory.amount(size) == said
 
 
 def test_the_model_folder_appears_with_its_loss_curves(
