@@ -59,7 +59,7 @@ class Demo:
 
     def run(self) -> None:
         models = self.models or (str(places.run_folder(None, holding="model").model),)
-        logger.info("Preparing the page for %s; this takes some seconds.", ", ".join(map(redact, models)))
+        logger.info("Preparing the page for %s; this takes a few seconds.", ", ".join(map(redact, models)))
         from cyclegan.serving.demo import demo
 
         demo(models, self.config, self.prepared or Path(models[0]).parent / "prepared")
@@ -76,7 +76,7 @@ class Serve:
 
     def run(self) -> None:
         models = self.models or (str(places.run_folder(None, holding="model").model),)
-        logger.info("Starting the server for %s; this takes some seconds.", ", ".join(map(redact, models)))
+        logger.info("Starting the server for %s; this takes a few seconds.", ", ".join(map(redact, models)))
         from cyclegan.serving.serve import serve
 
         serve(models, self.config)
