@@ -15,12 +15,26 @@ Role = Literal["weights", "schedule", "none"]
 """What a field decides: the weights after every update, the learning rate by epoch, or neither."""
 
 
-def indifferent(default: T, *, recorded: bool = True) -> T:
+def indifferent(default: T, *, recorded: bool = True, pixels: bool = True) -> T:
     """A field that leaves the weights as they are, up to rounding: a run may be resumed with another.
 
-    One that is not `recorded` does not appear among the settings that a step writes beside its result.
+    One that is not `recorded` does not appear among the settings that a step writes beside its result; one
+    without `pixels` decides which images are kept, and not what an image becomes.
     """
-    return field(default=default, metadata={"role": "none", "recorded": recorded})
+    return field(default=default, metadata={"role": "none", "recorded": recorded, "pixels": pixels})
+
+
+def later(default: T) -> T:
+    """A field that came after results had been written without it, and whose default does what was done then.
+
+    It is recorded only where it differs from that, so that those results stay what they were to the byte.
+    """
+    return field(default=default, metadata={"later": True})
+
+
+def about_rows(default: T) -> T:
+    """A field of preprocess that decides which images are kept, and not what an image becomes."""
+    return field(default=default, metadata={"pixels": False})
 
 
 def schedule(default: T) -> T:
@@ -36,7 +50,20 @@ def role(of: Field[Any]) -> Role:
 def recorded(config: DataclassInstance) -> dict[str, Any]:
     """The settings that a step writes beside its result, and that must be the same to keep that result."""
     return {
-        one.name: getattr(config, one.name) for one in fields(config) if one.metadata.get("recorded", True)
+        one.name: value
+        for one in fields(config)
+        if one.metadata.get("recorded", True)
+        and ((value := getattr(config, one.name)) != one.default or not one.metadata.get("later"))
+    }
+
+
+def of_pixels(cls: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of a configuration's recorded values that decide what an image becomes."""
+    known = {one.name: one for one in fields(cls)}
+    return {
+        name: value
+        for name, value in values.items()
+        if name not in known or known[name].metadata.get("pixels", True)
     }
 
 

@@ -15,8 +15,9 @@ from torch import nn
 from cyclegan.errors import UsageError, first_line
 from cyclegan.io.files import atomic_dir, sha256, write_json
 from cyclegan.io.weights import write_weights
-from cyclegan.model_config import CONFIG_FILE, FORMAT, ModelConfig, read_config
+from cyclegan.model_config import CONFIG_FILE, FORMAT, ModelConfig, kinds_of, read_config
 from cyclegan.networks import Generator, build_generator, generator_shapes
+from cyclegan.pixel_kind import Kinds, generator_channels
 
 Direction = Literal["AtoB", "BtoA"]
 DIRECTIONS: tuple[Direction, Direction] = ("AtoB", "BtoA")
@@ -40,11 +41,16 @@ FLOATS = frozenset({"F16", "BF16", "F32", "F64"})
 
 @dataclass(frozen=True)
 class Model:
-    """Both generators in eval mode: float32 N×3×H×W in [-1, 1] to the same; H, W multiples of `multiple`."""
+    """Both generators in eval mode: float32 N×C×H×W in [-1, 1] to the same; H, W multiples of `multiple`."""
 
     AtoB: Generator
     BtoA: Generator
     config: ModelConfig
+
+    @property
+    def kinds(self) -> Kinds:
+        """Channels and bits of the images of A and B."""
+        return kinds_of(self.config)
 
     def __getitem__(self, direction: Direction) -> Generator:
         return self.AtoB if direction == "AtoB" else self.BtoA
@@ -103,7 +109,7 @@ def load_generator(
     others = [d for d in DIRECTIONS if d != direction and (folder / f"{d}.safetensors").is_file()]
     if others and not (folder / f"{direction}.safetensors").is_file():
         raise UsageError(f"The model in {where} has no generator {direction}, only {others[0]}.")
-    options = dict(config["generator"])
+    options = config["generator"] | generator_channels(kinds_of(config), direction)
     name, file = options.pop("name"), folder / f"{direction}.safetensors"
     try:
         wanted = {key: list(shape) for key, shape in generator_shapes(name, **options).items()}

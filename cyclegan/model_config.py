@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Required, TypedDict, cast
 
 from cyclegan.errors import UsageError, first_line
 from cyclegan.io.files import is_file, read_json
+from cyclegan.pixel_kind import ALL_RGB, LARGEST_CHANNELS, Kinds, PixelKind, all_rgb
 
 CONFIG_FILE = "config.json"
 FORMAT = 1
@@ -26,6 +29,9 @@ class ModelConfig(TypedDict, total=False):
     """0 where it is missing: before formats were counted."""
     generator: Required[dict[str, Any]]
     """`name` and the arguments it was built with."""
+    pixels: dict[str, Any]
+    """Where images are not RGB of 8 bits: `channels` by domain, `bits`, and which values are `black` and
+    `white` in files of more bits, or from which `percentile`."""
     image_size: list[int] | int
     """Height and width of whole test images at the scale of training; before format 1 the crop's side."""
     data: dict[str, Any]
@@ -43,9 +49,15 @@ class ModelConfig(TypedDict, total=False):
     mlflow_run_id: str | None
 
 
+class PixelsSection(TypedDict, total=False):
+    """The part of a ModelConfig that says what is not RGB of 8 bits."""
+
+    pixels: dict[str, Any]
+
+
 _KINDS: dict[str, Any] = {
     **dict.fromkeys(("format", "seed", "epochs"), int),
-    **dict.fromkeys(("generator", "data", "train", "versions"), dict),
+    **dict.fromkeys(("generator", "data", "train", "versions", "pixels"), dict),
     **dict.fromkeys(("git_commit", "mlflow_run_id"), str | None),
     "image_size": list | int | None,
     "finished": bool,
@@ -100,7 +112,11 @@ def _wrong(values: dict[str, Any]) -> str:
     for name in ("seed", "epochs"):
         if not 0 <= values.get(name, 0) < 1 << 63:
             return f"{name} is not a number that fits"
-    return _wrong_generator(values["generator"]) or _wrong_size(values.get("image_size"))
+    return (
+        _wrong_generator(values["generator"])
+        or _wrong_size(values.get("image_size"))
+        or _wrong_pixels(values.get("pixels"))
+    )
 
 
 def _is_of(value: object, kind: Any) -> bool:
@@ -128,6 +144,39 @@ def _wrong_size(size: Any) -> str:
     if len(sides) == 2 and all(type(side) is int and 0 < side <= LARGEST_SIDE for side in sides):
         return ""
     return "image_size is not a height and width"
+
+
+def _wrong_pixels(pixels: Any) -> str:
+    if pixels is None:
+        return ""
+    channels = pixels.get("channels")
+    if not isinstance(channels, dict) or set(channels) != {"A", "B"}:
+        return "pixels.channels are not those of A and B"
+    if not all(type(n) is int and 1 <= n <= LARGEST_CHANNELS for n in channels.values()):
+        return f"pixels.channels are not numbers from 1 to {LARGEST_CHANNELS}"
+    if type(pixels.get("bits")) is not int or pixels["bits"] not in (8, 16):
+        return "pixels.bits is neither 8 nor 16"
+    for name in ("black", "white", "percentile"):
+        value = pixels.get(name, 0.0)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            return f"pixels.{name} is not a number"
+    return ""
+
+
+def kinds_of(config: Mapping[str, Any]) -> Kinds:
+    """Channels and bits of what a model translates, by domain."""
+    if not (pixels := config.get("pixels")):
+        return ALL_RGB
+    return {domain: PixelKind(pixels["channels"][domain], pixels["bits"]) for domain in "AB"}
+
+
+def pixels_section(kinds: Kinds, preprocess: Mapping[str, Any]) -> PixelsSection:
+    """The entry `pixels` of a config.json, from the recorded settings of preprocess; none for RGB."""
+    if all_rgb(kinds):
+        return {}
+    levels = {name: float(preprocess.get(name) or 0.0) for name in ("black", "white", "percentile")}
+    channels = {domain: kind.channels for domain, kind in kinds.items()}
+    return {"pixels": {"channels": channels, "bits": kinds["A"].bits, **levels}}
 
 
 def _shown(number: int) -> str:

@@ -149,11 +149,12 @@ class Evaluate(FromFile):
         prepared, model = self.prepared or run.prepared, self.model or run.model
         from cyclegan.data.prepared import Prepared
 
-        preflight.check_test_images(Prepared.open(prepared))
+        data = Prepared.open(prepared)
+        preflight.check_test_images(data)
         preflight.check_model(model)
-        preflight.check_evaluate(self.config)
+        preflight.check_evaluate(self.config, data.kinds)
         preflight.check_tracking()
-        preflight.offer_evaluation_weights(self.config)
+        preflight.offer_evaluation_weights(self.config, data.kinds)
         logger.info("Scoring %s on the test images of %s.", model, prepared)
         from cyclegan.evaluation.evaluate import evaluate
 

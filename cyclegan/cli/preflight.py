@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.io.files import is_file
+from cyclegan.pixel_kind import ALL_RGB, Kinds, all_rgb
 
 if TYPE_CHECKING:
     from cyclegan.data.prepared import Prepared
@@ -92,6 +93,7 @@ def check_train(prepared: Path, config: TrainConfig, checkpoints: str) -> Prepar
     data = Prepared.open(prepared)
     if known := with_initial(config):
         check_sizes(known, data.height, data.width)
+        known.check_kinds(data.kinds)
     check_train_alone(config, checkpoints)
     return data
 
@@ -152,16 +154,23 @@ def _check_features(features: Features, weights: str, prefix: str = "") -> None:
         check_address(weights, f"--{prefix.replace('_', '-')}weights")
 
 
-def check_evaluate(config: EvaluateConfig) -> None:
-    """Raise UsageError where evaluating needs packages or files that are not there."""
+def check_evaluate(config: EvaluateConfig, kinds: Kinds = ALL_RGB) -> None:
+    """Raise UsageError where evaluating images of these kinds needs packages, files or features that are not
+    there.
+    """
+    from cyclegan.evaluation.config import check_features_of
+
+    check_features_of(kinds, config.features, config.weights)
     _check_features(config.features, config.weights)
     champion = config.champion
     if champion and not champion.startswith("models:/") and not is_file(Path(champion) / "scores.json"):
         raise UsageError(f"champion = {champion}: there are no scores in that folder.")
 
 
-def offer_evaluation_weights(config: EvaluateConfig) -> None:
+def offer_evaluation_weights(config: EvaluateConfig, kinds: Kinds = ALL_RGB) -> None:
     """Ask once, in a terminal, whether to download what FID needs; otherwise `auto` falls back silently."""
+    if not all_rgb(kinds):
+        return
     if config.features != "auto" or config.weights or find_spec("torch_fidelity") is None:
         return
     from cyclegan.evaluation.extractors.inception_weights import cached_file, load_weights
@@ -204,12 +213,13 @@ def check_disk(config: TrainConfig, data: Prepared, checkpoints: str, model: Pat
     from cyclegan.training.build import build_networks
 
     with torch.device("meta"):
-        networks = build_networks(config)
+        networks = build_networks(config, data.kinds)
     generators = sum(p.numel() for p in networks.generator_parameters())
     total = sum(p.numel() for p in networks.parameters())
     height, width = config.crop(data.height, data.width)
     # float32: weights and Adam's two moments, the average of the generators, two pools of translations
-    numbers = 3 * total + (generators if config.ema else 0) + 2 * config.pool_size * 3 * height * width
+    channels = sum(kind.channels for kind in data.kinds.values())
+    numbers = 3 * total + (generators if config.ema else 0) + config.pool_size * channels * height * width
     needs = {model: 2 * 4 * generators}
     if "://" not in checkpoints:
         there = sum(

@@ -74,10 +74,13 @@ def run(
     here = RunFolder(out)
     raw = out / "raw"
     known, size = preflight.with_initial(train_config), preprocess_config.size()
+    kinds = preprocess_config.kinds()
     if known and size:
         preflight.check_sizes(known, *size)
+    if known:
+        known.check_kinds(kinds)
     preflight.check_train_alone(train_config, here.checkpoints)
-    preflight.check_evaluate(evaluate_config)
+    preflight.check_evaluate(evaluate_config, kinds)
 
     from cyclegan.data.fetch.fetch import fetch
     from cyclegan.data.prepared import Prepared
@@ -96,7 +99,7 @@ def run(
         preflight.check_sizes(known, prepared.height, prepared.width)
     preflight.check_test_images(prepared)
     preflight.check_disk(train_config, prepared, here.checkpoints, here.model)
-    preflight.offer_evaluation_weights(evaluate_config)
+    preflight.offer_evaluation_weights(evaluate_config, kinds)
     preflight.get_evaluation_weights(evaluate_config)
     preflight.name_experiment(prepared)
     preflight.warn_of_champion(register_config, prepared)

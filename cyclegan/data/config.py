@@ -9,8 +9,9 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, arg
 
 from cyclegan.errors import UsageError
-from cyclegan.fields import indifferent
+from cyclegan.fields import about_rows, indifferent, later
 from cyclegan.io.uri import hide_secrets, printable
+from cyclegan.pixel_kind import LARGEST_CHANNELS, Bits, PixelKind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,15 +99,20 @@ class PreprocessConfig:
     black: float = 0.0
     """Value that becomes 0 in images of more than 8 bits a channel."""
     white: float = 0.0
-    """Value that becomes 255 in images of more than 8 bits a channel, such as 4095 for 12 bits in 16-bit
-    files; 0: the largest value of the file's own type."""
+    """Value that becomes 255, or 65535 with bits = 16, in images of more than 8 bits a channel, such as 4095
+    for 12 bits in 16-bit files; 0: the largest value of the file's own type."""
     percentile: float = 0.0
     """Above 0: scale each image of more than 8 bits from this percentile of its values to 100 minus it."""
-    max_bad_share: float = indifferent(0.1)
+    channels: str = later("3")
+    """Channels of the images; 3 with 8 bits: whatever the files hold becomes RGB. With others, files keep
+    their channels and values, and must have that many: 4, or 2,1 where A has two and B one."""
+    bits: Bits = later(8)  # noqa: RUF009
+    """Bits of a channel as packed: 8, or 16 for TIFF and PNG of more than 8."""
+    max_bad_share: float = indifferent(0.1, pixels=False)
     """Fail when more than this share of the images, in [0, 1], is refused."""
-    drop_test_duplicates: bool = False
+    drop_test_duplicates: bool = about_rows(False)
     """Drop train images that are also, exactly or nearly, in the test set of the same domain."""
-    pairs: Literal["auto", "no"] = "auto"
+    pairs: Literal["auto", "no"] = about_rows("auto")
     """Whether test images with one name in A and B show the same scene; 'no' if names agree by chance."""
     workers: int = indifferent(0, recorded=False)
     """Threads; 0: one for every core that the machine or the container grants."""
@@ -136,6 +142,7 @@ class PreprocessConfig:
             raise UsageError(f"max_bad_share = {self.max_bad_share}: it must be between 0 and 1.")
         if self.workers < 0:
             raise UsageError(f"workers = {self.workers}: it must be 0 (all cores) or more.")
+        self.kinds()
         if self.names and not self.domain_names:
             raise UsageError(f"names = {self.names!r}: two different names are needed, as in horses,zebras.")
 
@@ -145,6 +152,16 @@ class PreprocessConfig:
         parts = [printable(part.strip()) for part in self.names.split(",")]
         whole = len(parts) == 2 and all(parts) and parts[0] != parts[1]
         return dict(zip("AB", parts, strict=True)) if whole else {}
+
+    def kinds(self) -> dict[str, PixelKind]:
+        """What the pixels of domain A and B become. Raises UsageError for channels that cannot be read."""
+        parts = [part.strip() for part in self.channels.split(",")]
+        if len(parts) > 2 or not all(re.fullmatch("[0-9]{1,3}", part) for part in parts):
+            raise UsageError(f"channels = {self.channels[:40]!r}: give one number, or two as in 2,1.")
+        numbers = [int(part) for part in parts]
+        if not all(1 <= number <= LARGEST_CHANNELS for number in numbers):
+            raise UsageError(f"channels = {self.channels}: each must be from 1 to {LARGEST_CHANNELS}.")
+        return {domain: PixelKind(numbers[i % len(numbers)], self.bits) for i, domain in enumerate("AB")}
 
     def size(self) -> tuple[int, int] | None:
         """Height and width of the packed images; None where they keep their own."""

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import io
+import logging
 import struct
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
-from cyclegan.data.deep import MAGIC, ORIENTATION, DeepTiff, Levels, is_deep, to_eight_bits, to_grey_or_rgb
+from cyclegan.data.deep import MAGIC, ORIENTATION, DeepTiff, Levels, is_deep, to_grey_or_rgb, to_range
 from cyclegan.data.errors import BadImage
 
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "PPM")  # JPEG opens MPO as well
@@ -36,6 +37,10 @@ _OTHER_KINDS = {
     b"<html": "a web page",
     b"version https://git-lfs": "a Git LFS pointer, not the image itself: run `git lfs pull`",
 }
+
+
+# It reports what becomes the reason of a refusal here, or is read by tifffile
+logging.getLogger("PIL.TiffImagePlugin").setLevel(logging.CRITICAL)
 
 
 def open_image(data: bytes, *, min_size: int = 1, max_pixels: int = 100_000_000) -> Image.Image:
@@ -159,10 +164,18 @@ def _jpeg(image: Image.Image, data: bytes) -> NDArray[np.uint8] | None:
         return None
     if pixels.shape != (image.height, image.width, 3):
         return None
-    return np.ascontiguousarray(_UPRIGHT[turned](pixels)) if turned in _UPRIGHT else pixels
+    return upright(pixels, turned)
 
 
-_UPRIGHT: dict[int, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {
+def upright(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
+    """Pixels H×W or H×W×C of a file whose EXIF has this orientation, turned as they are to be seen."""
+    if orientation not in _UPRIGHT:
+        return pixels
+    turned = _UPRIGHT[orientation](pixels if pixels.ndim == 3 else pixels[..., None])
+    return np.ascontiguousarray(turned).reshape(*turned.shape[:2], *pixels.shape[2:])
+
+
+_UPRIGHT: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
     2: lambda p: p[:, ::-1],
     3: lambda p: p[::-1, ::-1],
     4: lambda p: p[::-1],
@@ -175,7 +188,7 @@ _UPRIGHT: dict[int, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {
 
 
 def _deep(values: np.ndarray, scale: float, levels: Levels) -> Image.Image:
-    rgb = to_grey_or_rgb(to_eight_bits(values, scale, levels))
+    rgb = to_grey_or_rgb(to_range(values, scale, levels))
     rgb.info["deep"] = (float(values.min()), float(values.max()), scale)
     return rgb
 
@@ -227,15 +240,16 @@ def _is_srgb(profile: ImageCms.ImageCmsProfile) -> bool:
 
 
 def fit(
-    pixels: NDArray[np.uint8], size: tuple[int, int], aspect: Literal["squash", "crop", "keep"]
-) -> NDArray[np.uint8]:
-    """Resize uint8 H×W×3 to height×width×3 = `size`.
+    pixels: NDArray[Any], size: tuple[int, int], aspect: Literal["squash", "crop", "keep"]
+) -> NDArray[Any]:
+    """Resize uint8 or uint16 H×W×C to height×width×C = `size`.
 
     `squash` changes the sides' ratio, as the CycleGAN paper's code does; `crop` keeps the middle of the
     wanted shape; `keep` takes images that have that size, and raises BadImage for another. The filter
     widens its support when it shrinks (antialiasing), which OpenCV's and torch's default resizes do not:
     pixels made by those differ visibly. It computes in integers, so that all processors agree to the bit;
-    Pillow's bicubic differs by at most 2 grey levels and takes three times as long.
+    Pillow's bicubic differs by at most 2 grey levels and takes three times as long. For uint16, where there
+    is no such thing, it computes in float64 and rounds.
     """
     height, width = pixels.shape[:2]
     if aspect == "keep" and (height, width) != size:
@@ -251,6 +265,9 @@ def fit(
 
     # channels last by its strides, which torch keeps only where the batch's dimension was there before
     image = torch.from_numpy(np.require(pixels, requirements=["C", "W"]))[None].permute(0, 3, 1, 2)
+    if pixels.dtype != np.uint8:
+        exact = torch.nn.functional.interpolate(image.double(), size, mode="bicubic", antialias=True)
+        return exact[0].permute(1, 2, 0).round_().clamp_(0, 65535).contiguous().numpy().astype(pixels.dtype)
     resized = torch.nn.functional.interpolate(image, size, mode="bicubic", antialias=True)
     return resized[0].permute(1, 2, 0).contiguous().numpy()
 

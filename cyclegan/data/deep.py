@@ -81,10 +81,15 @@ class DeepTiff(Image.Image):
         bits = self.bits if self.kind == "u" else self.bits - 1
         return float(2**bits - 1) if self.bits <= 16 else 0.0
 
-    def values(self) -> NDArray[Any]:
-        """H×W, or H×W×(2 to N channels), of the file's own type; MinIsWhite is turned round."""
+    def values(self, channels: int = 0) -> NDArray[Any]:
+        """H×W, or H×W×(2 to N channels), of the file's own type; MinIsWhite is turned round.
+
+        Where `channels` are wanted and the file has so many grey pages, each page is a channel; otherwise
+        the first page counts.
+        """
         try:
-            values = self._decoded()
+            values = self._pages(channels) if channels > 1 and self.samples == 1 else None
+            values = self._decoded() if values is None else values
         except BadImage:
             raise
         except Exception as error:
@@ -98,6 +103,17 @@ class DeepTiff(Image.Image):
             raise BadImage("damaged")
         return (values.max() if not self.scale else self.scale) - values if self.inverted else values
 
+    def _pages(self, channels: int) -> NDArray[Any] | None:
+        """H×W×C of a file whose first series has one axis more than an image, of this length."""
+        import tifffile
+
+        with tifffile.TiffFile(io.BytesIO(self.data)) as file:
+            series = file.series[0]
+            width, height = self.size
+            if tuple(int(n) for n in series.shape if n > 1) != (channels, height, width):
+                return None
+            return np.moveaxis(series.asarray().reshape(channels, height, width), 0, -1)
+
     def _decoded(self) -> NDArray[Any]:
         import tifffile
 
@@ -107,8 +123,8 @@ class DeepTiff(Image.Image):
                 values = page.asarray()
                 return np.moveaxis(values, 0, -1) if self.separate else values
         except Exception:
-            # Pillow has libtiff's codecs; greys of 12 and 16 unsigned bits are all that it reads rightly
-            if self.kind != "u" or self.samples != 1 or self.bits not in {12, 16}:
+            # Pillow has libtiff's codecs, but misreads all but 8 unsigned bits and greys of 12 and 16
+            if self.kind != "u" or not (self.bits == 8 or (self.samples == 1 and self.bits in {12, 16})):
                 raise
             try:
                 image = Image.open(io.BytesIO(self.data), formats=("TIFF",))
@@ -132,8 +148,9 @@ def _all(value: Any) -> tuple[float, ...]:
     return tuple(value) if isinstance(value, tuple) and value else (value or 1,)
 
 
-def to_eight_bits(values: NDArray[Any], scale: float, levels: Levels) -> NDArray[np.uint8]:
-    """Values of any type as uint8 of the same shape, black to white mapped to 0 to 255 and rounded.
+def to_range(values: NDArray[Any], scale: float, levels: Levels, bits: int = 8) -> NDArray[Any]:
+    """Values of any type as uint8 (uint16 for 16 `bits`) of the same shape, black to white mapped to the
+    whole range and rounded.
 
     `scale` is the largest value that the file declares, 0 if none. Raises BadImage for values that are not
     finite, and for those outside 0 to `scale` unless `levels` says where black and white are.
@@ -152,9 +169,10 @@ def to_eight_bits(values: NDArray[Any], scale: float, levels: Levels) -> NDArray
         )
     if white <= black:
         raise BadImage(f"black = {black:g} must be below white = {white:g}")
-    scaled = (values.astype(np.float32) - np.float32(black)) * np.float32(255 / (white - black))
-    eight: NDArray[np.uint8] = np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
-    return eight
+    exact: Any = np.float32 if bits == 8 else np.float64
+    top = (1 << bits) - 1
+    scaled: NDArray[Any] = (values.astype(exact) - exact(black)) * exact(top / (white - black))
+    return np.clip(np.rint(scaled), 0, top).astype(f"uint{bits}")
 
 
 def dark(largest: float, scale: float) -> str:

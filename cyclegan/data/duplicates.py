@@ -10,11 +10,13 @@ are at most `REACH` apart on any axis.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
+from cyclegan.io.pages.false_colour import shown_alone
 
 SIDE = 16
 CORRELATION = 0.985
@@ -35,9 +37,9 @@ class Pair(NamedTuple):
     exact: bool
 
 
-def thumbnail(image: Image.Image | NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """An RGB image, of Pillow or uint8 H×W×3, as uint8 16×16×3, each pixel the mean of its area."""
-    image = image if isinstance(image, Image.Image) else Image.fromarray(image)
+def thumbnail(image: Image.Image | NDArray[Any]) -> NDArray[np.uint8]:
+    """An image, RGB of Pillow's or H×W×C as packed, as uint8 16×16×3, each pixel the mean of its area."""
+    image = image if isinstance(image, Image.Image) else Image.fromarray(shown_alone(image))
     return np.asarray(image.resize((SIDE, SIDE), Image.Resampling.BOX))
 
 

@@ -8,7 +8,7 @@ GPU never waits for the host.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -163,11 +163,11 @@ class Sampling:
 
 
 class PackedImages:
-    """One domain, uint8 N×H×W×3, on the training device where it fits there and else in host memory."""
+    """One domain, uint8 or uint16 N×H×W×C, on the training device where it fits, else in host memory."""
 
     def __init__(
         self,
-        array: NDArray[np.uint8],
+        array: NDArray[Any],
         device: torch.device,
         *,
         crop_size: int = 0,
@@ -181,6 +181,7 @@ class PackedImages:
         self.images = images
         self._batch: Tensor | None = None
         self.device, self.memory_format = device, memory_format
+        self.channels, self.bits = images.shape[3], 8 * images.dtype.itemsize
         whole = images.shape[1:3]
         self.height, self.width = (crop_size, crop_width or crop_size) if crop_size else whole
 
@@ -188,7 +189,7 @@ class PackedImages:
         return self.images.shape[0]
 
     def batch(self, rows: Tensor) -> Tensor:
-        """Cut, mirror and scale: rows B×(image, top, left, mirrored) → float32 B×3×H×W in [-1, 1].
+        """Cut, mirror and scale: rows B×(image, top, left, mirrored) → float32 B×C×H×W in [-1, 1].
 
         `rows` must lie where `images` do. On a CPU the next batch of as many rows overwrites this one: fresh
         memory for every batch would take the kernel as long as all the rest.
@@ -202,16 +203,17 @@ class PackedImages:
     def _fill(self, rows: Tensor) -> Tensor:
         """The batch in memory that is used again, image by image, so that each stays in the cache."""
         if self._batch is None or len(self._batch) != len(rows):
-            shape = (len(rows), 3, self.height, self.width)
+            shape = (len(rows), self.channels, self.height, self.width)
             self._batch = torch.empty(shape, memory_format=self.memory_format)
         for out, (image, top, left, mirrored) in zip(self._batch, rows.tolist(), strict=True):
             cut = self.images[image, top : top + self.height, left : left + self.width]
-            to_unit(out.copy_((cut.flip(1) if mirrored else cut).permute(2, 0, 1)))
+            to_unit(out.copy_((cut.flip(1) if mirrored else cut).permute(2, 0, 1)), self.bits)
         return self._batch
 
     def _copy(self, rows: Tensor) -> Tensor:
-        """uint8 B×H×W×3 by copying rows of pixels: in host memory many times as fast as gathering pixels."""
-        pixels = torch.empty(len(rows), self.height, self.width, 3, dtype=torch.uint8)
+        """Pixels B×H×W×C by copying rows of pixels: in host memory many times as fast as gathering pixels."""
+        shape = (len(rows), self.height, self.width, self.channels)
+        pixels = torch.empty(shape, dtype=self.images.dtype)
         for out, (image, top, left, mirrored) in zip(pixels, rows.tolist(), strict=True):
             cut = self.images[image, top : top + self.height, left : left + self.width]
             out.copy_(cut.flip(1) if mirrored else cut)
@@ -227,7 +229,7 @@ class PackedImages:
 
 
 def scale(pixels: Tensor, memory_format: torch.memory_format = torch.channels_last) -> Tensor:
-    """uint8 N×H×W×3 in [0, 255] → float32 N×3×H×W in [-1, 1]."""
-    # Reordered as bytes, a quarter of what the floats take
+    """uint8 or uint16 N×H×W×C → float32 N×C×H×W in [-1, 1]."""
+    # Reordered as integers, a quarter or half of what the floats take
     images = pixels.permute(0, 3, 1, 2).contiguous(memory_format=memory_format)
     return to_unit(images)

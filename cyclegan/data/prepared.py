@@ -20,6 +20,7 @@ from cyclegan.data.source import FORMAT, Names, check_format, domain_names, read
 from cyclegan.errors import UsageError
 from cyclegan.io.files import read_json, write_json
 from cyclegan.io.uri import data_name
+from cyclegan.pixel_kind import LARGEST_CHANNELS, Bits, PixelKind, all_rgb
 
 MANIFEST_FILE = "manifest.json"
 PROVENANCE_FILE = "provenance.json"
@@ -58,9 +59,18 @@ class Manifest:
     """How images were resized."""
     decoding: str = ""
     """How files became pixels: the number of the rules and what they are."""
+    channels: dict[str, int] = field(default_factory=lambda: {"A": 3, "B": 3})
+    """By domain; not written, nor are `bits`, where all is RGB of 8 bits."""
+    bits: Bits = 8
+    """Of a channel: uint8 or uint16."""
     deep: dict[str, dict[str, float]] = field(default_factory=dict)
     """Of each subset with images of more than 8 bits a channel: how many, their lowest and largest value, and
     the largest that their files declare."""
+
+    @property
+    def kinds(self) -> dict[str, PixelKind]:
+        """Channels and bits of the images of A and B."""
+        return {domain: PixelKind(channels, self.bits) for domain, channels in self.channels.items()}
 
 
 @dataclass(frozen=True)
@@ -87,9 +97,14 @@ class Prepared:
         uri, found = read_origin(folder / PROVENANCE_FILE)  # missing after `dvc pull`
         return cls(folder, manifest, uri, domain_names(manifest.names, found))
 
-    def array(self, subset: str) -> NDArray[np.uint8]:
-        """The images of 'trainA' … 'testB', uint8 N×H×W×3, mapped into memory; writes stay in memory."""
-        return cast("NDArray[np.uint8]", np.load(self.folder / f"{subset}.npy", mmap_mode="c"))
+    def array(self, subset: str) -> NDArray[Any]:
+        """The images of 'trainA' … 'testB', N×H×W×C of `kinds`, mapped into memory; writes stay in memory."""
+        return cast("NDArray[Any]", np.load(self.folder / f"{subset}.npy", mmap_mode="c"))
+
+    @property
+    def kinds(self) -> dict[str, PixelKind]:
+        """Channels and bits of the images of A and B."""
+        return self.manifest.kinds
 
     def count(self, subset: str) -> int:
         """The number of images of 'trainA' … 'testB'."""
@@ -132,6 +147,8 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     values = asdict(manifest)
     if not manifest.names:
         del values["names"]
+    if all_rgb(manifest.kinds):
+        del values["channels"], values["bits"]
     write_json(folder / MANIFEST_FILE, values)
 
 
@@ -159,6 +176,9 @@ def _read_manifest(folder: Path) -> Manifest:
             f"{path} does not describe at least one image in each of {', '.join(SUBSETS)}: "
             "run `cyclegan preprocess` again."
         )
+    channels = manifest.channels
+    if set(channels) != {"A", "B"} or not all(1 <= n <= LARGEST_CHANNELS for n in channels.values()):
+        raise UsageError(f"{path} gives no channels for A and B: run `cyclegan preprocess` again.")
     if any(len(subset["names"]) != subset["count"] for subset in subsets):
         raise UsageError(f"{path} does not name every image: run `cyclegan preprocess` again.")
     return manifest
@@ -171,12 +191,14 @@ def _check_array(path: Path, manifest: Manifest, subset: str) -> None:
     except Exception:  # the header is Python text, read by tokenizer, parser and numpy: each has its errors
         raise UsageError(f"{path} is missing or is not a whole .npy array: {again}.") from None
     count = manifest.domains[subset]["count"]
-    wanted = (count, manifest.height, manifest.width, 3)
-    if getattr(array, "dtype", None) == np.uint8 and array.shape == wanted:
+    kind = manifest.kinds[subset[-1]]
+    wanted = (count, manifest.height, manifest.width, kind.channels)
+    if getattr(array, "dtype", None) == np.dtype(kind.dtype) and array.shape == wanted:
         if array.flags.c_contiguous and path.stat().st_size == array.offset + array.nbytes:
             return
         raise UsageError(f"{path} holds pixels in another order, or more than its header says: {again}.")
     found = f"{getattr(array, 'dtype', type(array).__name__)} {'×'.join(map(str, array.shape))}"
     raise UsageError(
-        f"{path} holds {found[:80]} and {MANIFEST_FILE} says uint8 {'×'.join(map(str, wanted))}: {again}."
+        f"{path} holds {found[:80]} and {MANIFEST_FILE} says {kind.dtype} {'×'.join(map(str, wanted))}: "
+        f"{again}."
     )

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from cyclegan.engines.base import Engine, EngineName, Precision
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.io.files import atomic_file, sha256
-from cyclegan.model_config import read_config
+from cyclegan.model_config import kinds_of, read_config
+from cyclegan.pixel_kind import all_rgb, in_words
 from cyclegan.runtime.cpu import has_bfloat16
 
 if TYPE_CHECKING:
@@ -47,6 +48,13 @@ def open_engine(
     where = where or str(folder)
     if not (folder / "config.json").is_file():
         raise UsageError(f"There is no model in {where}: it has no config.json.")
+    kinds = kinds_of(read_config(folder, where))
+    if not all_rgb(kinds):
+        if engine in PACKAGES:
+            raise UsageError(f"engine = {engine} takes RGB of 8 bits, and here {in_words(kinds)}: use torch.")
+        # bfloat16 has 8 bits
+        exact: Precision = "fp32" if precision == "auto" and kinds["A"].bits > 8 else precision
+        return _torch(folder, direction, where, device, exact)
     if engine in PACKAGES:
         _installed(engine)
         _on_cpu(engine, device)

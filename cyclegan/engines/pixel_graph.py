@@ -62,7 +62,7 @@ class PixelsOutside(nn.Module):
         self.multiple = multiple
 
     def forward(self, image: Tensor) -> Tensor:
-        x = to_unit(image.permute(2, 0, 1)[None])
+        x = to_unit(image.permute(2, 0, 1)[None], 8)
         inner = []
         for dim in (2, 3):
             side = image.shape[dim - 2]

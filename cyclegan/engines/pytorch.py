@@ -26,7 +26,7 @@ class TorchEngine:
         self.name = f"torch {'bf16' if dtype == torch.bfloat16 else 'fp32'} on {self.device}"
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """uint8 N×H×W×3, or float32 in [-1, 1], to float32 N×H×W×3 in [-1, 1]."""
+        """uint8 or uint16 N×H×W×C, or float32 in [-1, 1], to float32 N×H×W×C' in [-1, 1]."""
         with torch.inference_mode():
             batch = (
                 torch.from_numpy(np.require(images, requirements=["C", "W"]))
@@ -35,7 +35,7 @@ class TorchEngine:
             )
             # torch's instance norm on CPUs wants planes
             planes = batch.contiguous()
-            x = to_unit(planes) if images.dtype == np.uint8 else planes.float()
+            x = to_unit(planes) if images.dtype.kind == "u" else planes.float()
             output: torch.Tensor = self.generator(x.to(self.dtype))
             return output.permute(0, 2, 3, 1).to(torch.float32).contiguous().cpu().numpy()
 

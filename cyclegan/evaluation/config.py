@@ -8,6 +8,7 @@ from typing import Literal
 
 from cyclegan.errors import UsageError
 from cyclegan.io.uri import hide_secrets
+from cyclegan.pixel_kind import Kinds, all_rgb, in_words
 
 Features = Literal["auto", "inception2048", "inception768", "inception192", "inception64", "random"]
 
@@ -65,3 +66,13 @@ def check_features(features: Features, weights: str, weights_sha256: str, prefix
         raise UsageError(f"{prefix}weights_sha256 must be 64 lower-case hexadecimal digits.")
     if features == "random" and weights:
         raise UsageError(f"{prefix}features = random takes no weights; leave {prefix}weights empty.")
+
+
+def check_features_of(kinds: Kinds, features: Features, weights: str, prefix: str = "") -> None:
+    """Raise UsageError where images of these kinds have no such features: Inception takes RGB of 8 bits."""
+    if not all_rgb(kinds) and (weights or features not in ("auto", "random")):
+        asked = f"{prefix}features = {features}" if features != "auto" else f"{prefix}weights"
+        raise UsageError(
+            f"{asked}: Inception takes RGB of 8 bits, and here {in_words(kinds)}: set {prefix}features = "
+            "random, which gives distances that rank models on the same data and are not FID or KID."
+        )

@@ -15,6 +15,7 @@ from cyclegan.evaluation.measure import Evaluation, measure
 from cyclegan.io.files import atomic_dir, write_json
 from cyclegan.io.uri import redact
 from cyclegan.model import library_versions, load_model, weights_digest
+from cyclegan.pixel_kind import all_rgb, in_words
 from cyclegan.registry.champion import find_champion
 from cyclegan.registry.metrics import headline
 
@@ -127,7 +128,8 @@ def describe(e: Evaluation, run_id: str | None, model_digest: str) -> dict[str, 
             "chosen_by": f"seed {e.config.seed}" if e.config.max_images else "all",
             "prepared": f"{e.manifest.height}x{e.manifest.width}, {e.manifest.filter}",
             "image_size": f"{height}x{width}, resized where that differs by antialiased bicubic (torch)",
-            "rounding": "uint8, as if saved without loss",
+            "rounding": f"{e.sets['A'].images.dtype}, as if saved without loss",
+            **({} if all_rgb(e.data.kinds) else {"pixels": in_words(e.data.kinds)}),
         },
         "notes": e.notes,
         "config": asdict(e.config),

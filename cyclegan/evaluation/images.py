@@ -1,8 +1,9 @@
-"""Batches of packed uint8 images as generators take them, resizing, and choosing some of many."""
+"""Batches of packed images as generators take them, resizing, and choosing some of many."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,14 +11,14 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cyclegan.pixels import to_uint8, to_unit
+from cyclegan.pixels import to_integers, to_unit
 
-Images = NDArray[np.uint8]
-"""N×H×W×3, 0 to 255."""
+Images = NDArray[Any]
+"""uint8 N×H×W×3, 0 to 255; or uint8 or uint16 N×H×W×C, where the data are not RGB of 8 bits."""
 
 
 def to_float(images: Images, device: torch.device | str = "cpu") -> Tensor:
-    """uint8 N×H×W×3 → float32 N×3×H×W in [−1, 1]."""
+    """Images N×H×W×C → float32 N×C×H×W in [−1, 1]."""
     pixels = torch.from_numpy(np.ascontiguousarray(images)).to(device)
     return to_unit(pixels.permute(0, 3, 1, 2))
 
@@ -27,7 +28,17 @@ def resize(images: Images, height: int, width: int) -> Images:
     if images.shape[1:3] == (height, width):
         return images
     resized = F.interpolate(to_float(images), (height, width), mode="bicubic", antialias=True)
-    return to_uint8(resized)
+    return to_integers(resized, bits_of(images))
+
+
+def bits_of(images: Images) -> int:
+    """Bits of a channel."""
+    return 8 * images.itemsize
+
+
+def largest(images: Images) -> int:
+    """The largest value that a channel can have: 255 or 65535."""
+    return (1 << bits_of(images)) - 1
 
 
 def batches(images: Images, size: int) -> Iterator[Images]:

@@ -7,11 +7,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import torch
 
 from cyclegan.data.prepared import Manifest, Prepared
+from cyclegan.errors import UsageError
 from cyclegan.evaluation import nearest, paired
 from cyclegan.evaluation.config import EvaluateConfig
 from cyclegan.evaluation.distances import (
@@ -29,7 +31,9 @@ from cyclegan.evaluation.extractors.cache import cached_features
 from cyclegan.evaluation.extractors.features import Extractor, load_extractor
 from cyclegan.evaluation.paired import Values
 from cyclegan.evaluation.translations import ENDS, Domain, EvalImages, Translations, load_test_sets, translate
+from cyclegan.io.pages.false_colour import View
 from cyclegan.model import DIRECTIONS, Direction, Model
+from cyclegan.pixel_kind import alike, all_rgb, in_words
 from cyclegan.registry.metrics import where
 
 logger = logging.getLogger(__name__)
@@ -80,6 +84,11 @@ class Evaluation:
         """Of the prepared data that the model was judged on."""
         return self.data.manifest
 
+    @cached_property
+    def views(self) -> dict[Domain, View]:
+        """How images of A and B are shown, by the real ones among them."""
+        return {end: View.of(test.images) for end, test in self.sets.items()}
+
     @property
     def names(self) -> dict[str, str]:
         """What the user calls domain A and B."""
@@ -90,7 +99,14 @@ def measure(data: Prepared, model: Model, config: EvaluateConfig, device: torch.
     """All measurements, nothing written."""
     seconds: dict[str, float] = {}
     size = model.test_size(data.height, data.width)
-    extractor = load_extractor(config.features, config.weights, config.weights_sha256, device)
+    if model.kinds != data.kinds:
+        raise UsageError(
+            f"The model is for other images: for it {in_words(model.kinds)}, and in {data.folder} "
+            f"{in_words(data.kinds)}."
+        )
+    extractor = load_extractor(
+        config.features, config.weights, config.weights_sha256, device, kinds=data.kinds
+    )
     sets = load_test_sets(data, size, max_images=config.max_images, seed=config.seed)
     with _timed("translations", seconds):
         translations = {d: translate(model, d, sets, config.batch_size, device) for d in DIRECTIONS}
@@ -128,7 +144,8 @@ def _add_distances(e: Evaluation) -> None:
         distances = {d: frechet_distance(fake[d], real[ENDS[d][1]]) for d in DIRECTIONS}
         scores["score"] = scores[frechet] = sum(distances.values()) / 2
         scores |= {f"{frechet}_{d}": distances[d] for d in DIRECTIONS}
-        scores[f"{frechet}_input"] = frechet_distance(real["A"], real["B"])
+        if alike(e.data.kinds):
+            scores[f"{frechet}_input"] = frechet_distance(real["A"], real["B"])
         if min(len(features) for features in real.values()) >= 4:
             for d in DIRECTIONS:
                 target = real[ENDS[d][1]]
@@ -198,7 +215,8 @@ def _add_pixels(e: Evaluation) -> None:
         source, target = ENDS[d]
         values: dict[str, Values] = {"cycle_l1": t.cycle}
         _add_mean(e, f"cycle_l1_{source}", t.cycle)
-        _add_mean(e, f"identity_l1_{target}", t.identity)
+        if t.identity is not None:
+            _add_mean(e, f"identity_l1_{target}", t.identity)
         if e.manifest.paired:
             truth, given = e.sets[target].images, e.sets[source].images
             values["l1"] = paired.l1(t.images, truth)
@@ -208,8 +226,9 @@ def _add_pixels(e: Evaluation) -> None:
                 values["ssim"] = paired.ssim(t.images, truth)
             for name in values.keys() - {"cycle_l1"}:
                 _add_mean(e, f"{name}_{d}", values[name])
-            mean = truth.mean(axis=(0, 1, 2), dtype=np.float64).round().astype(np.uint8)
-            e.scores[f"l1_{d}_input"] = float(paired.l1(given, truth).mean())
+            mean = truth.mean(axis=(0, 1, 2), dtype=np.float64).round().astype(truth.dtype)
+            if alike(e.data.kinds):
+                e.scores[f"l1_{d}_input"] = float(paired.l1(given, truth).mean())
             e.scores[f"l1_{d}_mean"] = float(paired.l1(np.broadcast_to(mean, truth.shape), truth).mean())
         e.per_image.setdefault(d, {}).update(values)
 
@@ -241,7 +260,13 @@ def _notes(e: Evaluation) -> list[str]:
             f"{e.extractor.frechet} is biased upwards, so compare it only with values from the same images; "
             f"{e.extractor.kernel} is unbiased."
         )
-    if e.extractor.name == "random":
+    if not all_rgb(e.data.kinds):
+        apart = "" if alike(e.data.kinds) else ", nor what the untranslated input or the identity would score"
+        notes.append(
+            f"Inception takes RGB of 8 bits, and here {in_words(e.data.kinds)}: FID and KID cannot be "
+            f"computed{apart}. Distances come from a fixed random network and rank models on the same data."
+        )
+    elif e.extractor.name == "random":
         notes.append(
             "Distances come from a fixed random network, not from Inception: they rank models on the same "
             "data but are not FID or KID."
@@ -268,8 +293,8 @@ def _worse_than_nothing(e: Evaluation, d: Direction) -> list[str]:
     """Said aloud: a generator that does worse than one that returns its input or a constant."""
     source, target, way = e.names[ENDS[d][0]], e.names[ENDS[d][1]], where(d, e.names)
     found = []
-    score, untranslated = e.scores[f"{e.extractor.frechet}_{d}"], e.scores[f"{e.extractor.frechet}_input"]
-    if score >= untranslated:
+    score, untranslated = e.scores[f"{e.extractor.frechet}_{d}"], e.scores.get(f"{e.extractor.frechet}_input")
+    if untranslated is not None and score >= untranslated:
         found.append(
             f"Worse than no translation: the translations {way} are further from real {target} images "
             f"(Fréchet distance {score:.4g}) than the untranslated {source} images are ({untranslated:.4g})."

@@ -49,7 +49,9 @@ class Monitor:
         Raises UsageError or CycleGANError for weights that cannot be used, or too few test images.
         """
         self.device, self.batch_size = torch.device(device), batch_size
-        self.extractor = load_extractor(features, weights, weights_sha256, self.device, prefix=prefix)
+        self.extractor = load_extractor(
+            features, weights, weights_sha256, self.device, prefix=prefix, kinds=data.kinds
+        )
         self.sets = load_test_sets(data, size or (data.height, data.width), max_images=max_images, seed=seed)
         if (fewest := min(len(test.images) for test in self.sets.values())) < 4:
             raise UsageError(f"Scores during training need 4 test images of each domain, not {fewest}.")

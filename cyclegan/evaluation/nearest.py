@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cyclegan.evaluation.images import Images, batches
+from cyclegan.evaluation.images import Images, batches, largest
 from cyclegan.evaluation.paired import Values
 
 SIDE = 32
@@ -26,10 +26,10 @@ class Nearest:
 
 
 def coarse(images: Images, size: int = 256) -> Tensor:
-    """Images averaged down to 32×32 pixels, 0 to 1, flattened: float32 N×3072; reads `size` at a time."""
+    """Images averaged down to 32×32 pixels, 0 to 1, flattened: float32 N×1024·C; reads `size` at a time."""
     rows = []
     for batch in batches(images, size):
-        pixels = torch.from_numpy(np.array(batch)).permute(0, 3, 1, 2).float().div_(255)
+        pixels = torch.from_numpy(np.array(batch)).permute(0, 3, 1, 2).float().div_(largest(images))
         rows.append(F.interpolate(pixels, (SIDE, SIDE), mode="area").flatten(1))
     return torch.cat(rows)
 

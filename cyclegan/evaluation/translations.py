@@ -12,12 +12,12 @@ from tqdm import tqdm
 from cyclegan.data.prepared import Prepared
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.evaluation.extractors.features import full_precision
-from cyclegan.evaluation.images import Images, batches, choose, resize, to_float
+from cyclegan.evaluation.images import Images, batches, bits_of, choose, resize, to_float
 from cyclegan.evaluation.paired import Values
 from cyclegan.model import Direction, Model
 from cyclegan.networks import Generator
 from cyclegan.networks.padding import at_any_size
-from cyclegan.pixels import to_uint8
+from cyclegan.pixels import to_integers
 
 Domain = Literal["A", "B"]
 ENDS: dict[Direction, tuple[Domain, Domain]] = {"AtoB": ("A", "B"), "BtoA": ("B", "A")}
@@ -27,7 +27,7 @@ OTHER: dict[Direction, Direction] = {"AtoB": "BtoA", "BtoA": "AtoB"}
 
 @dataclass(frozen=True)
 class EvalImages:
-    """Test images of one domain, uint8 N×H×W×3, and the names of their files."""
+    """Test images of one domain, and the names of their files."""
 
     __test__ = False  # pytest takes classes by this name for tests
 
@@ -40,11 +40,11 @@ class Translations:
     """A model's translations of one direction's test images; errors are L1 from 0 to 1."""
 
     images: Images
-    """The translations, rounded to uint8 as if saved."""
+    """The translations, rounded to integers as if saved."""
     cycle: Values
     """|G'(G(x)) − x| of each source image x."""
-    identity: Values
-    """|G(y) − y| of each target image y."""
+    identity: Values | None
+    """|G(y) − y| of each target image y; None where the domains have different channels."""
 
 
 def load_test_sets(
@@ -78,7 +78,9 @@ def translate(
     source, target = (sets[end].images for end in ENDS[direction])
     there, back = model[direction], model[OTHER[direction]]
     images, cycle, identity = [], [], []
-    progress = tqdm(total=len(source) + len(target), desc=direction, unit="image", disable=None, leave=False)
+    alike = source.shape[3] == target.shape[3]
+    total = len(source) + len(target) * alike
+    progress = tqdm(total=total, desc=direction, unit="image", disable=None, leave=False)
     with torch.inference_mode(), full_precision(), progress:
         for batch in batches(source, batch_size):
             x = to_float(batch, device)
@@ -87,25 +89,27 @@ def translate(
                 raise CycleGANError(
                     f"Generator {direction} gives values that are not finite: it has diverged."
                 )
-            images.append(to_uint8(y))
+            images.append(to_integers(y, bits_of(batch)))
             cycle.append(_l1(at_any_size(back, y), x))
             progress.update(len(batch))
-        for batch in batches(target, batch_size):
+        for batch in batches(target, batch_size) if alike else ():
             y = to_float(batch, device)
             identity.append(_l1(at_any_size(there, y), y))
             progress.update(len(batch))
-    return Translations(np.concatenate(images), np.concatenate(cycle), np.concatenate(identity))
+    return Translations(
+        np.concatenate(images), np.concatenate(cycle), np.concatenate(identity) if alike else None
+    )
 
 
 def translate_images(
     generator: Generator, images: Images, batch_size: int, device: torch.device, what: str = "translate"
 ) -> Images:
-    """The generator's output for uint8 images N×H×W×3, rounded to uint8."""
+    """The generator's output for images, rounded to integers of as many bits."""
     progress = tqdm(total=len(images), desc=what, unit="image", disable=None, leave=False)
     parts = []
     with torch.inference_mode(), full_precision(), progress:
         for batch in batches(images, batch_size):
-            parts.append(to_uint8(at_any_size(generator, to_float(batch, device))))
+            parts.append(to_integers(at_any_size(generator, to_float(batch, device)), bits_of(batch)))
             progress.update(len(batch))
     return np.concatenate(parts)
 
@@ -116,7 +120,7 @@ def _l1(x: torch.Tensor, y: torch.Tensor) -> Values:
 
 
 def reconstruct(model: Model, direction: Direction, images: Images, device: torch.device) -> Images:
-    """G'(G(x)) of a few source images N×H×W×3, as uint8."""
+    """G'(G(x)) of a few source images, as integers of as many bits."""
     with torch.inference_mode(), full_precision():
         translated = at_any_size(model[direction], to_float(images, device))
-        return to_uint8(at_any_size(model[OTHER[direction]], translated))
+        return to_integers(at_any_size(model[OTHER[direction]], translated), bits_of(images))

@@ -14,6 +14,8 @@ from typing import Literal
 
 from cyclegan.errors import UsageError
 from cyclegan.io.files import atomic_file
+from cyclegan.model_config import kinds_of
+from cyclegan.pixel_kind import all_rgb, in_words
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +58,11 @@ def export(model: str, out: Path, config: ExportConfig) -> list[Path]:
     for direction in directions_of(model, config.direction):
         with model_folder(model, direction) as (folder, _):
             generator, facts = read_generator(folder, direction, model)
+        if not all_rgb(kinds := kinds_of(facts)):
+            raise UsageError(
+                f"Exported files take and return RGB of 8 bits, and for this model {in_words(kinds)}: use it "
+                "by `cyclegan translate`, or cyclegan.load in Python."
+            )
         path = out / f"{direction}{form.suffix}{ENDS[config.format]}"
         with _renamed_at_end(path) as temporary:
             write = getattr(exporting, f"write_{config.format}")

@@ -64,15 +64,20 @@ class Regions(Protocol):
 
 
 def bands(
-    image: Regions, rows: Axis, columns: Axis, run: Callable[[np.ndarray], np.ndarray], batch: int = 1
+    image: Regions,
+    rows: Axis,
+    columns: Axis,
+    run: Callable[[np.ndarray], np.ndarray],
+    batch: int = 1,
+    channels: int = 3,
 ) -> Iterator[np.ndarray]:
-    """The translated picture from top to bottom, in bands of finished rows, float32 h×W×3.
+    """The translated picture from top to bottom, in bands of finished rows, float32 h×W×`channels`.
 
-    `image` is H×W×3, in memory or not; `run` takes N×h×w×3 of its type and returns float32 of that shape.
+    `image` is H×W×C, in memory or not; `run` takes N×h×w×C of its type and returns float32 N×h×w×`channels`.
     Memory is bounded by one row of tiles, whatever the picture's height.
     """
     width = image.shape[1]
-    band = np.zeros((rows.size, width, 3), np.float32)
+    band = np.zeros((rows.size, width, channels), np.float32)
     for i, top in enumerate(rows.starts):
         for first in range(0, len(columns.starts), batch):
             chosen = range(first, min(first + batch, len(columns.starts)))

@@ -62,8 +62,6 @@ def translate(model: str, images: str, out: str, config: TranslateConfig) -> Tra
     import numpy as np
 
     from cyclegan.inference.media.large import pillow_accepts
-    from cyclegan.io.files import write_json
-    from cyclegan.io.storage import open_store
 
     source, names, target, single = _plan(images, out)
     names = names[config.shard :: config.shards]
@@ -74,6 +72,11 @@ def translate(model: str, images: str, out: str, config: TranslateConfig) -> Tra
         return Translated(0, len(names), [])
     translator = _load(model, config, len(waiting))
     logger.debug("Engine: %s.", translator.engine.name)
+    if not translator.is_rgb:
+        from cyclegan.inference.translate_channels import translate_channels
+
+        outcome = translate_channels(translator, source, names, target, single, config)
+        return _finish(model, images, out, config, translator, *outcome)
     unreadable: dict[str, str] = {}
     written = 0
     with ThreadPoolExecutor(2, "pictures") as pool, pillow_accepts(config.max_pixels):
@@ -104,11 +107,30 @@ def translate(model: str, images: str, out: str, config: TranslateConfig) -> Tra
         if writing:
             writing.result()
     there = len(names) - len(waiting)
+    return _finish(model, images, out, config, translator, written, there, unreadable)
+
+
+def _finish(
+    model: str,
+    images: str,
+    out: str,
+    config: TranslateConfig,
+    translator: Translator,
+    written: int,
+    there: int,
+    unreadable: dict[str, str],
+) -> Translated:
+    """Say and record what became of the pictures; CycleGANError where none of them can be read."""
+    from cyclegan.io.files import write_json
+    from cyclegan.io.storage import open_store
+
     result = Translated(written, there, sorted(unreadable))
     if config.summary:
         write_json(Path(config.summary), _summary(model, images, out, translator, result, unreadable))
     if not written and not there:
-        raise CycleGANError(f"None of the {len(waiting)} images in {redact(images)} can be read.")
+        first = next(iter(unreadable.values()), "")
+        why = f": {first}" if first and not translator.is_rgb else ""
+        raise CycleGANError(f"None of the {len(unreadable)} images in {redact(images)} can be read{why}.")
     logger.info(
         "Translated into %s: %d; there before: %d; unreadable: %d.",
         redact(open_store(out).uri),
@@ -136,6 +158,8 @@ def _translate_film(model: str, film: Path, out: str, config: TranslateConfig) -
         return Translated(0, 1, [])
     video.check_installed()
     translator = _load(model, config, pictures=video.SEGMENT)
+    if not translator.is_rgb:
+        raise UsageError(f"A film's frames are RGB of 8 bits, and this model takes {translator.source}.")
     logger.debug("Engine: %s.", translator.engine.name)
     job = [translator.direction, translator.engine.name, config.tile, config.overlap, model]
     frames = video.translate_film(

@@ -6,18 +6,21 @@ import logging
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cyclegan.engines.base import Engine, EngineName, Precision
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.io.uri import redact, reveal
-from cyclegan.pixels import to_uint8_array
+from cyclegan.model_config import kinds_of
+from cyclegan.pixels import to_integer_array
 
 if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
 
+    from cyclegan.data.deep import Levels
     from cyclegan.inference.tiling import Regions
     from cyclegan.model import Direction
 
@@ -25,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 
 class Translator:
-    """One generator as a function of images; RGB in, RGB of the same size out."""
+    """One generator as a function of images of the same size: RGB, unless it was trained on others."""
 
     def __init__(
         self,
@@ -42,12 +45,28 @@ class Translator:
         self.multiple = engine.multiple
         self.tile = tile
         self.overlap = overlap
+        kinds = kinds_of(config)
+        self.source, self.target = (kinds[end] for end in direction.split("to"))
         self._told = False
+
+    @property
+    def is_rgb(self) -> bool:
+        """Whether both ends are RGB of 8 bits."""
+        return self.source.is_rgb and self.target.is_rgb
+
+    @cached_property
+    def levels(self) -> Levels:
+        """Which values are black and white in files of more than 8 bits."""
+        from cyclegan.inference.media.channels import levels_of
+
+        return levels_of(self.config)
 
     def __call__(self, image: Image.Image | np.ndarray | str | Path) -> Any:
         """Translate a Pillow image or a file into a Pillow image, uint8 H×W×3 into uint8 H×W×3.
 
-        Raises UsageError for an array of another shape or type and for a file that is not an image.
+        A model of other channels or 16 bits takes a file or an array, uint8 or uint16 H×W×C over the whole
+        range of that type, and returns such an array. Raises UsageError for an array of another shape or type
+        and for a file that is not an image.
         """
         import numpy as np
         from PIL import Image
@@ -56,9 +75,14 @@ class Translator:
         from cyclegan.data.errors import BadImage
 
         if isinstance(image, np.ndarray):
-            if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-                raise UsageError(f"An image must be uint8 H×W×3, not {image.dtype} {image.shape}.")
+            kind = self.source
+            if image.dtype != kind.dtype or image.ndim != 3 or image.shape[2] != kind.channels:
+                raise UsageError(
+                    f"An image must be {kind.dtype} H×W×{kind.channels}, not {image.dtype} {image.shape}."
+                )
             return self.array(image)
+        if not self.is_rgb:
+            return self._file(image)
         try:
             opened = open_image(Path(image).read_bytes()) if isinstance(image, str | Path) else image
             rgb = np.asarray(to_rgb(opened))
@@ -68,11 +92,24 @@ class Translator:
             raise UsageError(f"Cannot read {image}: {error.strerror}.") from None
         return Image.fromarray(self.array(rgb))
 
+    def _file(self, image: Image.Image | str | Path) -> np.ndarray:
+        from cyclegan.inference.media.channels import read_as
+        from cyclegan.inference.media.pictures import Unreadable
+
+        if not isinstance(image, str | Path):
+            raise UsageError(f"This model takes files or arrays of {self.source}.")
+        try:
+            return self.array(read_as(Path(image).read_bytes(), self.source, self.levels))
+        except Unreadable as error:
+            raise UsageError(f"Cannot read {image}: {error}.") from None
+        except OSError as error:
+            raise UsageError(f"Cannot read {image}: {error.strerror}.") from None
+
     def array(self, image: np.ndarray, *, tile: int | None = None) -> np.ndarray:
-        """uint8 H×W×3 to the same; `tile` replaces the translator's own."""
+        """H×W×C of `source` to H×W×C of `target`; `tile` replaces the translator's own."""
         import numpy as np
 
-        out = np.empty(image.shape, np.uint8)
+        out = np.empty((*image.shape[:2], self.target.channels), self.target.dtype)
         top = 0
         for band in self.bands(image, tile=tile):
             out[top : top + len(band)] = band
@@ -80,19 +117,19 @@ class Translator:
         return out
 
     def floats(self, image: np.ndarray, *, tile: int | None = None) -> np.ndarray:
-        """float32 H×W×3 in [-1, 1] to the same, with nothing rounded."""
+        """float32 H×W×C in [-1, 1] to such values of `target`, with nothing rounded."""
         import numpy as np
 
         return np.concatenate(list(self._float_bands(image, tile)))
 
     def bands(self, image: Regions, *, tile: int | None = None) -> Iterator[np.ndarray]:
-        """The translation of uint8 H×W×3 from top to bottom in pieces, uint8 h×W×3.
+        """The translation of H×W×C of `source` from top to bottom in pieces, h×W×C of `target`.
 
         What is computed at once, and the memory for it, is one row of tiles. `image` may be anything with a
         shape that two slices cut an array from.
         """
         for band in self._float_bands(image, tile):
-            yield to_uint8_array(band)
+            yield to_integer_array(band, self.target.bits)
 
     def _float_bands(self, image: Regions, tile: int | None) -> Iterator[np.ndarray]:
         from cyclegan.inference.tiling import bands, split
@@ -110,10 +147,10 @@ class Translator:
                 "can differ between distant tiles.",
                 tile,
             )
-        yield from bands(image, rows, columns, self._pieces, self.engine.batch)
+        yield from bands(image, rows, columns, self._pieces, self.engine.batch, self.target.channels)
 
     def _pieces(self, images: np.ndarray) -> np.ndarray:
-        """N×H×W×3 as engines take it to float32 in [-1, 1].
+        """N×H×W×C as engines take it to float32 in [-1, 1].
 
         Reflected up to sides that the network takes, and cropped after.
         """

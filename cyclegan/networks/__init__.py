@@ -38,7 +38,7 @@ __all__ = [
 
 
 def build_generator(name: str, **options: Any) -> Generator:
-    """An initialised generator: N×3×H×W in [-1, 1] to the same shape and range.
+    """An initialised generator: N×3×H×W in [-1, 1] to the same shape and range, or with other channels.
 
     H and W must be multiples of its `.multiple`; `padding.at_any_size` takes others. The options are the
     constructor's arguments of the class that `name` stands for.

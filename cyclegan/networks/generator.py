@@ -6,7 +6,10 @@ from cyclegan.networks.checkpointing import Recomputable
 
 
 class Generator(Recomputable):
-    """N×3×H×W in [-1, 1] to the same shape and range; H and W are multiples of `multiple`."""
+    """N×C×H×W in [-1, 1] to N×C'×H×W in that range, of 3 channels each unless built with others.
+
+    H and W are multiples of `multiple`.
+    """
 
     multiple: int
     smallest: int = 1

@@ -16,10 +16,15 @@ class PatchGAN(nn.Module):
     1. With 3 layers each score sees 70×70 pixels, with 2 it sees 34×34, with 4 it sees 142×142.
     """
 
-    def __init__(self, layers: int = 3, width: int = 64, norm: Norm = "instance") -> None:
+    def __init__(
+        self, layers: int = 3, width: int = 64, norm: Norm = "instance", in_channels: int = 3
+    ) -> None:
         super().__init__()
         conv, _ = before_norm(norm)
-        sequence: list[nn.Module] = [nn.Conv2d(3, width, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
+        sequence: list[nn.Module] = [
+            nn.Conv2d(in_channels, width, 4, stride=2, padding=1),
+            nn.LeakyReLU(0.2),
+        ]
         inputs = width
         for level in range(1, layers + 1):
             outputs = width * min(2**level, 8)
@@ -45,10 +50,10 @@ class AuthorDiscriminator(nn.Module):
     strided, and 'same' padding holds throughout; the first layer is not normalised.
     """
 
-    def __init__(self, width: int = 64, norm: Norm = "instance") -> None:
+    def __init__(self, width: int = 64, norm: Norm = "instance", in_channels: int = 3) -> None:
         super().__init__()
         sequence: list[nn.Module] = []
-        inputs = 3
+        inputs = in_channels
         for level in range(4):
             outputs = width * 2**level
             sequence += [nn.Conv2d(inputs, outputs, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]

@@ -49,7 +49,13 @@ class ResnetGenerator(Generator):
     smallest = 8  # an instance norm needs more than one position, and reflection too
 
     def __init__(
-        self, blocks: int = 9, width: int = 64, norm: Norm = "instance", upsample: Upsample = "transposed"
+        self,
+        blocks: int = 9,
+        width: int = 64,
+        norm: Norm = "instance",
+        upsample: Upsample = "transposed",
+        in_channels: int = 3,
+        out_channels: int = 3,
     ) -> None:
         super().__init__()
         if upsample not in get_args(Upsample):
@@ -69,7 +75,7 @@ class ResnetGenerator(Generator):
 
         self.down = nn.Sequential(
             ReflectionPad(3),
-            *normed(conv(3, width, 7), width),
+            *normed(conv(in_channels, width, 7), width),
             *normed(conv(width, 2 * width, 3, stride=2, padding=1), 2 * width),
             *normed(conv(2 * width, 4 * width, 3, stride=2, padding=1), 4 * width),
         )
@@ -78,7 +84,7 @@ class ResnetGenerator(Generator):
             *up(4 * width, 2 * width),
             *up(2 * width, width),
             ReflectionPad(3),
-            nn.Conv2d(width, 3, 7),
+            nn.Conv2d(width, out_channels, 7),
             nn.Tanh(),
         )
         normal_(self)

@@ -19,7 +19,14 @@ class UnetGenerator(Generator):
     1×1 an instance norm would erase them.
     """
 
-    def __init__(self, depth: int = 7, width: int = 64, norm: Norm = "instance") -> None:
+    def __init__(
+        self,
+        depth: int = 7,
+        width: int = 64,
+        norm: Norm = "instance",
+        in_channels: int = 3,
+        out_channels: int = 3,
+    ) -> None:
         super().__init__()
         self.multiple = 2**depth
         conv, transposed = before_norm(norm)
@@ -30,7 +37,7 @@ class UnetGenerator(Generator):
             layers: list[nn.Module] = [nn.LeakyReLU(0.2)] if level else []
             normed = 0 < level < depth - 1
             kind = conv if normed else nn.Conv2d
-            layers.append(kind(widths[level - 1] if level else 3, outputs, 4, stride=2, padding=1))
+            layers.append(kind(widths[level - 1] if level else in_channels, outputs, 4, stride=2, padding=1))
             if normed:
                 layers.append(norm_layer(norm, outputs, affine=False))
             self.down.append(nn.Sequential(*layers))
@@ -38,7 +45,7 @@ class UnetGenerator(Generator):
         self.up = nn.ModuleList()
         for level in reversed(range(depth)):
             inputs = widths[level] * (1 if level == depth - 1 else 2)
-            outputs = widths[level - 1] if level else 3
+            outputs = widths[level - 1] if level else out_channels
             last = norm_layer(norm, outputs, affine=False) if level else nn.Tanh()
             up = transposed if level else nn.ConvTranspose2d
             layer = up(inputs, outputs, 4, stride=2, padding=1)

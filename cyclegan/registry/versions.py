@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from cyclegan.errors import CycleGANError
 from cyclegan.io.uri import redact
 from cyclegan.model import DIRECTIONS, Direction, Model
+from cyclegan.pixel_kind import all_rgb
 from cyclegan.registry.decision import Decision
 from cyclegan.registry.metrics import NO_NAMES, headline, where
 from cyclegan.registry.pages.version import version_page
@@ -194,7 +195,8 @@ def _save(path: Path, logged: Any, direction: Direction, model: Model, folder: P
     from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
 
     artifacts = {"config": folder / "config.json", "weights": folder / f"{direction}.safetensors"}
-    if onnx := find_spec("onnxscript") and find_spec("onnxruntime"):
+    rgb = all_rgb(model.kinds)
+    if onnx := rgb and find_spec("onnxscript") and find_spec("onnxruntime"):
         from cyclegan.engines.export import write_onnx
 
         artifacts["onnx"] = path.parent / f"{direction}.onnx"
@@ -227,7 +229,7 @@ def _save(path: Path, logged: Any, direction: Direction, model: Model, folder: P
             model_id=logged.model_id,
         ),
         signature=ModelSignature(inputs=pictures, outputs=pictures, params=params),
-        input_example=pd.DataFrame({"image": [example_png()]}),
+        input_example=pd.DataFrame({"image": [example_png()]}) if rgb else None,
         pip_requirements=pip_requirements(onnx=bool(onnx)),
         metadata={"direction": direction, "multiple": model.multiple},
     )

@@ -17,6 +17,7 @@ from cyclegan.errors import CycleGANError, UsageError, enough_memory
 from cyclegan.inference.media.pictures import Unreadable, decode
 from cyclegan.inference.translator import Translator, load
 from cyclegan.io.pages.page import palette
+from cyclegan.io.uri import redact
 from cyclegan.registry.metrics import NO_NAMES
 from cyclegan.registry.pages.card import domains, model_card
 from cyclegan.serving.config import DemoConfig
@@ -112,6 +113,11 @@ class Gallery:
             if key not in self._loaded:
                 c = self._config
                 opened = load(model, direction, device=c.device, precision=c.precision, engine=c.engine)
+                if not opened.is_rgb:
+                    raise UsageError(
+                        f"The page shows RGB of 8 bits, and {redact(model)} takes {opened.source} and "
+                        f"returns {opened.target}: use `cyclegan translate`."
+                    )
                 self._loaded[key] = self._loaded[model, opened.direction] = opened
             return self._loaded[key]
 

@@ -96,11 +96,12 @@ class Served:
         ]
 
     def _tensor(self, images: np.ndarray, options: PictureOptions) -> np.ndarray:
-        if images.ndim != 4 or images.shape[1] != 3:
-            raise UsageError(f"Input images has shape {list(images.shape)}: it must be N×3×H×W.")
+        channels = self.translator.source.channels
+        if images.ndim != 4 or images.shape[1] != channels:
+            raise UsageError(f"Input images has shape {list(images.shape)}: it must be N×{channels}×H×W.")
         if options != PictureOptions(tile=options.tile):
             raise UsageError("format, quality and size are for pictures: tensors keep their type and size.")
-        if (whole := images.size // 3) > self.config.max_pixels:
+        if (whole := images.size // channels) > self.config.max_pixels:
             raise UsageError(
                 f"Input images has {whole} pixels: at most {self.config.max_pixels} in one request."
             )
@@ -112,7 +113,7 @@ class Served:
                 f"Input images has values from {low:g} to {high:g}: scale them to [-1, 1], such as "
                 "x / 127.5 - 1."
             )
-        out = np.empty_like(images)
+        out = np.empty((len(images), self.translator.target.channels, *images.shape[2:]), images.dtype)
         with enough_memory(f"use a tile smaller than {options.tile}"):
             for i, image in enumerate(images):
                 pixels = np.ascontiguousarray(image.transpose(1, 2, 0))
@@ -121,17 +122,18 @@ class Served:
 
     def metadata(self) -> dict[str, Any]:
         """As the protocol describes a model: both inputs are listed, and a request holds one of them."""
-        planes = [-1, 3, -1, -1]
+        ends = (self.translator.source, self.translator.target)
+        takes, gives = ([-1, kind.channels, -1, -1] for kind in ends)
         return {
             "name": self.name,
             "platform": self.translator.engine.name,
             "inputs": [
                 {"name": "image", "datatype": "BYTES", "shape": [-1]},
-                {"name": "images", "datatype": "FP32", "shape": planes},
+                {"name": "images", "datatype": "FP32", "shape": takes},
             ],
             "outputs": [
                 {"name": "image", "datatype": "BYTES", "shape": [-1]},
-                {"name": "translated", "datatype": "FP32", "shape": planes},
+                {"name": "translated", "datatype": "FP32", "shape": gives},
             ],
         }
 

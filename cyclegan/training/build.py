@@ -9,6 +9,7 @@ import torch
 from cyclegan.model import Direction
 from cyclegan.networks import Generator, VggUnet, build_discriminator, build_generator
 from cyclegan.networks.checkpointing import Recomputable
+from cyclegan.pixel_kind import ALL_RGB, Kinds, discriminator_channels, generator_channels
 from cyclegan.training.pretrained import Initial, load_encoder, start_from
 from cyclegan.training.state import State
 from cyclegan.training.updates.ema import EMA
@@ -20,13 +21,14 @@ if TYPE_CHECKING:
     from cyclegan.training.setup import Setup
 
 
-def build_networks(config: TrainConfig) -> Networks:
-    """The four networks, as torch's present random state makes them."""
+def build_networks(config: TrainConfig, kinds: Kinds = ALL_RGB) -> Networks:
+    """The four networks for images of these kinds, as torch's present random state makes them."""
+    generator, discriminator = config.generator_options(), config.discriminator_options()
     networks = Networks(
-        AtoB=build_generator(**config.generator_options()),
-        BtoA=build_generator(**config.generator_options()),
-        D_A=build_discriminator(**config.discriminator_options()),
-        D_B=build_discriminator(**config.discriminator_options()),
+        AtoB=build_generator(**generator, **generator_channels(kinds, "AtoB")),
+        BtoA=build_generator(**generator, **generator_channels(kinds, "BtoA")),
+        D_A=build_discriminator(**discriminator, **discriminator_channels(kinds, "A")),
+        D_B=build_discriminator(**discriminator, **discriminator_channels(kinds, "B")),
     )
     for generator in (networks.AtoB, networks.BtoA):
         assert isinstance(generator, Recomputable)
@@ -38,7 +40,8 @@ def initial_state(setup: Setup) -> State:
     """Networks as the seed makes them, their optimisers, empty image pools."""
     config, device, capturable = setup.config, setup.device, setup.captured
     torch.manual_seed(config.seed)
-    networks = build_networks(config)
+    kinds = setup.data.kinds
+    networks = build_networks(config, kinds)
     networks.to(memory_format=setup.memory_format)
     networks.to(device)
 
@@ -47,15 +50,16 @@ def initial_state(setup: Setup) -> State:
         betas = (config.beta1, config.beta2)
         return torch.optim.Adam(parameters, lr, betas, fused=device.type != "mps", capturable=capturable)
 
-    def pool() -> ImagePool:
-        return ImagePool(setup.batch, setup.sampling.lane_slots, *setup.size, device)
+    def pool(domain: str) -> ImagePool:
+        slots = setup.sampling.lane_slots
+        return ImagePool(setup.batch, slots, *setup.size, device, kinds[domain].channels)
 
     return State(
         networks=networks,
         opt_G=adam(networks.generator_parameters()),
         opt_D=adam(networks.discriminator_parameters()),
-        pool_a=pool(),
-        pool_b=pool(),
+        pool_a=pool("A"),
+        pool_b=pool("B"),
         ema=EMA(networks, config.ema) if config.ema else None,
     )
 
@@ -79,10 +83,10 @@ def build_update(config: TrainConfig, state: State, networks: Networks, precisio
     )
 
 
-def blank_update(config: TrainConfig) -> Update:
+def blank_update(config: TrainConfig, kinds: Kinds = ALL_RGB) -> Update:
     """The update on the meta device, where tensors have shapes but no content: for counting, not training."""
     with torch.device("meta"):
-        networks = build_networks(config)
+        networks = build_networks(config, kinds)
     unused = torch.optim.SGD(networks.parameters())
     empty = ImagePool(0, 0, 1, 1, torch.device("meta"))
     state = State(networks, unused, unused, empty, empty, None)

@@ -11,9 +11,10 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 from cyclegan.errors import UsageError
-from cyclegan.evaluation.config import Features, check_features
+from cyclegan.evaluation.config import Features, check_features, check_features_of
 from cyclegan.fields import default_of, indifferent, schedule
 from cyclegan.io.uri import hide_secrets, path_of, reveal
+from cyclegan.pixel_kind import Kinds, in_words
 
 ARCHITECTURE = ("generator", "blocks", "depth", "width", "upsample", "norm")
 """Fields that decide what the generators are built as."""
@@ -187,6 +188,22 @@ class TrainConfig:
             raise UsageError(
                 "patience needs evaluate_every: without evaluations there is no score to stop by."
             )
+
+    def check_kinds(self, kinds: Kinds) -> None:
+        """Raise UsageError where images of these kinds cannot be trained on with these parameters."""
+        a, b = (kinds[domain].channels for domain in "AB")
+        if self.generator == "vgg_unet" and (a, b) != (3, 3):
+            raise UsageError(
+                f"train: generator = vgg_unet takes 3 channels, as the weights of its encoder do, and here "
+                f"{in_words(kinds)}: set generator = resnet or unet."
+            )
+        if self.lambda_identity and a != b:
+            raise UsageError(
+                f"train: lambda_identity = {self.lambda_identity:g}: no generator can be given images of its "
+                f"own target, since {in_words(kinds)}: set lambda_identity = 0."
+            )
+        if self.evaluate_every:
+            check_features_of(kinds, self.evaluate_features, self.evaluate_weights, prefix="evaluate_")
 
     def crop(self, height: int, width: int) -> tuple[int, int]:
         """Height and width of what the networks see of images of height×width."""

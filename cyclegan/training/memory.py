@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from cyclegan.networks.diffaugment import NUMBERS
+from cyclegan.pixel_kind import ALL_RGB, Kinds
 from cyclegan.runtime.device import available_bytes
 from cyclegan.training.build import blank_update
 from cyclegan.training.updates.update import VIEWS, Chances, Networks, Update
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-def activation_bytes(update: Update, batch_size: int, height: int, width: int) -> int:
+def activation_bytes(update: Update, batch_size: int, height: int, width: int, kinds: Kinds = ALL_RGB) -> int:
     """Bytes of float32 activations that a generator update keeps for its backward pass.
 
     `update` must live on the meta device, where tensors have shapes but no content, so that this costs
@@ -32,11 +33,12 @@ def activation_bytes(update: Update, batch_size: int, height: int, width: int) -
             kept[tensor.untyped_storage()._cdata] = tensor
         return tensor
 
-    images = torch.empty(batch_size // update.accumulation_steps, 3, height, width, device="meta")
+    part = batch_size // update.accumulation_steps
+    a, b = (torch.empty(part, kinds[domain].channels, height, width, device="meta") for domain in "AB")
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        chance = torch.empty(len(images), VIEWS, NUMBERS, device="meta")
-        translations = update.translate(images, images)
-        update.generator_terms(images, images, translations, Chances(chance, chance))
+        chance = torch.empty(part, VIEWS, NUMBERS, device="meta")
+        translations = update.translate(a, b)
+        update.generator_terms(a, b, translations, Chances(chance, chance))
     return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
 
 
@@ -52,8 +54,9 @@ def amount(size: int) -> str:
 
 def announce_memory(setup: Setup) -> None:
     """Log an estimate of the memory that training takes, and what to do if that is more than there is."""
-    update = blank_update(setup.config)
-    activations = activation_bytes(update, setup.batch, *setup.size)
+    kinds = setup.data.kinds
+    update = blank_update(setup.config, kinds)
+    activations = activation_bytes(update, setup.batch, *setup.size, kinds)
     if setup.precision is torch.bfloat16:
         activations //= 2
     total = activations + parameter_bytes(update.networks)

@@ -14,6 +14,7 @@ from cyclegan.data.prepared import Prepared
 from cyclegan.errors import UsageError
 from cyclegan.io.uri import redact
 from cyclegan.model import ModelConfig, library_versions
+from cyclegan.model_config import pixels_section
 from cyclegan.networks import build_generator
 from cyclegan.networks.diffaugment import NUMBERS
 from cyclegan.registry.config import dataset_name
@@ -144,6 +145,7 @@ def describe(
     config, data = setup.config, setup.data
     return {
         "generator": config.generator_options(),
+        **pixels_section(data.kinds, data.manifest.config),
         "image_size": list(setup.test_size),
         "data": {
             "uri": redact(data.uri),

@@ -56,6 +56,7 @@ def train(
     """
     data = Prepared.open(prepared)
     config, initial = read_initial(config)
+    config.check_kinds(data.kinds)
     device = resolve_device(config.device)
     precision = resolve_precision(config.precision, device)
     threads = resolve_threads(config.threads)
@@ -134,7 +135,8 @@ def run(setup: Setup, state: State, kept: Checkpoints, model: Path) -> dict[str,
             samples=samples,
             names=setup.data.names,
             main=setup.processes.is_main,
-            advice=lambda: faster(setup.config, *setup.size) if setup.device.type == "cpu" else "",
+            bits=setup.data.manifest.bits,
+            advice=lambda: advice_for(setup),
         )
         commit = git_commit()
         with StopRequest() as stop:  # only here: before, nothing would be lost and nobody would ask `stop`
@@ -143,6 +145,11 @@ def run(setup: Setup, state: State, kept: Checkpoints, model: Path) -> dict[str,
             )
             trainer.run()
         return trainer.results()
+
+
+def advice_for(setup: Setup) -> str:
+    """What would make the run shorter; nothing where a GPU computes it."""
+    return faster(setup.config, *setup.size, setup.data.kinds) if setup.device.type == "cpu" else ""
 
 
 def fastest_update(setup: Setup, state: State) -> Update | CudaGraphUpdate:
@@ -174,7 +181,7 @@ def training_images(setup: Setup, domain: str) -> PackedImages:
 
 
 def samples_of(setup: Setup, domain: str) -> Tensor:
-    """The test images of domain A or B whose translations are shown, N×3×H×W in [-1, 1]."""
+    """The test images of domain A or B whose translations are shown, N×C×H×W in [-1, 1]."""
     images = PackedImages(setup.data.array(f"test{domain}"), setup.device)
     return sample_images(images, setup.config.samples, setup.test_size)
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from cyclegan.data.config import FetchConfig, PreprocessConfig
@@ -440,6 +441,39 @@ def called(bench: Workbench) -> None:
             PreprocessConfig(names=given)
 
 
+def kept_channels(bench: Workbench) -> None:
+    """Four channels of 16 bits to the last bit; one for B where it is said; 8 of the 16 bits where not."""
+    raw = bench.new()
+    rng = np.random.default_rng(0)
+    written = {}
+    for subset in ("trainA", "trainB", "testA", "testB"):
+        (raw / subset).mkdir(parents=True)
+        for i in range(2):
+            shape = (SIDE, SIDE, 4) if subset[-1] == "A" else (SIDE, SIDE)
+            written[subset, i] = rng.integers(0, 65536, shape, np.uint16)
+            tifffile.imwrite(
+                raw / subset / f"{i}.tif",
+                written[subset, i],
+                photometric="minisblack",
+                planarconfig="contig",
+            )
+    deep = bench.preprocess(raw, channels="4, 1", bits=16)
+    assert {d: str(kind) for d, kind in deep.kinds.items()} == {
+        "A": "4 channels of 16 bits",
+        "B": "1 channel of 16 bits",
+    }
+    flat = bench.preprocess(raw, channels="4,1")
+    for (subset, i), values in written.items():
+        assert (deep.array(subset)[i] == values.reshape(SIDE, SIDE, -1)).all()
+        nearest = np.abs(flat.array(subset)[i] - values.reshape(SIDE, SIDE, -1) / 257)
+        assert flat.array(subset).dtype == np.uint8 and nearest.max() <= 0.51
+    with pytest.raises(CycleGANError, match="it has 4 channels, and channels = 2 asks for 2"):
+        bench.preprocess(raw, channels="2,1")
+    for given in ("", "0", "65", "1,2,3", "x"):
+        with pytest.raises(UsageError, match="channels = "):
+            PreprocessConfig(channels=given)
+
+
 def recorded_version(bench: Workbench) -> None:
     raw, version = bench.tree(), "a" * 32 + ".dir"
     assert bench.preprocess(raw).version != version
@@ -455,6 +489,8 @@ PREPROCESS: dict[str, Check] = {
     "black": levels,
     "white": levels,
     "percentile": levels,
+    "channels": kept_channels,
+    "bits": kept_channels,
     "max_bad_share": bad_share,
     "drop_test_duplicates": duplicates,
     "pairs": pairing,

@@ -9,11 +9,12 @@ import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cyclegan.data.channels.read import read_channels
 from cyclegan.data.config import PreprocessConfig
 from cyclegan.data.decode import fit, open_image, to_pixels
 from cyclegan.data.deep import Levels
@@ -21,8 +22,33 @@ from cyclegan.data.duplicates import thumbnail
 from cyclegan.data.errors import BadImage
 from cyclegan.data.preprocess.reuse import Row
 from cyclegan.errors import CycleGANError
+from cyclegan.pixel_kind import RGB, PixelKind
 
 HEADER = 128  # bytes; numpy pads a version 1 header to 64 and leaves room for 21 digits of N
+
+
+@dataclass(frozen=True)
+class Raster:
+    """What each row of a `.npy` file holds."""
+
+    size: tuple[int, int]
+    """Height and width."""
+    kind: PixelKind = RGB
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width and channels."""
+        return (*self.size, self.kind.channels)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """uint8 or little-endian uint16, on every machine."""
+        return np.dtype("|u1" if self.kind.bits == 8 else "<u2")
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of a row."""
+        return self.size[0] * self.size[1] * self.kind.channels * self.dtype.itemsize
 
 
 @dataclass(frozen=True)
@@ -32,8 +58,7 @@ class Job:
     path: str
     npy: str
     row: int
-    size: tuple[int, int]
-    """Height and width."""
+    raster: Raster
     aspect: Literal["squash", "crop", "keep"]
     min_size: int
     max_pixels: int
@@ -52,19 +77,19 @@ class Outcome:
     """Of images of more than 8 bits a channel: lowest and largest value, and the largest that it declares."""
 
 
-def _write_header(path: Path, count: int, size: tuple[int, int]) -> None:
-    header = {"descr": "|u1", "fortran_order": False, "shape": (count, *size, 3)}
+def _write_header(path: Path, count: int, raster: Raster) -> None:
+    header = {"descr": raster.dtype.str, "fortran_order": False, "shape": (count, *raster.shape)}
     with path.open("r+b") as file:
         np.lib.format.write_array_header_1_0(file, header)
         assert file.tell() == HEADER
 
 
-def create(path: Path, count: int, size: tuple[int, int]) -> None:
-    """Make a `.npy` file for uint8 count×height×width×3 and reserve its place on the disk.
+def create(path: Path, count: int, raster: Raster) -> None:
+    """Make a `.npy` file for count×height×width×channels and reserve its place on the disk.
 
     Reserving first finds a full disk at once, and not after hours. Raises CycleGANError.
     """
-    total = HEADER + count * row_bytes(size)
+    total = HEADER + count * raster.nbytes
     free = shutil.disk_usage(path.parent).free
     try:
         with path.open("wb") as file:
@@ -74,23 +99,17 @@ def create(path: Path, count: int, size: tuple[int, int]) -> None:
                 os.posix_fallocate(file.fileno(), 0, total)
             else:
                 file.truncate(total)
-        _write_header(path, count, size)
+        _write_header(path, count, raster)
     except OSError as error:
         path.unlink(missing_ok=True)
-        need = (
-            f"{count} images of {size[1]}x{size[0]} take {total / 1e6:.0f} MB, {free / 1e6:.0f} MB are free"
-        )
+        height, width = raster.size
+        need = f"{count} images of {width}x{height} take {total / 1e6:.0f} MB, {free / 1e6:.0f} MB are free"
         raise CycleGANError(f"Cannot write {path.parent}: {error.strerror}; {need}.") from None
 
 
-def row_bytes(size: tuple[int, int]) -> int:
-    """Bytes of an RGB image of this height and width."""
-    return size[0] * size[1] * 3
-
-
-def keep_rows(path: Path, rows: Sequence[int], size: tuple[int, int]) -> None:
+def keep_rows(path: Path, rows: Sequence[int], raster: Raster) -> None:
     """Keep only these rows (ascending) of a `.npy` file, in place: the bytes as if written so at once."""
-    length = row_bytes(size)
+    length = raster.nbytes
     with path.open("r+b") as file:
         for target, row in enumerate(rows):
             if target != row:
@@ -99,23 +118,24 @@ def keep_rows(path: Path, rows: Sequence[int], size: tuple[int, int]) -> None:
                 file.seek(HEADER + target * length)
                 file.write(data)
         file.truncate(HEADER + len(rows) * length)
-    _write_header(path, len(rows), size)
+    _write_header(path, len(rows), raster)
 
 
-def row_digest(path: Path, row: int, size: tuple[int, int]) -> bytes:
+def row_digest(path: Path, row: int, raster: Raster) -> bytes:
     """The same 16 bytes for rows of `.npy` files that hold the same pixels."""
     with path.open("rb", buffering=0) as file:
-        file.seek(HEADER + row * row_bytes(size))
-        return hashlib.blake2b(file.read(row_bytes(size)), digest_size=16).digest()
+        file.seek(HEADER + row * raster.nbytes)
+        return hashlib.blake2b(file.read(raster.nbytes), digest_size=16).digest()
 
 
-def own_size(paths: Iterable[str], config: PreprocessConfig) -> tuple[int, int] | None:
+def own_size(
+    paths: Iterable[tuple[str, PixelKind]], config: PreprocessConfig, levels: Levels
+) -> tuple[int, int] | None:
     """Height and width, upright, of the first image that can be read; None where none can."""
-    for path in paths:
+    for path, kind in paths:
         try:
             data = Path(path).read_bytes()
-            image = open_image(data, min_size=config.min_size, max_pixels=config.max_pixels)
-            height, width, _ = to_pixels(image, data)[0].shape
+            height, width, _ = read_image(data, kind, levels, config.min_size, config.max_pixels)[0].shape
         except (OSError, BadImage):
             continue
         return height, width
@@ -124,10 +144,11 @@ def own_size(paths: Iterable[str], config: PreprocessConfig) -> tuple[int, int] 
 
 def pack_image(job: Job) -> Outcome:
     """Decode, resize and write one image into its row; copy it from where it is packed already."""
+    raster = job.raster
     if job.former:
         with Path(job.former.npy).open("rb", buffering=0) as file:
-            file.seek(HEADER + job.former.row * row_bytes(job.size))
-            packed = np.frombuffer(file.read(row_bytes(job.size)), np.uint8).reshape(*job.size, 3)
+            file.seek(HEADER + job.former.row * raster.nbytes)
+            packed = np.frombuffer(file.read(raster.nbytes), raster.dtype).reshape(raster.shape)
         return _write(job, packed, job.former.deep)
     try:
         with Path(job.path).open("rb") as file:
@@ -135,15 +156,24 @@ def pack_image(job: Job) -> Outcome:
     except OSError as error:
         return Outcome(reason=f"cannot be read: {error.strerror}")
     try:
-        image = open_image(data, min_size=job.min_size, max_pixels=job.max_pixels)
-        pixels, deep = to_pixels(image, data, job.levels)
-        packed = np.ascontiguousarray(fit(pixels, job.size, job.aspect))
+        pixels, deep = read_image(data, raster.kind, job.levels, job.min_size, job.max_pixels)
+        packed = np.ascontiguousarray(fit(pixels, raster.size, job.aspect), raster.dtype)
     except BadImage as error:
         return Outcome(reason=str(error))
     return _write(job, packed, deep)
 
 
-def _write(job: Job, packed: NDArray[np.uint8], deep: tuple[float, float, float] | None) -> Outcome:
+def read_image(
+    data: bytes, kind: PixelKind, levels: Levels, min_size: int, max_pixels: int
+) -> tuple[NDArray[Any], tuple[float, float, float] | None]:
+    """An encoded image as pixels H×W×C of this kind, and `Outcome.deep`. Raises BadImage."""
+    if not kind.is_rgb:
+        return read_channels(data, kind, levels, min_size=min_size, max_pixels=max_pixels)
+    image = open_image(data, min_size=min_size, max_pixels=max_pixels)
+    return to_pixels(image, data, levels)
+
+
+def _write(job: Job, packed: NDArray[Any], deep: tuple[float, float, float] | None) -> Outcome:
     try:
         with Path(job.npy).open("r+b", buffering=0) as file:
             file.seek(HEADER + job.row * packed.nbytes)

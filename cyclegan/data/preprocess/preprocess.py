@@ -27,9 +27,11 @@ from cyclegan.data.version import SOURCE_FILE, file_md5s, version_of
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.fields import recorded
 from cyclegan.io.files import atomic_dir
+from cyclegan.pixel_kind import alike
 
 if TYPE_CHECKING:
-    from cyclegan.data.preprocess.packing import Outcome
+    from cyclegan.data.deep import Levels
+    from cyclegan.data.preprocess.packing import Outcome, Raster
 
 logger = logging.getLogger(__name__)
 
@@ -39,15 +41,18 @@ EXAMPLES = 3  # train images named in the manifest for each test image that they
 def preprocess(raw: Path, out: Path, config: PreprocessConfig) -> Prepared:
     """Pack the images of `raw` (trainA trainB testA testB) into `out`.
 
-    Writes trainA.npy … testB.npy, uint8 N×H×W×3, and manifest.json; the same images and settings give the
-    same bytes on any machine, whatever the number of workers. Where the images came from is noted
-    separately, in provenance.json. Rows are ordered by file stem; where test A and B are pairs, row i of one
-    is the truth of row i of the other. Does nothing when `out` already holds this result. Raises
-    UsageError for a raw folder without the four domains, and CycleGANError when too many images are bad or
-    the disk is full.
+    Writes trainA.npy … testB.npy, uint8 N×H×W×3 or as `channels` and `bits` say, and manifest.json; the
+    same images and settings give the same bytes on any machine, whatever the number of workers. Where the
+    images came from is noted separately, in provenance.json. Rows are ordered by file stem; where test A and
+    B are pairs, row i of one is the truth of row i of the other. Does nothing when `out` already holds this
+    result.
+    Raises UsageError for a raw folder without the four domains, and CycleGANError when too many images are
+    bad or the disk is full.
     """
-    from cyclegan.data.decode import FILTER, RULES
+    from cyclegan.data.decode import FILTER
+    from cyclegan.data.preprocess.packing import Raster
 
+    decoding = _decoding(config)
     files = _find_images(raw)
     _guard(out)
     md5s = {} if config.version else file_md5s(raw)
@@ -55,7 +60,7 @@ def preprocess(raw: Path, out: Path, config: PreprocessConfig) -> Prepared:
     settings = recorded(config)
     uri, found = read_origin(raw / SOURCE_FILE)
     names = domain_names(config.domain_names, found)
-    if (former := _former_result(out, version, settings, (FILTER, RULES))) is not None:
+    if (former := _former_result(out, version, settings, (FILTER, decoding))) is not None:
         logger.info("%s already holds this version with these settings", out)
         manifest = dataclasses.replace(former.manifest, names=config.domain_names)
         if manifest != former.manifest:
@@ -64,8 +69,14 @@ def preprocess(raw: Path, out: Path, config: PreprocessConfig) -> Prepared:
             write_provenance(out, uri, names)
         return Prepared(out, manifest, uri, names)
     size = config.size() or _own_size(raw, files, config)
-    packed = former_rows(out, settings, (FILTER, RULES), size) if md5s else {}
-    former_of = {name: packed[md5] for name, md5 in md5s.items() if md5 in packed}
+    packed = former_rows(out, settings, (FILTER, decoding), size) if md5s else {}
+    kinds = config.kinds()
+    former_of = {
+        name: row
+        for name, md5 in md5s.items()
+        for domain in ("AB" if alike(kinds) else name.partition("/")[0][-1:])
+        if (row := packed.get((domain, md5)))
+    }
     if former_of:
         logger.info("%d images are packed in %s already", len(former_of), out)
     paired = config.pairs == "auto" and are_pairs(files["testA"], files["testB"])
@@ -81,13 +92,14 @@ def preprocess(raw: Path, out: Path, config: PreprocessConfig) -> Prepared:
         if paired:
             refused |= _orphans(files, refused)
         deep = _deep(outcomes, config)
-        duplicates = _across_train_and_test(folder, files, outcomes, refused, size)
+        rasters = {domain: Raster(size, kind) for domain, kind in kinds.items()}
+        duplicates = _across_train_and_test(folder, files, outcomes, refused, rasters)
         if config.drop_test_duplicates:
             refused |= {d["train"]: f"{d['kind']} duplicate of {d['test']}" for d in duplicates}
         _report(refused, duplicates, dropped=config.drop_test_duplicates)
         domains: dict[str, Subset] = {}
         for domain in SUBSETS:
-            domains[domain] = _keep(folder, domain, files[domain], refused, size)
+            domains[domain] = _keep(folder, domain, files[domain], refused, rasters[domain[-1]])
         manifest = Manifest(
             version=version,
             paired=paired,
@@ -99,8 +111,10 @@ def preprocess(raw: Path, out: Path, config: PreprocessConfig) -> Prepared:
             duplicates=_groups(duplicates),
             config=settings,
             filter=FILTER,
-            decoding=RULES,
+            decoding=decoding,
             deep=deep,
+            channels={domain: kind.channels for domain, kind in kinds.items()},
+            bits=config.bits,
         )
         write_manifest(folder, manifest)
         if md5s:
@@ -108,6 +122,21 @@ def preprocess(raw: Path, out: Path, config: PreprocessConfig) -> Prepared:
         write_provenance(folder, uri, names)
     logger.info("%s: %s", out, ", ".join(f"{domain} {domains[domain]['count']}" for domain in SUBSETS))
     return Prepared(out, manifest, uri, names)
+
+
+def _decoding(config: PreprocessConfig) -> str:
+    """By which rules files become pixels."""
+    from cyclegan.data.channels.read import RULES as AS_THEY_ARE
+    from cyclegan.data.decode import RULES
+
+    used = {RULES if kind.is_rgb else AS_THEY_ARE for kind in config.kinds().values()}
+    return "; ".join(sorted(used))
+
+
+def _levels(config: PreprocessConfig) -> Levels:
+    from cyclegan.data.deep import Levels
+
+    return Levels(black=config.black, white=config.white, percentile=config.percentile)
 
 
 def _find_images(raw: Path) -> dict[str, list[str]]:
@@ -153,8 +182,9 @@ def _former_result(
 def _own_size(raw: Path, files: Mapping[str, Sequence[str]], config: PreprocessConfig) -> tuple[int, int]:
     from cyclegan.data.preprocess.packing import own_size
 
-    paths = (str(raw / domain / name) for domain in SUBSETS for name in files[domain])
-    size = own_size(paths, config)
+    kinds = config.kinds()
+    paths = ((str(raw / subset / name), kinds[subset[-1]]) for subset in SUBSETS for name in files[subset])
+    size = own_size(paths, config, _levels(config))
     if size is None:
         raise CycleGANError(f"No image in {raw} can be read.")
     logger.info("The images keep the size of the first: %dx%d.", size[1], size[0])
@@ -169,21 +199,20 @@ def _pack(
     config: PreprocessConfig,
     former: Mapping[str, Row],
 ) -> dict[str, list[Outcome]]:
-    from cyclegan.data.deep import Levels
-    from cyclegan.data.preprocess.packing import Job, create, pack_image
+    from cyclegan.data.preprocess.packing import Job, Raster, create, pack_image
     from cyclegan.data.preprocess.workers import for_each
 
-    levels = Levels(black=config.black, white=config.white, percentile=config.percentile)
+    levels, kinds = _levels(config), config.kinds()
     jobs = []
     for domain in SUBSETS:
-        npy = folder / f"{domain}.npy"
-        create(npy, len(files[domain]), size)
+        npy, raster = folder / f"{domain}.npy", Raster(size, kinds[domain[-1]])
+        create(npy, len(files[domain]), raster)
         jobs += [
             Job(
                 path=str(raw / domain / name),
                 npy=str(npy),
                 row=row,
-                size=size,
+                raster=raster,
                 aspect=config.aspect,
                 min_size=config.min_size,
                 max_pixels=config.max_pixels,
@@ -272,7 +301,7 @@ def _across_train_and_test(
     files: Mapping[str, Sequence[str]],
     outcomes: Mapping[str, Sequence[Outcome]],
     refused: Mapping[str, str],
-    size: tuple[int, int],
+    rasters: Mapping[str, Raster],
 ) -> list[dict[str, str]]:
     """Train images that show what a test image of the same domain shows, from the arrays as packed first."""
     import numpy as np
@@ -291,7 +320,7 @@ def _across_train_and_test(
             npy = folder / f"{subset}.npy"
             # whole images are compared only where their thumbnails agree
             digests = [
-                row_digest(npy, row, size) if thumbnail in both else thumbnail
+                row_digest(npy, row, rasters[side]) if thumbnail in both else thumbnail
                 for row, thumbnail in zip(rows, small[subset], strict=True)
             ]
             thumbnails = np.frombuffer(b"".join(small[subset]), np.uint8).reshape(-1, SIDE, SIDE, 3)
@@ -335,7 +364,7 @@ def _report(refused: Mapping[str, str], duplicates: Sequence[Mapping[str, str]],
 
 
 def _keep(
-    folder: Path, domain: str, names: Sequence[str], refused: Mapping[str, str], size: tuple[int, int]
+    folder: Path, domain: str, names: Sequence[str], refused: Mapping[str, str], raster: Raster
 ) -> Subset:
     from cyclegan.data.preprocess.packing import keep_rows
 
@@ -343,7 +372,7 @@ def _keep(
     if not rows:
         raise CycleGANError(f"No usable image is left in {domain}: see the reasons above.")
     if len(rows) < len(names):
-        keep_rows(folder / f"{domain}.npy", rows, size)
+        keep_rows(folder / f"{domain}.npy", rows, raster)
     return {"count": len(rows), "names": [_readable(names[row]) for row in rows]}
 
 

@@ -7,15 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from cyclegan.data.config import PreprocessConfig
 from cyclegan.data.layout import SUBSETS
 from cyclegan.data.prepared import MANIFEST_FILE, Manifest, Prepared, write_manifest
 from cyclegan.data.source import FORMAT
 from cyclegan.errors import UsageError
+from cyclegan.fields import of_pixels
 from cyclegan.io.files import read_json, sha256, write_json
 
 ROWS_FILE = "rows.json"
-NOT_OF_PIXELS = frozenset({"max_bad_share", "drop_test_duplicates", "pairs"})
-"""Settings that decide which images are kept, and not what an image becomes."""
 
 Deep = tuple[float, float, float]
 
@@ -61,8 +61,8 @@ def change_manifest(folder: Path, manifest: Manifest) -> None:
 
 def former_rows(
     out: Path, settings: Mapping[str, Any], method: Sequence[str], size: tuple[int, int]
-) -> dict[str, Row]:
-    """By an image file's MD5, its row in `out`; empty where that is not of the same size, rules and settings.
+) -> dict[tuple[str, str], Row]:
+    """By domain and MD5 of an image file, its row in `out`; empty for other sizes, rules and settings.
 
     Empty too where rows.json is missing, damaged or of another manifest.
     """
@@ -79,17 +79,13 @@ def former_rows(
         and rows.manifest == sha256(out / MANIFEST_FILE)
         and (manifest.filter, manifest.decoding) == tuple(method)
         and (manifest.height, manifest.width) == size
-        and _of_pixels(manifest.config) == _of_pixels(settings)
+        and of_pixels(PreprocessConfig, manifest.config) == of_pixels(PreprocessConfig, settings)
         and all(len(rows.md5.get(subset, ())) == former.count(subset) for subset in SUBSETS)
     )
     if not same:
         return {}
     return {
-        md5: Row(str(out / f"{subset}.npy"), row, rows.deep.get(subset, {}).get(row))
+        (subset[-1], md5): Row(str(out / f"{subset}.npy"), row, rows.deep.get(subset, {}).get(row))
         for subset in SUBSETS
         for row, md5 in enumerate(rows.md5[subset])
     }
-
-
-def _of_pixels(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in settings.items() if name not in NOT_OF_PIXELS}

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 
 import torch
@@ -16,9 +17,10 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from cyclegan.errors import CycleGANError, UsageError
-from cyclegan.evaluation.config import Features
+from cyclegan.evaluation.config import Features, check_features_of
 from cyclegan.evaluation.extractors.inception_weights import Weights, cached_file, load_weights
 from cyclegan.evaluation.images import Images, batches
+from cyclegan.pixel_kind import ALL_RGB, Kinds, all_rgb
 from cyclegan.pixels import to_unit
 
 logger = logging.getLogger(__name__)
@@ -36,7 +38,7 @@ class Extractor:
     sha256: str
     """Of the weights file; of the weights' bytes for the random network."""
     function: Callable[[Tensor], Tensor]
-    """uint8 N×3×H×W on `device` → float32 N×`dimensions`."""
+    """uint8 N×3×H×W on `device` → float32 N×`dimensions`; the random network takes any packed images."""
     device: torch.device
 
     @property
@@ -55,7 +57,7 @@ class Extractor:
         return "" if self.name == "inception2048" else f"_{self.name}"
 
     def __call__(self, images: Images, batch_size: int, what: str = "features") -> Tensor:
-        """Features of uint8 images N×H×W×3: float32 N×`dimensions` on the CPU."""
+        """Features of packed images N×H×W×C: float32 N×`dimensions` on the CPU."""
         rows = []
         progress = tqdm(total=len(images), desc=what, unit="image", disable=None, leave=False)
         with torch.inference_mode(), full_precision(), progress:
@@ -78,15 +80,18 @@ def load_extractor(
     device: torch.device | str = "cpu",
     *,
     prefix: str = "",
+    kinds: Kinds = ALL_RGB,
 ) -> Extractor:
     """The extractor that `features` names (see EvaluateConfig).
 
-    `auto` never waits for a download: it uses `weights`, else those in torch's cache, else `random`.
+    `auto` never waits for a download: it uses `weights`, else those in torch's cache, else `random`, which is
+    all there is for images of `kinds` that Inception does not take.
     `prefix` is what the names of the settings begin with in messages, such as `evaluate_` in train.
     Raises UsageError or CycleGANError if the weights cannot be read or do not provide the features.
     """
     device = torch.device(device)
-    if features == "random":
+    check_features_of(kinds, features, weights, prefix)
+    if features == "random" or not all_rgb(kinds):
         return random_network(device)
     if features == "auto" and not weights and cached_file() is None:
         logger.warning(
@@ -146,22 +151,25 @@ def random_network(device: torch.device) -> Extractor:
     """A fixed random convolutional network: texture and colour at three scales, used without Inception.
 
     Random features do tell distributions apart, but weigh differences otherwise than people do. The few
-    dimensions keep the distance meaningful for tens of images.
+    dimensions keep the distance meaningful for tens of images. There is one for every number of channels;
+    the digest is that of the one for RGB.
     """
-    generator = torch.Generator().manual_seed(20151205)
-    widths = (3, 32, 64, 128)
-    kernels = [
-        torch.randn(o, i, 3, 3, generator=generator) * (2 / (9 * i)) ** 0.5 for i, o in pairwise(widths)
-    ]
-    projection = torch.randn(sum(widths[1:]), RANDOM_DIMENSIONS, generator=generator)
-    projection = projection / projection.norm(dim=0)
-    tensors = [*kernels, projection]
-    digest = hashlib.sha256(b"".join(t.numpy().tobytes() for t in tensors)).hexdigest()
-    kernels = [kernel.to(device) for kernel in kernels]
-    projection = projection.to(device)
+
+    @cache
+    def weights(channels: int) -> list[Tensor]:
+        generator = torch.Generator().manual_seed(20151205)
+        widths = (channels, 32, 64, 128)
+        kernels = [
+            torch.randn(o, i, 3, 3, generator=generator) * (2 / (9 * i)) ** 0.5 for i, o in pairwise(widths)
+        ]
+        projection = torch.randn(sum(widths[1:]), RANDOM_DIMENSIONS, generator=generator)
+        return [*kernels, projection / projection.norm(dim=0)]
+
+    digest = hashlib.sha256(b"".join(t.numpy().tobytes() for t in weights(3))).hexdigest()
 
     def function(pixels: Tensor) -> Tensor:
         x = to_unit(pixels)
+        *kernels, projection = (tensor.to(device) for tensor in weights(x.shape[1]))
         scales = []
         for kernel in kernels:
             x = F.leaky_relu(F.conv2d(x, kernel, stride=2, padding=1), 0.2)

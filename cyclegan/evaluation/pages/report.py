@@ -121,7 +121,8 @@ def _frechet_label(e: Evaluation) -> str:
 
 
 def _distance_bars(e: Evaluation, champion: Champion) -> charts.Bars:
-    untranslated = {"untranslated": e.scores[f"{e.extractor.frechet}_input"]}
+    known = e.scores.get(f"{e.extractor.frechet}_input")
+    untranslated = {} if known is None else {"untranslated": known}
     names = {f"{e.extractor.frechet}_{d}": where(d, e.names) for d in DIRECTIONS} | {"score": "both"}
     return charts.bars(
         [_level(e, champion, n, label, untranslated) for n, label in names.items()], "0 is alike"
@@ -134,7 +135,8 @@ def _error_bars(e: Evaluation, champion: Champion) -> charts.Bars | None:
         return None
     levels = []
     for d in DIRECTIONS:
-        baselines = {"untranslated": e.scores[f"l1_{d}_input"], "mean colour": e.scores[f"l1_{d}_mean"]}
+        known = {"untranslated": f"l1_{d}_input", "mean colour": f"l1_{d}_mean"}
+        baselines = {label: e.scores[name] for label, name in known.items() if name in e.scores}
         levels.append(_level(e, champion, f"l1_{d}", where(d, e.names), baselines))
     return charts.bars(levels, "0 is the truth")
 
@@ -179,7 +181,8 @@ def _groups(e: Evaluation, d: Direction, champion: Champion) -> list[tuple[str, 
         if metric.direction != d and metric.name not in wanted:
             continue
         if metric.name.startswith(e.extractor.frechet):
-            hint = f"untranslated input: {number(e.scores[f'{e.extractor.frechet}_input'])}; 0 is alike"
+            known = e.scores.get(f"{e.extractor.frechet}_input")
+            hint = "0 is alike" if known is None else f"untranslated input: {number(known)}; 0 is alike"
         else:
             hint = hints.get(metric.name, metric.hint)
         if metric.name.startswith(("cycle", "identity")):
@@ -259,8 +262,8 @@ def _nearest(e: Evaluation, d: Direction) -> list[tuple[str, str, str]]:
     return [
         (
             f"{found.distance[i]:.3f}",
-            picture(e.translations[d].images[i], 200),
-            picture(np.asarray(train[found.row[i]]), 200),
+            picture(e.views[target](e.translations[d].images[i]), 200),
+            picture(e.views[target](np.asarray(train[found.row[i]])), 200),
         )
         for i in np.argsort(found.distance, kind="stable")[:4]
     ]

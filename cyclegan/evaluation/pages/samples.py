@@ -34,7 +34,7 @@ class Shown:
     rows: list[int]
     names: list[str]
     pictures: dict[str, Images]
-    """'input', 'translation', 'back' and, of pairs, 'truth': uint8 N×H×W×3."""
+    """'input', 'translation', 'back' and, of pairs, 'truth': uint8 N×H×W×3, others in false colours."""
 
 
 def shown(e: Evaluation, d: Direction, rows: list[int]) -> Shown:
@@ -45,6 +45,8 @@ def shown(e: Evaluation, d: Direction, rows: list[int]) -> Shown:
     if e.manifest.paired:
         pictures["truth"] = e.sets[target].images[rows]
     pictures["back"] = reconstruct(e.model, d, given, e.extractor.device)
+    ends = {"input": source, "back": source, "translation": target, "truth": target}
+    pictures = {kind: e.views[ends[kind]](images) for kind, images in pictures.items()}
     return Shown(rows, [e.sets[source].names[row] for row in rows], pictures)
 
 

@@ -9,6 +9,7 @@ from typing import Literal
 from cyclegan.evaluation.measure import Evaluation
 from cyclegan.evaluation.translations import ENDS
 from cyclegan.model import DIRECTIONS, Direction
+from cyclegan.pixel_kind import alike
 from cyclegan.registry.champion import Champion
 
 Tone = Literal["good", "warn", "bad"]
@@ -39,19 +40,19 @@ def verdict(e: Evaluation, champion: Champion | None = None) -> Verdict:
     tone: Tone = "bad" if "bad" in tones else "warn" if "warn" in tones else "good"
     name = "FID" if e.extractor.frechet == "fid" else f"the Fréchet distance of {e.extractor.name} features"
     fewest = min(len(test.images) for test in e.sets.values())
-    return Verdict(
-        f"{text}.",
-        tone,
-        f"Measured by {name} on {fewest} test images: 0 % is as far from real images as the untranslated "
-        "input, 100 % is a distance of 0.",
-    )
+    scale = "0 % is as far from real images as the untranslated input, 100 % is a distance of 0"
+    if not alike(e.data.kinds):
+        scale = "with different channels, the untranslated input cannot be compared with real images"
+    return Verdict(f"{text}.", tone, f"Measured by {name} on {fewest} test images: {scale}.")
 
 
 def _direction(e: Evaluation, d: Direction) -> tuple[str, Tone]:
     source, target = (e.names[end] for end in ENDS[d])
     name = f"{e.extractor.frechet}_{d}"
-    score, untranslated = e.scores[name], e.scores[f"{e.extractor.frechet}_input"]
+    score, untranslated = e.scores[name], e.scores.get(f"{e.extractor.frechet}_input")
     way = f"{source} → {target}"
+    if untranslated is None:
+        return f"{way} is {score:.4g} from real {target} images, where 0 would be alike", "warn"
     if score >= untranslated:
         return f"{way} is worse than no translation at all", "bad"
     share = _share(1 - score / untranslated)

@@ -6,16 +6,17 @@ import struct
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
 from cyclegan.inference.media.metadata import Metadata
-from cyclegan.inference.media.pictures import save
+from cyclegan.inference.media.pictures import NOTHING, save
 
 if TYPE_CHECKING:
     from PIL import Image
 
+_COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
 TILE = 256  # pixels a side in TIFF files
 BIG = 2**32 - 2**25  # bytes of pixels from which a TIFF needs addresses of 64 bits
 
@@ -57,31 +58,48 @@ def _with_alpha(bands: Iterator[np.ndarray], alpha: Image.Image | None) -> Itera
 def _write_png(
     path: Path, size: tuple[int, int], channels: int, bands: Iterator[np.ndarray], metadata: Metadata
 ) -> None:
-    """PNG by the specification's third edition: 8 bits, not interlaced, rows filtered by Sub or Up."""
-    deflate = zlib.compressobj(6)
     with path.open("wb") as file:
+        write_png(file, size, channels, bands, metadata)
 
-        def chunk(name: bytes, body: bytes) -> None:
-            file.write(struct.pack(">I", len(body)) + name + body)
-            file.write(struct.pack(">I", zlib.crc32(name + body)))
 
-        file.write(b"\x89PNG\r\n\x1a\n")
-        chunk(b"IHDR", struct.pack(">IIBBBBB", *size, 8, 2 if channels == 3 else 6, 0, 0, 0))
-        if metadata.profile:
-            chunk(b"iCCP", b"sRGB\0\0" + zlib.compress(metadata.profile))
-        if metadata.resolution:
-            metres = [round(inches / 0.0254) for inches in metadata.resolution]
-            chunk(b"pHYs", struct.pack(">IIB", *metres, 1))
-        if metadata.exif:
-            chunk(b"eXIf", metadata.exif.tobytes().removeprefix(b"Exif\0\0"))
-        above = np.zeros((1, size[0], channels), np.uint8)
-        for band in bands:
-            packed = deflate.compress(_filtered(band, above))
-            above = band[-1:].copy()
-            if packed:
-                chunk(b"IDAT", packed)
-        chunk(b"IDAT", deflate.flush())
-        chunk(b"IEND", b"")
+def write_png(
+    file: IO[bytes],
+    size: tuple[int, int],
+    channels: int,
+    bands: Iterator[np.ndarray],
+    metadata: Metadata = NOTHING,
+    *,
+    bits: int = 8,
+) -> None:
+    """PNG by the specification's third edition: not interlaced, rows filtered by Sub or Up.
+
+    The bands are uint8 or uint16, h×W×C of 1 to 4 channels, from top to bottom; `size` is width and height.
+    """
+    deflate = zlib.compressobj(6)
+
+    def chunk(name: bytes, body: bytes) -> None:
+        file.write(struct.pack(">I", len(body)) + name + body)
+        file.write(struct.pack(">I", zlib.crc32(name + body)))
+
+    file.write(b"\x89PNG\r\n\x1a\n")
+    chunk(b"IHDR", struct.pack(">IIBBBBB", *size, bits, _COLOUR_TYPES[channels], 0, 0, 0))
+    if metadata.profile:
+        chunk(b"iCCP", b"sRGB\0\0" + zlib.compress(metadata.profile))
+    if metadata.resolution:
+        metres = [round(inches / 0.0254) for inches in metadata.resolution]
+        chunk(b"pHYs", struct.pack(">IIB", *metres, 1))
+    if metadata.exif:
+        chunk(b"eXIf", metadata.exif.tobytes().removeprefix(b"Exif\0\0"))
+    above = np.zeros((1, size[0], channels * bits // 8), np.uint8)
+    for band in bands:
+        if bits == 16:  # filters work on bytes, of which the higher one comes first
+            band = np.ascontiguousarray(band, ">u2").view(np.uint8)
+        packed = deflate.compress(_filtered(band, above))
+        above = band[-1:].copy()
+        if packed:
+            chunk(b"IDAT", packed)
+    chunk(b"IDAT", deflate.flush())
+    chunk(b"IEND", b"")
 
 
 def _filtered(band: np.ndarray, above: np.ndarray) -> bytes:

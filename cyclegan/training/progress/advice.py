@@ -8,19 +8,20 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from cyclegan.pixel_kind import ALL_RGB, Kinds
 from cyclegan.training.build import blank_update
 
 if TYPE_CHECKING:
     from cyclegan.training.config import TrainConfig
 
 
-def update_flops(config: TrainConfig, height: int, width: int) -> int:
+def update_flops(config: TrainConfig, height: int, width: int, kinds: Kinds = ALL_RGB) -> int:
     """Floating-point operations of one update on batches of height×width, counted without computing any."""
-    update = blank_update(config)
+    update = blank_update(config, kinds)
     with torch.device("meta"), FlopCounterMode(display=False) as counter:
-        images = torch.empty(config.batch_size, 3, height, width)
+        a, b = (torch.empty(config.batch_size, kinds[domain].channels, height, width) for domain in "AB")
         slots = torch.empty(config.batch_size, 3, dtype=torch.int64)
-        update(images, images, slots, slots)
+        update(a, b, slots, slots)
     return int(counter.get_total_flops())
 
 
@@ -44,13 +45,13 @@ def alternatives(config: TrainConfig, height: int, width: int) -> list[dict[str,
     return found
 
 
-def faster(config: TrainConfig, height: int, width: int) -> str:
+def faster(config: TrainConfig, height: int, width: int, kinds: Kinds = ALL_RGB) -> str:
     """One sentence: which parameters would make updates cheaper, each with its factor."""
     parts = []
-    whole = update_flops(config, height, width)
+    whole = update_flops(config, height, width, kinds)
     for change in alternatives(config, height, width):
         side = change.get("crop_size")
-        factor = whole / update_flops(replace(config, **change), side or height, side or width)
+        factor = whole / update_flops(replace(config, **change), side or height, side or width, kinds)
         if factor >= 1.1:
             flags = (f"--{name.replace('_', '-')} {value}" for name, value in change.items())
             parts.append(f"{' '.join(flags)} ({factor:.1f} times)")

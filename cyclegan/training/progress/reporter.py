@@ -15,8 +15,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from cyclegan.errors import CycleGANError
+from cyclegan.io.pages.false_colour import View
 from cyclegan.io.pages.page import picture
 from cyclegan.networks import Generator
+from cyclegan.pixels import to_integers
 from cyclegan.training.progress.diagnostics import (
     complaints,
     correlation,
@@ -56,18 +58,21 @@ class Reporter:
         step: int,
         samples: list[Tensor],
         names: Mapping[str, str] | None = None,
+        bits: int = 8,
         main: bool = True,
         advice: Callable[[], str] = lambda: "",
     ) -> None:
-        """`samples`: test images of A and of B, each N×3×H×W; `step` is the last update that was done.
+        """`samples`: test images of A and of B, each N×C×H×W; `step` is the last update that was done.
 
-        `names` are the user's names of domain A and B, for the labels in pictures.
+        `names` are the user's names of domain A and B, for the labels in pictures, and `bits` those of a
+        channel.
         The `main` process shows a progress bar where there is a terminal, and else writes a line now and
         then. `advice` says what would make the run shorter; it is asked for where that is worth saying.
         """
         self.tracker, self.pace, self.batch_size, self.samples = tracker, pace, batch_size, samples
         self.main, self.advice = main, advice
         self.names = names or {"A": "A", "B": "B"}
+        self.bits = bits
         self.bar = tqdm(
             total=pace.total,
             initial=step,
@@ -161,7 +166,10 @@ class Reporter:
         for direction, there, back, images in (("AtoB", AtoB, BtoA, a), ("BtoA", BtoA, AtoB, b)):
             translated, reconstructed = translate_and_back(there, back, images)
             names = [self.names[end] for end in direction.split("to")]
-            self.pictures[direction] = labelled(images, translated, reconstructed, names)
+            views = [View.of(to_integers(real, self.bits)) for real in (images, b if images is a else a)]
+            self.pictures[direction] = labelled(
+                images, translated, reconstructed, names, views=views, bits=self.bits
+            )
             self._addresses.pop(direction, None)
             drawn.append((direction, images, translated))
         return drawn

@@ -9,16 +9,17 @@ import torch
 from torch import Tensor, nn
 
 from cyclegan.data.packed import PackedImages, scale
+from cyclegan.io.pages.false_colour import View
 from cyclegan.io.pages.pictures import sheet
 from cyclegan.networks import Generator
 from cyclegan.networks.padding import at_any_size
-from cyclegan.pixels import to_uint8
+from cyclegan.pixels import to_integers
 
 Grid = np.ndarray
 
 
 def sample_images(images: PackedImages, count: int, size: tuple[int, int]) -> Tensor:
-    """`count` whole images spread evenly over a test set, N×3×H×W in [-1, 1], resized to `size`."""
+    """`count` whole images spread evenly over a test set, N×C×H×W in [-1, 1], resized to `size`."""
     index = torch.linspace(0, len(images) - 1, min(count, len(images))).long()
     chosen = scale(images.images[index.to(images.images.device)].to(images.device))
     if chosen.shape[2:] != size:
@@ -34,15 +35,28 @@ def translate_and_back(there: Generator, back: Generator, images: Tensor) -> tup
     return translated, reconstructed
 
 
-def labelled(images: Tensor, translated: Tensor, reconstructed: Tensor, names: Sequence[str]) -> Grid:
-    """The three, each N×3×H×W in [-1, 1], as columns with labels: uint8, 1200 pixels wide, a row an image.
+def labelled(
+    images: Tensor,
+    translated: Tensor,
+    reconstructed: Tensor,
+    names: Sequence[str],
+    *,
+    views: Sequence[View] = (),
+    bits: int = 8,
+) -> Grid:
+    """The three, each N×C×H×W in [-1, 1], as columns with labels: uint8, 1200 pixels wide, a row an image.
 
-    `names` are those of the domain that the images are of, and of the one they are translated to.
+    `names` and `views` are those of the domain that the images are of, and of the one they are translated to;
+    RGB of 8 bits needs no views.
     """
     source, target = names
     columns = {
-        f"{source} (input)": images,
-        f"{target} (translation)": translated,
-        f"{source} (and back)": reconstructed,
+        f"{source} (input)": (images, 0),
+        f"{target} (translation)": (translated, 1),
+        f"{source} (and back)": (reconstructed, 0),
     }
-    return sheet({label: to_uint8(pictures) for label, pictures in columns.items()})
+    shown = {}
+    for label, (pictures, end) in columns.items():
+        values = to_integers(pictures, bits)
+        shown[label] = views[end](values) if views else values
+    return sheet(shown)

@@ -12,19 +12,21 @@ def lane_slots(pool_size: int, batch_size: int) -> int:
 
 
 class ImagePool:
-    """Former translations, B lanes × slots × 3 × H × W: the i-th image of every batch has a lane of its own.
+    """Former translations, B lanes × slots × C × H × W: the i-th image of every batch has a lane of its own.
 
     With batch size 1 this is the paper's buffer. With larger batches an image stays for as many updates as in
     one common pool, the images of a batch never compete for a slot, and N processes hold N parts of one
     buffer. Which slot, and whether to swap, comes with the plan of the epoch.
     """
 
-    def __init__(self, lanes: int, slots: int, height: int, width: int, device: torch.device) -> None:
-        self.images = torch.zeros(lanes, slots, 3, height, width, device=device)
+    def __init__(
+        self, lanes: int, slots: int, height: int, width: int, device: torch.device, channels: int = 3
+    ) -> None:
+        self.images = torch.zeros(lanes, slots, channels, height, width, device=device)
         self._lane = torch.arange(lanes, device=device)
 
     def exchange(self, fakes: Tensor, rows: Tensor) -> Tensor:
-        """New translations B×3×H×W and B×(slot, keep, show old) in; what the discriminator is shown out."""
+        """New translations B×C×H×W and B×(slot, keep, show old) in; what the discriminator is shown out."""
         if self.images.shape[1] == 0:
             return fakes
         slot, keep, show_old = rows.unbind(1)

@@ -1,0 +1,1 @@
+"""Images whose channels and bits are kept as their files have them."""
