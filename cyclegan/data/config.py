@@ -157,7 +157,7 @@ class PreprocessConfig:
         """What the pixels of domain A and B become. Raises UsageError for channels that cannot be read."""
         parts = [part.strip() for part in self.channels.split(",")]
         if len(parts) > 2 or not all(re.fullmatch("[0-9]{1,3}", part) for part in parts):
-            raise UsageError(f"channels = {self.channels[:40]!r}: give one number, or two as in 2,1.")
+            raise UsageError(f"channels = {self.channels[:40]!r}: pass one number, or two as in 2,1.")
         numbers = [int(part) for part in parts]
         if not all(1 <= number <= LARGEST_CHANNELS for number in numbers):
             raise UsageError(f"channels = {self.channels}: each must be from 1 to {LARGEST_CHANNELS}.")

@@ -248,8 +248,8 @@ def fit(
     wanted shape; `keep` takes images that have that size, and raises BadImage for another. The filter
     widens its support when it shrinks (antialiasing), which OpenCV's and torch's default resizes do not:
     pixels made by those differ visibly. It computes in integers, so that all processors agree to the bit;
-    Pillow's bicubic differs by at most 2 grey levels and takes three times as long. For uint16, where there
-    is no such thing, it computes in float64 and rounds.
+    Pillow's bicubic differs by at most 2 grey levels and takes three times as long. uint16 is computed in
+    float64 and rounded.
     """
     height, width = pixels.shape[:2]
     if aspect == "keep" and (height, width) != size:

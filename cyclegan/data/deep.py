@@ -172,7 +172,8 @@ def to_range(values: NDArray[Any], scale: float, levels: Levels, bits: int = 8) 
     exact: Any = np.float32 if bits == 8 else np.float64
     top = (1 << bits) - 1
     scaled: NDArray[Any] = (values.astype(exact) - exact(black)) * exact(top / (white - black))
-    return np.clip(np.rint(scaled), 0, top).astype(f"uint{bits}")
+    whole: NDArray[Any] = np.clip(np.rint(scaled), 0, top).astype(f"uint{bits}")
+    return whole
 
 
 def dark(largest: float, scale: float) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from cyclegan.errors import UsageError, enough_memory
 from cyclegan.inference.config import MAX_PIXELS
+from cyclegan.inference.media.channels import translate_encoded
 from cyclegan.inference.media.pictures import QUALITY, Unreadable, translate_picture
 
 if TYPE_CHECKING:
@@ -53,10 +54,15 @@ class PictureOptions:
         """The encoded translation of an encoded picture; UsageError names `which` if it cannot be read."""
         try:
             with enough_memory(f"use a tile smaller than {self.tile}, or a smaller size"):
+                kind = FORMATS[self.format]
+                if not translator.is_rgb:
+                    return translate_encoded(
+                        translator, data, kind, size=self.size, tile=self.tile, max_pixels=max_pixels
+                    )
                 return translate_picture(
                     translator,
                     data,
-                    FORMATS[self.format],
+                    kind,
                     quality=self.quality,
                     size=self.size,
                     tile=self.tile,

@@ -30,7 +30,7 @@ def images(tmp_path: Path) -> Path:
             waves = [np.sin(rng.uniform(3, 9) * x) * np.cos(rng.uniform(3, 9) * y) for _ in range(channels)]
             values = ((np.dstack(waves) / 2 + 0.5) * 60000).astype(np.uint16)
             name = tmp_path / "images" / domain / f"{i}.tif"
-            tifffile.imwrite(name, values, photometric="minisblack", planarconfig="contig")
+            tifffile.imwrite(name, values.squeeze(), photometric="minisblack", planarconfig="contig")
     return tmp_path / "images"
 
 

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cyclegan.errors import CycleGANError
-from cyclegan.inference.media.pictures import MAX_PIXELS, Unreadable, scaled
+from cyclegan.errors import CycleGANError, UsageError
+from cyclegan.inference.config import MAX_PIXELS
+from cyclegan.inference.media.pictures import Unreadable, scaled
 
 if TYPE_CHECKING:
     from cyclegan.data.deep import Levels
+    from cyclegan.inference.translator import Translator
     from cyclegan.pixel_kind import PixelKind
 
 Kept = list[tuple[int, Any, int, Any, bool]]
@@ -118,3 +120,16 @@ def place_of(data: bytes) -> Kept:
             return [(tag.code, int(tag.dtype), tag.count, tag.value, True) for tag in found]
     except Exception:
         return []
+
+
+def translate_encoded(
+    translator: Translator, data: bytes, kind: str, *, size: int = 0, tile: int, max_pixels: int
+) -> bytes:
+    """An encoded picture to its encoded translation, a PNG. Raises Unreadable.
+
+    Raises UsageError for another `kind`, and where a PNG cannot hold what the model returns.
+    """
+    if kind != "PNG" or translator.target.channels > 4:
+        raise UsageError(f"This model returns {translator.target}: ask for png, or use cyclegan translate.")
+    pixels = read_as(data, translator.source, translator.levels, size=size, max_pixels=max_pixels)
+    return encode_channels(translator.array(pixels, tile=tile), ".png")

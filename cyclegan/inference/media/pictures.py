@@ -194,21 +194,8 @@ def translate_picture(
     tile: int | None = None,
     max_pixels: int = MAX_PIXELS,
 ) -> bytes:
-    """An encoded picture of any size and mode to the encoded translation of that size. Raises Unreadable.
-
-    A model of other channels or 16 bits takes such pictures and returns PNGs; UsageError where those cannot
-    hold its channels.
-    """
+    """An encoded picture of any size and mode to the encoded translation of that size. Raises Unreadable."""
     from PIL import Image
 
-    if not translator.is_rgb:
-        from cyclegan.inference.media.channels import encode_channels, read_as
-
-        if kind != "PNG" or translator.target.channels > 4:
-            raise UsageError(
-                f"This model returns {translator.target}: ask for png, or use cyclegan translate."
-            )
-        pixels = read_as(data, translator.source, translator.levels, size=size, max_pixels=max_pixels)
-        return encode_channels(translator.array(pixels, tile=tile), ".png")
     image = np.asarray(decode(data, size, max_pixels=max_pixels))
     return encode(Image.fromarray(translator.array(image, tile=tile)), kind, quality)
