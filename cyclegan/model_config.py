@@ -49,12 +49,6 @@ class ModelConfig(TypedDict, total=False):
     mlflow_run_id: str | None
 
 
-class PixelsSection(TypedDict, total=False):
-    """The part of a ModelConfig that says what is not RGB of 8 bits."""
-
-    pixels: dict[str, Any]
-
-
 _KINDS: dict[str, Any] = {
     **dict.fromkeys(("format", "seed", "epochs"), int),
     **dict.fromkeys(("generator", "data", "train", "versions", "pixels"), dict),
@@ -170,13 +164,13 @@ def kinds_of(config: Mapping[str, Any]) -> Kinds:
     return {domain: PixelKind(pixels["channels"][domain], pixels["bits"]) for domain in "AB"}
 
 
-def pixels_section(kinds: Kinds, preprocess: Mapping[str, Any]) -> PixelsSection:
-    """The entry `pixels` of a config.json, from the recorded settings of preprocess; none for RGB."""
+def pixels_section(kinds: Kinds, preprocess: Mapping[str, Any]) -> dict[str, Any]:
+    """The entry `pixels` of a config.json, from the recorded settings of preprocess; empty for RGB."""
     if all_rgb(kinds):
         return {}
     levels = {name: float(preprocess.get(name) or 0.0) for name in ("black", "white", "percentile")}
     channels = {domain: kind.channels for domain, kind in kinds.items()}
-    return {"pixels": {"channels": channels, "bits": kinds["A"].bits, **levels}}
+    return {"channels": channels, "bits": kinds["A"].bits, **levels}
 
 
 def _shown(number: int) -> str:

@@ -19,9 +19,10 @@ PSNR_MOST = 100.0
 """PSNR of identical images, in dB, where the formula is infinite."""
 
 
-def _difference(x: Images, y: Images) -> NDArray[np.signedinteger[Any]]:
+def _difference(x: Images, y: Images) -> NDArray[Any]:
     wide = np.int16 if x.itemsize == 1 else np.int32
-    return x.astype(wide) - y.astype(wide)
+    difference: NDArray[Any] = x.astype(wide) - y.astype(wide)
+    return difference
 
 
 def l1(x: Images, y: Images) -> Values:

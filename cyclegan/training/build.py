@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 def build_networks(config: TrainConfig, kinds: Kinds = ALL_RGB) -> Networks:
     """The four networks for images of these kinds, as torch's present random state makes them."""
-    generator, discriminator = config.generator_options(), config.discriminator_options()
+    of_generators, of_judges = config.generator_options(), config.discriminator_options()
     networks = Networks(
-        AtoB=build_generator(**generator, **generator_channels(kinds, "AtoB")),
-        BtoA=build_generator(**generator, **generator_channels(kinds, "BtoA")),
-        D_A=build_discriminator(**discriminator, **discriminator_channels(kinds, "A")),
-        D_B=build_discriminator(**discriminator, **discriminator_channels(kinds, "B")),
+        AtoB=build_generator(**(of_generators | generator_channels(kinds, "AtoB"))),
+        BtoA=build_generator(**(of_generators | generator_channels(kinds, "BtoA"))),
+        D_A=build_discriminator(**(of_judges | discriminator_channels(kinds, "A"))),
+        D_B=build_discriminator(**(of_judges | discriminator_channels(kinds, "B"))),
     )
     for generator in (networks.AtoB, networks.BtoA):
         assert isinstance(generator, Recomputable)

@@ -143,9 +143,8 @@ def describe(
 ) -> ModelConfig:
     """The config.json of a model that was trained for so many epochs, by a run that has `finished` or not."""
     config, data = setup.config, setup.data
-    return {
+    found: ModelConfig = {
         "generator": config.generator_options(),
-        **pixels_section(data.kinds, data.manifest.config),
         "image_size": list(setup.test_size),
         "data": {
             "uri": redact(data.uri),
@@ -161,3 +160,6 @@ def describe(
         "git_commit": git_commit,
         "mlflow_run_id": run_id,
     }
+    if pixels := pixels_section(data.kinds, data.manifest.config):
+        found["pixels"] = pixels
+    return found

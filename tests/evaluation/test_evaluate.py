@@ -170,6 +170,8 @@ def test_a_perfect_translation_scores_perfectly(make_prepared: Make) -> None:
     assert e.scores["score"] == pytest.approx(0, abs=1e-6)
     assert e.scores["l1_AtoB"] == 0
     assert e.scores["psnr_AtoB"] == 100
+    paired = ["l1_AtoB", "psnr_AtoB", "map_accuracy_AtoB", "ssim_AtoB"]
+    assert [name for name in e.scores if name in paired] == paired, "bytes of scores.json differ by run"
     assert e.scores["map_accuracy_AtoB"] == 1
     assert e.scores["ssim_AtoB"] == pytest.approx(1)
     assert e.scores["precision_random_AtoB"] == 1

@@ -105,5 +105,6 @@ def _png(data: bytes) -> NDArray[np.uint16]:
 
 
 def _largest_of_ppm(opened: Image.Image) -> int:
-    arguments = opened.tile[0][3] if opened.tile else ()
+    tiles = getattr(opened, "tile", None)
+    arguments = tiles[0][3] if tiles else ()
     return max((part for part in arguments if isinstance(part, int)), default=255)
