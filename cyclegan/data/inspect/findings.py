@@ -63,7 +63,8 @@ def _of_levels(name: str, domain: DomainSummary) -> list[Finding]:
         return [Finding("bad", f"{name}: {text}; preprocess with --black and --white, or --percentile.")]
     if hint := dark(high, scale):
         return [Finding("warn", f"{name}: {hint}.")]
-    return [Finding("note", f"{name}: {count} images have more than 8 bits, 0 to {scale:g} become 0 to 255.")]
+    text = f"{count} images have more than 8 bits, 0 to {scale:g} become 0 to 255"
+    return [Finding("note", f"{name}: {text}, unless --channels and --bits keep them as they are.")]
 
 
 def _of_duplicates(duplicates: Sequence[Duplicate]) -> list[Finding]:
