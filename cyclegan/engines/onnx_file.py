@@ -78,7 +78,7 @@ class OpenVinoEngine:
 def _planes(images: np.ndarray) -> np.ndarray:
     """uint8 N×H×W×3, or float32 in [-1, 1], to float32 N×3×H×W in [-1, 1]."""
     channels_first = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
-    return to_unit_array(channels_first) if images.dtype == np.uint8 else channels_first.astype(np.float32)
+    return to_unit_array(channels_first) if images.dtype.kind == "u" else channels_first.astype(np.float32)
 
 
 def _pixels(images: Any) -> np.ndarray:

@@ -35,7 +35,7 @@ class TranslateConfig:
     """Device to run on: auto, cpu, cuda, cuda:1, mps."""
     precision: Precision = "auto"
     """Arithmetic; auto: bf16 where the CPU or GPU computes in it, else fp32. bf16 is 0.2 grey levels off on
-    average."""
+    average; models of 16 bits take fp32."""
     engine: EngineName = "auto"
     """torch, or onnx and openvino on CPUs where their extras are installed; auto: the fastest one available,
     which exports the model to ONNX once, if there are enough pictures for that to pay off."""
@@ -43,7 +43,8 @@ class TranslateConfig:
     """Skip pictures of more pixels, before or after scaling. Those above 32 million are streamed: a row of
     tiles at a time."""
     metadata: Literal["drop", "keep"] = "drop"
-    """keep: EXIF (place and time included), resolution and, where there was a profile, one of sRGB."""
+    """keep: EXIF (place and time included), resolution and, where there was a profile, one of sRGB; for models
+    of other channels or 16 bits, where a GeoTIFF lies."""
     alpha: Literal["drop", "keep"] = "drop"
     """keep: transparency goes into the translation as it was; drop: transparent parts count as white."""
     summary: str = ""
