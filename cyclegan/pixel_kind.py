@@ -15,7 +15,7 @@ class PixelKind:
     """Channels of a pixel and bits of each, as unsigned integers: uint8 or uint16."""
 
     channels: int = 3
-    bits: Bits = 8
+    bits: int = 8
 
     @property
     def dtype(self) -> str:

@@ -68,8 +68,9 @@ def about(name: str) -> dict[str, str]:
 def config_from(cls: type[Config], values: Mapping[str, Any], where: str) -> Config:
     """Build the config dataclass `cls` from plain values, checking names and types.
 
-    `where` names the values' origin in the message. Strings that spell a number are taken as one. Raises
-    UsageError for an unknown name or a wrong type or value.
+    `where` names the values' origin in the message. Strings that spell a number are taken as one,
+    and whole numbers as text where that is wanted, such as `channels: 4`. Raises UsageError for an unknown
+    name or a wrong type or value.
     """
     from pydantic import TypeAdapter, ValidationError
 
@@ -77,8 +78,13 @@ def config_from(cls: type[Config], values: Mapping[str, Any], where: str) -> Con
     for name in values:
         if name not in known:
             raise UsageError(f"{where} has no parameter '{_cut(name)}'{suggestion(_cut(name), known)}")
+    texts = {field.name for field in fields(cls) if field.type == "str"}  # type: ignore[arg-type]
+    plain = {
+        name: str(value) if name in texts and type(value) is int and 0 <= value < 10**9 else value
+        for name, value in values.items()
+    }
     try:
-        config = TypeAdapter(cls).validate_python(dict(values))
+        config = TypeAdapter(cls).validate_python(plain)
         check_numbers(config)
         return config
     except ValidationError as error:

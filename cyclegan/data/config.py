@@ -11,7 +11,7 @@ from tyro.conf import Positional, arg
 from cyclegan.errors import UsageError
 from cyclegan.fields import about_rows, indifferent, later
 from cyclegan.io.uri import hide_secrets, printable
-from cyclegan.pixel_kind import LARGEST_CHANNELS, Bits, PixelKind
+from cyclegan.pixel_kind import LARGEST_CHANNELS, PixelKind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +106,7 @@ class PreprocessConfig:
     channels: str = later("3")
     """Channels of the images; 3 with 8 bits: whatever the files hold becomes RGB. With others, files keep
     their channels and values, and must have that many: 4, or 2,1 where A has two and B one."""
-    bits: Bits = later(8)  # noqa: RUF009
+    bits: int = later(8)
     """Bits of a channel as packed: 8, or 16 for TIFF and PNG of more than 8."""
     max_bad_share: float = indifferent(0.1, pixels=False)
     """Fail when more than this share of the images, in [0, 1], is refused."""
@@ -142,6 +142,8 @@ class PreprocessConfig:
             raise UsageError(f"max_bad_share = {self.max_bad_share}: it must be between 0 and 1.")
         if self.workers < 0:
             raise UsageError(f"workers = {self.workers}: it must be 0 (all cores) or more.")
+        if self.bits not in (8, 16):
+            raise UsageError(f"bits = {self.bits}: it must be 8 or 16.")
         self.kinds()
         if self.names and not self.domain_names:
             raise UsageError(f"names = {self.names!r}: two different names are needed, as in horses,zebras.")

@@ -43,8 +43,8 @@ class TranslateConfig:
     """Skip pictures of more pixels, before or after scaling. Those above 32 million are streamed: a row of
     tiles at a time."""
     metadata: Literal["drop", "keep"] = "drop"
-    """keep: EXIF (place and time included), resolution and, where there was a profile, one of sRGB; for models
-    of other channels or 16 bits, where a GeoTIFF lies."""
+    """keep: EXIF (place and time included), resolution and, where there was a profile, one of sRGB; where a
+    GeoTIFF lies, for models of other channels or 16 bits."""
     alpha: Literal["drop", "keep"] = "drop"
     """keep: transparency goes into the translation as it was; drop: transparent parts count as white."""
     summary: str = ""

@@ -17,6 +17,7 @@ import pytest
 import tifffile
 from PIL import Image
 
+from cyclegan.cli.params import config_from
 from cyclegan.data.config import FetchConfig, PreprocessConfig
 from cyclegan.data.fetch import dvc_remote, origins
 from cyclegan.data.fetch.archives import pack_zip
@@ -29,6 +30,7 @@ from cyclegan.io import download, storage
 from cyclegan.io.download import Downloaded
 from cyclegan.io.storage import FolderStore
 from cyclegan.io.uri import reveal
+from cyclegan.pixel_kind import PixelKind
 from tests.data.conftest import count_threads
 
 SIDE = 16
@@ -472,6 +474,10 @@ def kept_channels(bench: Workbench) -> None:
     for given in ("", "0", "65", "1,2,3", "x"):
         with pytest.raises(UsageError, match="channels = "):
             PreprocessConfig(channels=given)
+    with pytest.raises(UsageError, match="bits = 12: it must be 8 or 16"):
+        PreprocessConfig(bits=12)
+    for spelt in ({"channels": 4, "bits": "16"}, {"channels": "4", "bits": 16}):  # as in YAML, as in a form
+        assert config_from(PreprocessConfig, spelt, "here").kinds()["B"] == PixelKind(4, 16)
 
 
 def recorded_version(bench: Workbench) -> None:

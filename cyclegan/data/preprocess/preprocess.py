@@ -114,7 +114,7 @@ def preprocess(raw: Path, out: Path, config: PreprocessConfig) -> Prepared:
             decoding=decoding,
             deep=deep,
             channels={domain: kind.channels for domain, kind in kinds.items()},
-            bits=config.bits,
+            bits=16 if config.bits == 16 else 8,
         )
         write_manifest(folder, manifest)
         if md5s:
