@@ -144,7 +144,7 @@ def at_once(judge: Judge) -> None:
         return network.function(pixels)
 
     judge.patch.setattr(
-        measure, "load_extractor", lambda *args: dataclasses.replace(network, function=describe)
+        measure, "load_extractor", lambda *args, **named: dataclasses.replace(network, function=describe)
     )
     for changes, sizes in (({}, {16, 4}), ({"batch_size": 7}, {7, 6})):
         seen.clear()
