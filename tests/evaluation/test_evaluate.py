@@ -482,7 +482,7 @@ def test_monitor_passes_on_which_weights_to_use(make_prepared: Make, monkeypatch
     data = Prepared.open(make_prepared())
     Monitor(data, features="inception64", weights="w.pth", weights_sha256="0" * 64, prefix="evaluate_")
     given = ("inception64", "w.pth", "0" * 64, torch.device("cpu"))
-    assert asked == [(given, {"prefix": "evaluate_"})]
+    assert asked == [(given, {"prefix": "evaluate_", "kinds": data.kinds})]
 
 
 def test_monitor_wants_enough_images(make_prepared: Make) -> None:
