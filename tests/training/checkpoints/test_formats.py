@@ -275,3 +275,5 @@ def test_the_record_of_a_run_comes_back_from_json() -> None:
     assert Progress.from_json({"step": 3, "of_a_later_version": 1}) == Progress(step=3)
     with pytest.raises(ValueError, match="step"):
         Progress.from_json({"step": "far"})
+    with pytest.raises(ValueError, match="JSON compliant"):
+        Progress.from_json({"images_per_second": 10**400})  # infinite as a float
