@@ -12,12 +12,14 @@ from cyclegan.data.config import FetchConfig
 def fetch(
     source: str,
     version: str,
+    state: str,
     options: dict[str, Any],
     raw: dsl.Output[dsl.Dataset],
 ) -> NamedTuple("Fetched", [("data_version", str)]):  # type: ignore[valid-type]
     """Fetch two domains of images by URI.
 
     Args:
+        state: Of the source, as `look` found it: part of the cache's key, and nothing else.
         raw: Folder, which KFP's page can list, of one zip: trainA trainB testA testB and source.json.
 
     Returns:
@@ -31,10 +33,8 @@ def fetch(
     from cyclegan.data.config import FetchConfig
     from cyclegan.data.fetch.archives import pack_zip
     from cyclegan.data.fetch.fetch import fetch as step
-    from cyclegan.data.fetch.published import resolve_version
 
     begin(tracked=True)
-    version = resolve_version(version)
     config = pick(FetchConfig, {"source": source, "version": version, "options": options}, "fetch")
     archive = Path(raw.path) / "images.zip"
     with tempfile.TemporaryDirectory() as folder:

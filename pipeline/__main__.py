@@ -167,7 +167,6 @@ def _submit(options: argparse.Namespace) -> None:
         schedule,
         starts_anywhere,
         submit,
-        unpinned,
         with_seconds,
     )
 
@@ -181,7 +180,6 @@ def _submit(options: argparse.Namespace) -> None:
     given = {name: value for name, value in from_storage().items() if name in inputs_of(spec)}
     arguments = _arguments(options, spec, given)
     refuse_secrets(arguments)
-    moving = unpinned(arguments)
     sending = Sending(
         file=_file(options),
         image=options.image,
@@ -190,17 +188,13 @@ def _submit(options: argparse.Namespace) -> None:
         experiment=options.experiment,
         run_name=options.name or run_name(arguments, options.pipeline),
         service_account=options.service_account,
-        fresh=[*["fetch"] * moving, *["train"] * starts_anywhere(arguments)],
+        fresh=["train"] if starts_anywhere(arguments) else [],
     )
     server = Server(Login.of(namespace=options.namespace, token=options.token))
     if options.schedule:
         recurring_id, remarks = schedule(server, sending, arguments, options.schedule)
     else:
         run, remarks = submit(server, sending, arguments)
-    if moving and not options.no_cache:
-        remarks.append(
-            "Without a fixed data_version fetch looks at the source in every run; the rest is cached."
-        )
     for remark in remarks:
         print(remark, file=sys.stderr)
     if options.schedule:

@@ -7,6 +7,7 @@ from kfp.dsl import PipelineTask
 
 from components.evaluate import evaluate
 from components.fetch import fetch
+from components.look import look
 from components.preprocess import preprocess
 from components.train import train
 from cyclegan.cluster.tasks import SCORE_RETRIES, TRAIN_RETRIES
@@ -16,7 +17,12 @@ from pipeline.placement import place, settle
 
 def prepare(given: Given) -> PipelineTask:
     """Fetch and preprocess; returns the task with the arrays."""
-    fetched = fetch(**given.of("fetch"))
+    asked = given.of("fetch")
+    found = look(**asked)
+    settle(found, "Look for new images", hours=1)
+    found.set_caching_options(False)
+
+    fetched = fetch(**{**asked, "version": found.outputs["data_version"]}, state=found.outputs["state"])
     settle(fetched, "Fetch images", hours=12)
 
     prepared = preprocess(

@@ -12,10 +12,12 @@ import ssl
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from email.message import Message
 from pathlib import Path
-from typing import IO, Any, NoReturn
+from typing import IO, Any, NoReturn, TypeVar
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from tqdm import tqdm
@@ -25,6 +27,8 @@ from cyclegan.io.store import NotFound
 from cyclegan.io.uri import printable, redact, reveal, scrub
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 BLOCK = 1 << 18
 TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -66,12 +70,24 @@ def download(url: str, path: Path, patience: RetryPolicy | None = None) -> Downl
         raise
 
 
+def mark_of(url: str, patience: RetryPolicy | None = None) -> str:
+    """What the server says about what `url` serves, without downloading it: ETag, time of change, length.
+
+    Empty where it says neither of the first two. Raises as `download` does.
+    """
+    return _Transfer(url, Path(), patience or RetryPolicy()).mark()
+
+
 class _Broken(Exception):
     """An attempt failed in a way that may pass; the message says how."""
 
     def __init__(self, reason: str, wait: float | None = None) -> None:
         super().__init__(reason)
         self.wait = wait
+
+
+class _NoSuchPart(Exception):
+    """The server cannot continue where the last connection ended."""
 
 
 class _Transfer:
@@ -89,20 +105,31 @@ class _Transfer:
         self.served_by = ""
 
     def run(self) -> Downloaded:
-        failures = 0
         with self.path.open("wb") as file, self._bar() as bar:
-            while True:
-                try:
-                    self._attempt(file, bar)
-                    return Downloaded(self.digest.hexdigest(), self.served_by)
-                except _Broken as error:
-                    # only bytes never seen before count as progress: a server that cannot resume and always
-                    # cuts at the same place would otherwise be asked without end
-                    failures = 0 if self.received > self.furthest else failures + 1
-                    self.furthest = max(self.furthest, self.received)
-                    if failures > self.patience.retries:
-                        raise CycleGANError(f"Cannot download {self.name}: {error}.") from None
-                    self._pause(failures, error)
+            self._persist(lambda: self._attempt(file, bar))
+        return Downloaded(self.digest.hexdigest(), self.served_by)
+
+    def mark(self) -> str:
+        return self._persist(self._look)
+
+    def _persist(self, action: Callable[[], T]) -> T:
+        failures = 0
+        while True:
+            try:
+                return action()
+            except _Broken as error:
+                # only bytes never seen before count as progress: a server that cannot resume and always
+                # cuts at the same place would otherwise be asked without end
+                failures = 0 if self.received > self.furthest else failures + 1
+                self.furthest = max(self.furthest, self.received)
+                if failures > self.patience.retries:
+                    raise CycleGANError(f"Cannot download {self.name}: {error}.") from None
+                self._pause(failures, error)
+
+    def _look(self) -> str:
+        with self._failing(), self._open() as answer:
+            parts = [answer.headers.get(name, "") for name in ("ETag", "Last-Modified", "Content-Length")]
+        return " ".join(filter(None, parts)) if any(parts[:2]) else ""
 
     def _bar(self) -> tqdm[NoReturn]:
         name = self.name.rpartition("/")[2][:40]
@@ -116,22 +143,30 @@ class _Transfer:
 
     def _attempt(self, file: IO[bytes], bar: tqdm[NoReturn]) -> None:
         try:
-            with self._open() as answer:
+            with self._failing(), self._open() as answer:
                 host = urlsplit(answer.url).netloc
                 self.served_by = "" if host == urlsplit(self.plain_url).netloc else printable(host)
                 self._place(answer, file, bar)
                 while block := answer.read1(BLOCK):
                     self._take(block, file, bar)
+        except _NoSuchPart as error:
+            self._restart(file, bar)
+            raise _Broken(str(error)) from None
+        if self.total is not None and self.received != self.total:
+            raise _Broken(f"the connection broke off after {self.received} of {self.total} bytes")
+
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
+        try:
+            yield
         except urllib.error.HTTPError as error:
-            self._judge(error, file, bar)
+            self._judge(error)
         except urllib.error.URLError as error:
             self._unreachable(error.reason)
         except (http.client.HTTPException, OSError) as error:
             self._unreachable(error)
         except ValueError:  # a host name that cannot be encoded, or is too long
             raise UsageError(f"{self.name} is not an http(s) address.") from None
-        if self.total is not None and self.received != self.total:
-            raise _Broken(f"the connection broke off after {self.received} of {self.total} bytes")
 
     def _open(self) -> http.client.HTTPResponse:
         request = urllib.request.Request(self.plain_url, headers={"Accept-Encoding": "identity"})
@@ -185,11 +220,10 @@ class _Transfer:
         if size > self.patience.max_bytes:
             raise CycleGANError(f"{self.name} has more than {self.patience.max_bytes} bytes: see max_bytes.")
 
-    def _judge(self, error: urllib.error.HTTPError, file: IO[bytes], bar: tqdm[NoReturn]) -> NoReturn:
+    def _judge(self, error: urllib.error.HTTPError) -> NoReturn:
         code, reason = error.code, printable(" ".join(str(error.reason).split()))[:200]
         if code == 416 and self.received:
-            self._restart(file, bar)
-            raise _Broken("the server has no such part (416)")
+            raise _NoSuchPart("the server has no such part (416)")
         if code in TRANSIENT:
             raise _Broken(f"the server answers {code} {reason}", _retry_after(error.headers))
         if code in {404, 410}:

@@ -126,7 +126,7 @@ class S3Store(Store):
                 Bucket=self.bucket, Prefix=self.prefix + prefix
             )
             found = [
-                Entry(item["Key"][len(self.prefix) :], item["Size"])
+                Entry(item["Key"][len(self.prefix) :], item["Size"], item.get("ETag", ""))
                 for page in pages
                 for item in page.get("Contents", [])
                 if not item["Key"].endswith("/")  # consoles make such objects to show folders

@@ -86,7 +86,8 @@ class FolderStore(Store):
             key = path.relative_to(self.folder).as_posix()
             # a dot in front marks what atomic_file is still writing
             if key.startswith(prefix) and path.is_file() and not path.name.startswith("."):
-                found.append(Entry(key, path.stat().st_size))
+                status = path.stat()
+                found.append(Entry(key, status.st_size, str(status.st_mtime_ns)))
         return sorted(found, key=lambda entry: entry.key)
 
     def delete(self, key: str) -> None:

@@ -6,7 +6,7 @@ import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cyclegan.errors import CycleGANError, UsageError
@@ -22,6 +22,8 @@ class Entry:
 
     key: str
     size: int
+    mark: str = field(default="", compare=False)
+    """Another one when the content is: the ETag in a bucket, the time of the last change in a folder."""
 
 
 class Store(ABC):

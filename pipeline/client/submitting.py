@@ -24,7 +24,6 @@ from pipeline.defaults import ROOT, storage, tracked_source, tracked_version
 from pipeline.parameters import CYCLEGAN, SWEEP, TRANSLATE, table
 
 TABLES = {"cyclegan": CYCLEGAN, "cyclegan-sweep": SWEEP, "cyclegan-translate": TRANSLATE}
-PINNED = re.compile(r"[0-9a-f]{32}(\.dir)?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,17 +150,6 @@ def refuse_secrets(arguments: dict[str, Any]) -> None:
                 f"{name}={redact(value)} was given with a password or token, which Kubeflow would store and "
                 "show; put the file where the cluster's own credentials reach it, such as s3://."
             )
-
-
-def unpinned(arguments: dict[str, Any]) -> bool:
-    """Whether the images may change under the same arguments, so that the cache must not answer for them.
-
-    A dataset's name stands for known content, and `sha256` among the options pins an archive's.
-    """
-    source, version = arguments.get("data_source", ""), arguments.get("data_version", "")
-    if PINNED.fullmatch(version) or "sha256" in (arguments.get("data_options") or {}):
-        return False
-    return "/" in source or bool(version)
 
 
 def starts_anywhere(arguments: dict[str, Any]) -> bool:

@@ -289,6 +289,7 @@ def _executor_input(folder: Path) -> dict[str, Any]:
             "parameterValues": {
                 "source": "synthetic:city?train=4&test=3&size=32",
                 "version": "",
+                "state": "",
                 "options": {"seed": 1.0},
             }
         },

@@ -120,29 +120,6 @@ def test_the_same_content_is_uploaded_once(kfp_server: Any) -> None:
     assert [pipeline["display_name"] for pipeline in kfp_server.pipelines] == ["cyclegan", "cyclegan-sweep"]
 
 
-@pytest.mark.parametrize(
-    ("source", "moving"),
-    [
-        (["data_source=s3://bucket/data"], True),
-        (["data_source=s3://bucket/data", "data_version=https://host/data.dvc"], True),
-        (["data_source=s3://bucket/data", f"data_version={'0' * 32}.dir"], False),
-        (["data_source=https://host/a.zip", f'data_options={{"sha256": "{"0" * 64}"}}'], False),
-        (["data_source=maps"], False),
-        ([], False),
-    ],
-)
-def test_only_data_that_cannot_move_are_answered_from_the_cache(
-    source: list[str], moving: bool, kfp_server: Any, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["submit", *source]) == 0
-    spec, _ = kfp_server.sent_file()
-    tasks = spec["components"]["comp-train-and-register"]["dag"]["tasks"]
-    cached = {name for name, task in tasks.items() if task["cachingOptions"].get("enableCache")}
-    rest = {"preprocess", "train", "evaluate"}
-    assert cached == (rest if moving else rest | {"fetch"})
-    assert ("looks at the source in every run" in capsys.readouterr().err) is moving
-
-
 def test_no_cache_means_no_task(kfp_server: Any) -> None:
     assert main(["submit", "--no-cache"]) == 0
     spec, _ = kfp_server.sent_file()
@@ -207,9 +184,7 @@ def test_an_unreachable_server_is_one_sentence(
     assert "Cannot reach Kubeflow Pipelines at http://127.0.0.1:9" in capsys.readouterr().err
 
 
-def test_a_schedule_is_typed_and_watches_moving_data(
-    kfp_server: Any, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_schedule_is_typed(kfp_server: Any, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["data_source=s3://bucket/dvc", "data_version=https://git.example/raw/main/data.dvc"]
     assert main(["submit", *words, "train_epochs=2", "--schedule", "0 3 * * *"]) == 0
     (recurring,) = kfp_server.recurring

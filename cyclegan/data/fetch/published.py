@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import tempfile
+import uuid
 from pathlib import Path
 from typing import Any
 
+from cyclegan.data.fetch.archives import is_archive
 from cyclegan.data.version import version_of
 from cyclegan.errors import CycleGANError
-from cyclegan.io.download import download
+from cyclegan.io.download import download, mark_of
 from cyclegan.io.storage import open_store
-from cyclegan.io.uri import redact
+from cyclegan.io.uri import path_of, redact, reveal
 
 
 def resolve_version(version: str) -> str:
@@ -38,6 +41,35 @@ def resolve_version(version: str) -> str:
         raise CycleGANError(
             f"{redact(version)} names no data version: expected the md5 of a data.dvc."
         ) from None
+
+
+def source_state(source: str) -> str:
+    """Another text when the images at `source` are others; nothing is fetched.
+
+    Taken from the keys, sizes and ETags of objects, from the names, sizes and times of files, or from what a
+    server says about an archive. Empty for datasets that stay what they are: those known by name or drawn.
+    Where a server says nothing it is another text each time. Raises CycleGANError where the source cannot be
+    reached.
+    """
+    address = reveal(source)
+    if address.startswith(("http://", "https://")):
+        known = mark_of(address) or uuid.uuid4().hex
+    elif address.startswith("s3://") and is_archive(path_of(address)):
+        prefix, _, key = address.rpartition("/")
+        known = repr([entry for entry in _marks(prefix, key) if entry[0] == key])
+    elif "/" in address and not address.startswith("synthetic:"):
+        known = repr(_marks(address))
+    else:
+        return ""
+    return hashlib.md5(known.encode(), usedforsecurity=False).hexdigest()
+
+
+def _marks(uri: str, prefix: str = "") -> list[tuple[str, int, str]]:
+    path = Path(uri)
+    if path.is_file():
+        status = path.stat()
+        return [(path.name, status.st_size, str(status.st_mtime_ns))]
+    return [(entry.key, entry.size, entry.mark) for entry in open_store(uri).list(prefix)]
 
 
 def version_named_by(text: str) -> str:

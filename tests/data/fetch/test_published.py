@@ -1,0 +1,74 @@
+"""What is published, and whether a source changed, told without fetching it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cyclegan.data.fetch.published import resolve_version, source_state
+from cyclegan.errors import CycleGANError
+from cyclegan.io.storage import open_store
+
+VERSION = f"{'0123456789abcdef' * 2}.dir"
+
+
+def test_a_version_is_itself_or_what_its_address_names_now(web: Any) -> None:
+    assert resolve_version(VERSION) == VERSION
+    assert resolve_version("") == ""
+    web.files["/data.dvc"] = f"outs:\n- md5: {VERSION}\n  path: data\n".encode()
+    assert resolve_version(f"{web.url}/data.dvc") == VERSION
+    web.files["/data.dvc"] = b"outs:\n- path: data\n"
+    with pytest.raises(CycleGANError, match="names no data version"):
+        resolve_version(f"{web.url}/data.dvc")
+
+
+def test_a_bucket_or_an_archive_in_it_has_another_state_when_an_object_changes(s3_bucket: str) -> None:
+    store = open_store(f"s3://{s3_bucket}/images")
+    store.write("trainA/1.png", b"abc")
+    store.write("set.zip", b"abc")
+    before = source_state(f"s3://{s3_bucket}/images"), source_state(f"s3://{s3_bucket}/images/set.zip")
+    assert before == (
+        source_state(f"s3://{s3_bucket}/images"),
+        source_state(f"s3://{s3_bucket}/images/set.zip"),
+    )
+    store.write("trainA/1.png", b"abd")  # of the same size
+    after = source_state(f"s3://{s3_bucket}/images"), source_state(f"s3://{s3_bucket}/images/set.zip")
+    assert after[0] != before[0] and after[1] == before[1]
+    store.write("set.zip.md5", b"abd")
+    assert source_state(f"s3://{s3_bucket}/images/set.zip") == before[1]
+    store.write("set.zip", b"abd")
+    assert source_state(f"s3://{s3_bucket}/images/set.zip") != before[1]
+
+
+def test_an_archive_of_a_web_server_has_the_state_that_the_server_tells(web: Any) -> None:
+    web.files["/set.zip"] = b"abc" * 100_000
+    address = f"{web.url}/set.zip"
+    web.fail(status=503)
+    first = source_state(address)
+    assert first == source_state(address)
+    web.files["/set.zip"] = b"abd" * 100_000
+    assert source_state(address) not in {"", first}
+    web.etags = False  # nothing to tell by: never taken for what it was
+    assert source_state(address) != source_state(address)
+    with pytest.raises(CycleGANError, match=r"There is no http://127.0.0.1:\d+/gone.zip"):
+        source_state(f"{web.url}/gone.zip")
+
+
+def test_a_folder_or_file_has_another_state_when_it_is_written_again(tmp_path: Path) -> None:
+    (tmp_path / "trainA").mkdir()
+    image = tmp_path / "trainA" / "1.png"
+    image.write_bytes(b"abc")
+    states = [source_state(str(tmp_path)), source_state(str(image))]
+    assert states == [source_state(str(tmp_path)), source_state(str(image))]
+    image.write_bytes(b"abd")
+    os.utime(image, ns=(1, 1))
+    assert source_state(str(tmp_path)) != states[0]
+    assert source_state(str(image)) != states[1]
+
+
+@pytest.mark.parametrize("source", ["maps", "synthetic:city", "synthetic:city?train=4&test=2"])
+def test_known_and_drawn_datasets_stay_what_they_are(source: str) -> None:
+    assert source_state(source) == ""
