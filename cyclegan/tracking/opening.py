@@ -55,6 +55,8 @@ def start_run(step: str, run_id: str | None, name: str | None) -> Any:
             given["mlflow.runName"] = name
         name = None
     elif earlier := run_of_task(given.get("kfp_task", "")):
+        if name:
+            given["mlflow.runName"] = name  # it may have been opened only to count attempts
         return mlflow.start_run(run_id=earlier, tags=given, log_system_metrics=system)
     return mlflow.start_run(run_name=name, tags=given, log_system_metrics=system)
 
@@ -69,6 +71,14 @@ def run_of_task(task: str) -> str | None:
         filter_string=f"tags.kfp_task = '{task}'", max_results=1, output_format="list"
     )
     return found[0].info.run_id if found else None
+
+
+def leave_run(run: Any) -> str:
+    """Let go of the active run without ending it; returns its id."""
+    import mlflow
+
+    mlflow.end_run("RUNNING")
+    return str(run.info.run_id)
 
 
 def refuse_lost_artifacts(run: Any) -> None:

@@ -106,9 +106,9 @@ def close_runs(kfp_run: str) -> list[str]:
 def count_attempt(step: str, task: str, run_id: str = "") -> int:
     """How often a task of a pipeline was started, this time included, by a tag of its MLflow run.
 
-    `task` is an identity that all attempts share. The run is `run_id`, or the one that an earlier attempt has
-    opened; there is none at the first, nor for a task that was killed before it had one. 1 where nothing is
-    tracked. Raises CycleGANError when the server can't be reached.
+    `task` is an identity that all attempts share. The run is `run_id`, or else the one that the step will
+    continue: opened here by the first attempt, which may be killed before the step gets that far. 1 where
+    nothing is tracked. Raises CycleGANError when the server can't be reached.
     """
     if not enabled():
         return 1
@@ -117,17 +117,14 @@ def count_attempt(step: str, task: str, run_id: str = "") -> int:
     from mlflow import MlflowClient
 
     from cyclegan.tracking.database import prepare_database
-    from cyclegan.tracking.opening import run_of_task
+    from cyclegan.tracking.opening import leave_run, start_run
 
     prepare_database()
-    client, opened = MlflowClient(), not run_id
-    run_id = run_id or run_of_task(task) or ""
-    if not run_id:
-        return 1
+    client = MlflowClient()
+    run_id = run_id or leave_run(start_run(step, None, None))
     tag = f"attempts.{step}"
     count, _, counted = client.get_run(run_id).data.tags.get(tag, "").partition(" ")
-    # an attempt that opened the run could not count itself
-    attempt = int(count) + 1 if counted == task else 1 + opened
+    attempt = int(count) + 1 if counted == task else 1
     client.set_tag(run_id, tag, f"{attempt} {task}")
     return attempt
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import urlsplit
 
+import mlflow
 import numpy as np
 import pytest
 
@@ -379,10 +380,17 @@ def test_a_retry_of_the_same_task_continues_its_run(client, monkeypatch):
 def test_attempts_of_a_task_are_counted_and_another_pipeline_run_begins_anew(client, monkeypatch):
     first, second = "s3://artifacts/run-3/train/19/model", "s3://artifacts/run-4/train/20/model"
     monkeypatch.setenv("CYCLEGAN_KFP_TASK", first)
-    assert count_attempt("train", first) == 1
-    with open_run("train") as run:
+    # the first two are killed before training has opened a run
+    assert [count_attempt("train", first) for _ in range(2)] == [1, 2]
+    assert mlflow.active_run() is None
+    with open_run("train", name="resnet city") as run:
         pass
-    assert [count_attempt("train", first) for _ in range(2)] == [2, 3]
+    assert client.get_run(run.run_id).info.run_name == "resnet city"
+    assert count_attempt("train", first) == 3
+    (left,) = client.search_runs(
+        [client.get_run(run.run_id).info.experiment_id], f"tags.kfp_task = '{first}'"
+    )
+    assert (left.info.run_id, left.info.status) == (run.run_id, "RUNNING")
     assert [count_attempt("evaluate", f"{first}/scores", run.run_id) for _ in range(2)] == [1, 2]
     monkeypatch.setenv("CYCLEGAN_KFP_TASK", second)
     assert count_attempt("train", second) == 1
