@@ -57,7 +57,7 @@ class Translator:
     @cached_property
     def levels(self) -> Levels:
         """Which values are black and white in files of more than 8 bits."""
-        from cyclegan.inference.media.channels import levels_of
+        from cyclegan.data.channels.read import levels_of
 
         return levels_of(self.config)
 
@@ -93,14 +93,14 @@ class Translator:
         return Image.fromarray(self.array(rgb))
 
     def _file(self, image: Image.Image | str | Path) -> np.ndarray:
-        from cyclegan.inference.media.channels import read_as
-        from cyclegan.inference.media.pictures import Unreadable
+        from cyclegan.data.channels.read import read_image
+        from cyclegan.data.errors import BadImage
 
         if not isinstance(image, str | Path):
             raise UsageError(f"This model takes files or arrays of {self.source}.")
         try:
-            return self.array(read_as(Path(image).read_bytes(), self.source, self.levels))
-        except Unreadable as error:
+            return self.array(read_image(Path(image).read_bytes(), self.source, self.levels)[0])
+        except BadImage as error:
             raise UsageError(f"Cannot read {image}: {error}.") from None
         except OSError as error:
             raise UsageError(f"Cannot read {image}: {error.strerror}.") from None

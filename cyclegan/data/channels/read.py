@@ -5,13 +5,14 @@ A channel is a sample of a pixel, or a page of a TIFF whose pages are grey: micr
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from cyclegan.data.decode import open_image, upright
+from cyclegan.data.decode import open_image, to_pixels, upright
 from cyclegan.data.deep import DeepTiff, Levels, to_range
 from cyclegan.data.errors import BadImage
 from cyclegan.pixel_kind import PixelKind
@@ -58,6 +59,21 @@ def read_channels(
         return np.ascontiguousarray(wide), None
     deep = (float(values.min()), float(values.max()), scale)
     return np.ascontiguousarray(to_range(values, scale, levels or Levels(), kind.bits)), deep
+
+
+def read_image(
+    data: bytes, kind: PixelKind, levels: Levels, min_size: int = 1, max_pixels: int = 100_000_000
+) -> tuple[NDArray[Any], Deep | None]:
+    """As `read_channels`, but for RGB of 8 bits whatever the file holds becomes that. Raises BadImage."""
+    if not kind.is_rgb:
+        return read_channels(data, kind, levels, min_size=min_size, max_pixels=max_pixels)
+    return to_pixels(open_image(data, min_size=min_size, max_pixels=max_pixels), data, levels)
+
+
+def levels_of(config: Mapping[str, Any]) -> Levels:
+    """Which values were black and white in the files that a model with this config.json was trained on."""
+    pixels = config.get("pixels") or {}
+    return Levels(**{name: float(pixels.get(name, 0.0)) for name in ("black", "white", "percentile")})
 
 
 def _values(opened: Image.Image, data: bytes, channels: int) -> tuple[NDArray[Any], float]:

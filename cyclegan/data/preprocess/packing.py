@@ -14,9 +14,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from cyclegan.data.channels.read import read_channels
+from cyclegan.data.channels.read import read_image
 from cyclegan.data.config import PreprocessConfig
-from cyclegan.data.decode import fit, open_image, to_pixels
+from cyclegan.data.decode import fit
 from cyclegan.data.deep import Levels
 from cyclegan.data.duplicates import thumbnail
 from cyclegan.data.errors import BadImage
@@ -161,16 +161,6 @@ def pack_image(job: Job) -> Outcome:
     except BadImage as error:
         return Outcome(reason=str(error))
     return _write(job, packed, deep)
-
-
-def read_image(
-    data: bytes, kind: PixelKind, levels: Levels, min_size: int, max_pixels: int
-) -> tuple[NDArray[Any], tuple[float, float, float] | None]:
-    """An encoded image as pixels H×W×C of this kind, and `Outcome.deep`. Raises BadImage."""
-    if not kind.is_rgb:
-        return read_channels(data, kind, levels, min_size=min_size, max_pixels=max_pixels)
-    image = open_image(data, min_size=min_size, max_pixels=max_pixels)
-    return to_pixels(image, data, levels)
 
 
 def _write(job: Job, packed: NDArray[Any], deep: tuple[float, float, float] | None) -> Outcome:

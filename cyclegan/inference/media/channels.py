@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -26,14 +25,6 @@ PLACE = (33550, 33922, 34264, 34735, 34736, 34737, 42113)
 """Of GeoTIFF: scale, tie points, transformation, the three of the reference system, and GDAL's "no data"."""
 
 
-def levels_of(config: Mapping[str, Any]) -> Levels:
-    """Which values were black and white in the files that a model was trained on."""
-    from cyclegan.data.deep import Levels
-
-    pixels = config.get("pixels") or {}
-    return Levels(**{name: float(pixels.get(name, 0.0)) for name in ("black", "white", "percentile")})
-
-
 def read_as(
     data: bytes, kind: PixelKind, levels: Levels, *, size: int = 0, max_pixels: int = MAX_PIXELS
 ) -> NDArray[Any]:
@@ -41,15 +32,12 @@ def read_as(
 
     Raises Unreadable, also for one of another number of channels.
     """
-    from cyclegan.data.channels.read import read_channels
-    from cyclegan.data.decode import fit, open_image, to_pixels
+    from cyclegan.data.channels.read import read_image
+    from cyclegan.data.decode import fit
     from cyclegan.data.errors import BadImage
 
     try:
-        if kind.is_rgb:
-            pixels, _ = to_pixels(open_image(data, max_pixels=max_pixels), data, levels)
-        else:
-            pixels, _ = read_channels(data, kind, levels, max_pixels=max_pixels)
+        pixels, _ = read_image(data, kind, levels, max_pixels=max_pixels)
     except BadImage as error:
         raise Unreadable(str(error)) from None
     height, width = pixels.shape[:2]
