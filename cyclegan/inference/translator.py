@@ -194,7 +194,7 @@ def load(
     if str(source).endswith((".onnx", ".xml")):
         if not Path(source).is_file():
             raise UsageError(f"There is no file {redact(str(source))}.")
-        opened = open_onnx(Path(source), engine, precision, device, pictures)
+        opened = open_onnx(Path(source), engine, precision, device)
         known: Direction = opened.facts["direction"]
         if direction and direction != known:
             raise UsageError(f"{source} is a generator {known}, not {direction}.")
