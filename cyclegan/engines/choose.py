@@ -43,7 +43,7 @@ def open_engine(
     float32 ONNX Runtime, OpenVINO, torch. The two that need an ONNX file are taken only where it exists
     already, beside the weights or in the cache, or where `pictures` (how many wait) is enough to make
     exporting worthwhile. Raises UsageError for an engine that is not installed or cannot use the device,
-    CycleGANError for one that draws something else than torch.
+    CycleGANError for one that draws something other than torch.
     """
     where = where or str(folder)
     if not (folder / "config.json").is_file():
