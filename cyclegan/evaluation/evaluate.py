@@ -68,7 +68,7 @@ def evaluate(prepared: Path, model: Path, out: Path, config: EvaluateConfig) -> 
             write_report(folder / "report.html", evaluation, details, champion, model)
         tracker.metrics(headline(evaluation.scores))
         tracker.table("scores_table.json", summary.table(evaluation))
-        tracker.describe(summary.markdown(evaluation, champion, tracker.page), summary.picture(evaluation))
+        tracker.describe(summary.markdown(evaluation, champion, tracker.page), summary.overview(evaluation))
         for key, image in summary.pictures(evaluation).items():
             tracker.image(key, image, 0)  # of a step other than 0 the UI shows nothing until it is chosen
         tracker.artifact(out, "evaluation")

@@ -11,6 +11,10 @@ registrations decide in the order of their numbers, each after those before it h
 dies while it waits or decides is skipped after STALE_SECONDS. One that was only stalled and finds itself
 skipped restores the pointer and takes a new ticket.
 
+All wait by asking the server, which has the decision to serve as well. So each asks the more rarely the more
+are before it and the slower the server answers: together they are less work than the one that decides,
+however many they are.
+
 A version of `<name>` is therefore a decision, not a model. What would change nothing needs none: a pair that
 holds its alias by the same evidence keeps the version that it has, however often it is registered.
 """
@@ -18,6 +22,7 @@ holds its alias by the same evidence keeps the version that it has, however ofte
 from __future__ import annotations
 
 import logging
+import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -35,9 +40,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 ALIASES = ("champion", "challenger")
-STALE_SECONDS = 20.0  # a decision takes less than one second
-DECISION_SECONDS, LONGEST_POLL = 0.15, 5.0
-"""How soon a process looks again for each that is before it, and at most, so that many may wait."""
+STALE_SECONDS = 20.0  # a decision takes less than one second, or three times as long as is allowed for below
+DECISION_REQUESTS = 14
+LONGEST_DECISION, LONGEST_WAIT = 10.0, 60.0
+"""Seconds that a waiting process takes a decision of another to last, and until it looks again, at most."""
 ATTEMPTS = 8
 
 Result = TypeVar("Result")
@@ -66,14 +72,15 @@ def promote(
         ticket = _take_ticket(client, config.name, versions, evidence, tags, description)
         try:
             with _turn(client, config.name, ticket) as settle:
-                _repair(client, config.name)
-                decision = decide(evidence, present_champion(client, config.name), config)
-                _appoint(client, config.name, ticket, decision.alias)
-                client.set_model_version_tag(config.name, ticket, "verdict", decision.reason)
+                held = _holders(client, config.name)
+                decision = decide(evidence, _champion_of(client, config.name, held), config)
+                _appoint(client, config.name, ticket, decision.alias, versions, held)
                 settle(decision.alias)
-                return decision
         except _PassedOver:
             logger.warning("Others registered while this process was stalled; deciding again.")
+            continue
+        client.set_model_version_tag(config.name, ticket, "verdict", decision.reason)
+        return decision
     raise CycleGANError(f"The registry did not settle on a champion of {config.name}: register again.")
 
 
@@ -81,8 +88,9 @@ def _settled(
     client: MlflowClient, config: RegisterConfig, evidence: Evidence, versions: dict[str, str]
 ) -> Decision | None:
     """The verdict where this pair was judged by this evidence, holds its alias and would get it again."""
-    decision = decide(evidence, present_champion(client, config.name), config)
-    holder = version_by_alias(client, config.name, decision.alias)
+    held = _holders(client, config.name)
+    decision = decide(evidence, _champion_of(client, config.name, held), config)
+    holder = held.get(decision.alias)
     if holder is None or _members(holder) != versions or holder.tags.get("evidence") != evidence.to_json():
         return None
     for direction in DIRECTIONS:
@@ -93,9 +101,18 @@ def _settled(
 
 def present_champion(client: MlflowClient, name: str) -> Evidence | None:
     """The evidence of the pair that is champion now; None where there is no champion."""
-    version = version_by_alias(client, name, "champion") or version_by_alias(
-        client, f"{name}-AtoB", "champion"
-    )
+    champion = version_by_alias(client, name, "champion")
+    return _champion_of(client, name, {"champion": champion} if champion else {})
+
+
+def _holders(client: MlflowClient, name: str) -> dict[str, ModelVersion]:
+    """The pairs that are champion and challenger now, by alias."""
+    found = {alias: version_by_alias(client, name, alias) for alias in ALIASES}
+    return {alias: version for alias, version in found.items() if version}
+
+
+def _champion_of(client: MlflowClient, name: str, held: dict[str, ModelVersion]) -> Evidence | None:
+    version = held.get("champion") or version_by_alias(client, f"{name}-AtoB", "champion")
     if version is None:
         return None
     try:
@@ -147,29 +164,41 @@ def _take_ticket(
 ) -> str:
     import mlflow
 
-    text = f"Pairs of generators; each version names one of `{name}-AtoB` and one of `{name}-BtoA`. "
-    text += "Move the alias `champion` here to appoint another pair."
-    with suppress(mlflow.MlflowException):  # most often it exists; if not, the next call says why
-        client.create_registered_model(name, description=text)
     source = f"models:/{name}-AtoB/{versions['AtoB']}"
     tags = tags | versions | {"evidence": evidence.to_json(), "state": "waiting"}
-    version = _persistently(
-        lambda: client.create_model_version(name, source, tags=tags, description=description)
-    )
-    return str(version.version)
+    for _ in range(2):
+        try:
+            version = persistently(
+                lambda: client.create_model_version(
+                    name, source, tags=tags, description=description, await_creation_for=0
+                )
+            )
+            return str(version.version)
+        except mlflow.MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+        text = f"Pairs of generators; each version names one of `{name}-AtoB` and one of `{name}-BtoA`. "
+        text += "Move the alias `champion` here to appoint another pair."
+        with suppress(mlflow.MlflowException):  # another may have made it now; if not, the next call says why
+            client.create_registered_model(name, description=text)
+    raise CycleGANError(f"The registry says that there is no {name}, and does not make it.")
 
 
-def _persistently(create: Callable[[], Result]) -> Result:
-    """MLflow gives up numbering a version after three collisions with others; try longer."""
+def persistently(create: Callable[[], Result]) -> Result:
+    """Create a version, in as many attempts as it takes when others do so at the same time.
+
+    MLflow numbers a version by the highest there is and gives up after three collisions with others. The
+    waits between attempts are random, for those that collided would collide again.
+    """
     import mlflow
 
     for attempt in range(ATTEMPTS):
         try:
             return create()
         except mlflow.MlflowException as error:
-            if attempt == ATTEMPTS - 1 or "creation error" not in str(error):
+            if attempt == ATTEMPTS - 1 or "creation error" not in str(error).lower():
                 raise
-            time.sleep(0.05 * 2**attempt)
+            time.sleep(random.uniform(0.05, 0.2) * 2**attempt)
     raise AssertionError
 
 
@@ -193,25 +222,42 @@ def _turn(client: MlflowClient, name: str, ticket: str) -> Iterator[Callable[[st
 
 
 def _wait_for_turn(client: MlflowClient, name: str, ticket: str) -> None:
-    head, since = 0, time.monotonic()
+    head, since, observed = 0, 0.0, 0.0
     while True:
-        waiting = client.search_model_versions(f"name = '{name}' and tags.state = 'waiting'")
-        numbers = sorted(int(version.version) for version in waiting)
-        if int(ticket) not in numbers:
-            raise _PassedOver
-        ahead = [number for number in numbers if number < int(ticket)]
-        if not ahead:
+        began = time.monotonic()
+        waiting = client.search_model_versions(
+            f"name = '{name}' and tags.state = 'waiting'", max_results=1, order_by=["version_number ASC"]
+        )
+        now = time.monotonic()
+        first = int(waiting[0].version) if waiting else 0
+        if first == int(ticket):
             return
-        if ahead[0] != head:
-            head, since = ahead[0], time.monotonic()
-        elif time.monotonic() - since > STALE_SECONDS:
+        if not waiting or first > int(ticket):
+            raise _PassedOver
+        if first != head:
+            observed = (now - since) / (first - head) if head else 0.0
+            head, since = first, now
+        decision_seconds = min(LONGEST_DECISION, max(observed, DECISION_REQUESTS * (now - began)))
+        if now - since > STALE_SECONDS + 3 * decision_seconds:
             logger.warning("Version %d of %s was never decided about; skipping it.", head, name)
             client.set_model_version_tag(name, str(head), "state", "skipped")
-        time.sleep(min(LONGEST_POLL, DECISION_SECONDS * len(ahead)))
+            continue
+        # until about the middle of the decision before its own, if they follow each other without a pause
+        time.sleep(min(LONGEST_WAIT, decision_seconds * (int(ticket) - head - 0.7)))
 
 
-def _appoint(client: MlflowClient, name: str, ticket: str, alias: str) -> None:
-    """Point `alias` of the pairs, then of both directions, at this pair, and look whether it stayed so."""
+def _appoint(
+    client: MlflowClient,
+    name: str,
+    ticket: str,
+    alias: str,
+    versions: dict[str, str],
+    held: dict[str, ModelVersion],
+) -> None:
+    """Point `alias` of the pairs, then of both directions, at this pair, and look whether it stayed so.
+
+    `held` is who had the aliases until now.
+    """
     _check_still_on(client, name, ticket)
     client.set_registered_model_alias(name, alias, ticket)
     try:
@@ -219,10 +265,11 @@ def _appoint(client: MlflowClient, name: str, ticket: str, alias: str) -> None:
     except _PassedOver:
         _restore(client, name, ticket)
         raise
-    same = pair_of(client, name, alias="challenger") == pair_of(client, name, alias="champion")
-    if alias == "champion" and same:  # who rose is no longer challenger
-        client.delete_registered_model_alias(name, "challenger")
-    _repair(client, name, appointing=True)
+    if alias == "champion" and "challenger" in held and _members(held["challenger"]) == versions:
+        client.delete_registered_model_alias(name, "challenger")  # who rose is no longer challenger
+    former = {holder: _members(version) for holder, version in held.items()}
+    known = {str(version.version): _members(version) for version in held.values()}
+    _repair(client, name, former, known | {ticket: versions})
 
 
 def _check_still_on(client: MlflowClient, name: str, ticket: str) -> None:
@@ -233,7 +280,9 @@ def _check_still_on(client: MlflowClient, name: str, ticket: str) -> None:
 def _restore(client: MlflowClient, name: str, ticket: str) -> None:
     """Undo a write that came too late: the pointers as those left them who decided last."""
     for alias in ALIASES:
-        decided = client.search_model_versions(f"name = '{name}' and tags.state = '{alias}'")
+        decided = client.search_model_versions(
+            f"name = '{name}' and tags.state = '{alias}'", max_results=2, order_by=["version_number DESC"]
+        )
         numbers = [int(version.version) for version in decided if str(version.version) != ticket]
         if numbers:
             client.set_registered_model_alias(name, alias, str(max(numbers)))
@@ -260,11 +309,23 @@ def _aliases(client: MlflowClient, registered: str) -> dict[str, str]:
     return {alias: str(version) for alias, version in dict(found).items()}
 
 
-def _repair(client: MlflowClient, name: str, *, appointing: bool = False) -> None:
-    """Make both directions' aliases those of the pairs, and verify that they are."""
+def _repair(
+    client: MlflowClient,
+    name: str,
+    former: dict[str, dict[str, str]] | None = None,
+    known: dict[str, dict[str, str]] | None = None,
+) -> None:
+    """Make both directions' aliases those of the pairs, and verify that they are.
+
+    Warns of each that another hand had set: one that differs from that of the pair which had the alias until
+    now, by `former`. `known` are pairs by number, which need no request.
+    """
+    members = dict(known or {})
     for _ in range(ATTEMPTS):
         pointers = _aliases(client, name)
-        pairs = {alias: pair_of(client, name, version=pointers[alias]) for alias in ALIASES & pointers.keys()}
+        for number in set(pointers.values()) - members.keys():
+            members[number] = pair_of(client, name, version=number)
+        pairs = {alias: members[pointers[alias]] for alias in ALIASES if alias in pointers}
         if "champion" not in pairs:
             return  # nothing was decided yet, or the aliases of the directions are by another hand
         wrong = False
@@ -280,9 +341,12 @@ def _repair(client: MlflowClient, name: str, *, appointing: bool = False) -> Non
                 elif not _point(client, registered, alias, wanted):
                     logger.warning("Version %s of %s, which is %s, was deleted.", wanted, registered, alias)
                     continue
-                elif not appointing:
+                elif former is None or (
+                    alias in former and present.get(alias) != former[alias].get(direction)
+                ):
                     logger.warning("%s@%s did not follow %s@%s: corrected.", registered, alias, name, alias)
                 wrong = True
         if not wrong:
             return
+        former = pairs
     raise CycleGANError(f"Another program keeps changing the aliases of {name}: stop it and register again.")

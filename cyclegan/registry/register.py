@@ -143,7 +143,7 @@ def _run_tags(name: str, versions: dict[str, str], decision: Decision) -> dict[s
     listed = ", ".join(f"{name}-{direction} v{version}" for direction, version in versions.items())
     return {
         "registered": listed or "no",
-        "alias": decision.alias or "none",
+        "registered_as": decision.alias or "none",  # the title may move on, and this stays true
         "verdict": decision.reason,
     }
 

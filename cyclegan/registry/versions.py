@@ -22,7 +22,8 @@ from cyclegan.pixel_kind import all_rgb
 from cyclegan.registry.decision import Decision
 from cyclegan.registry.metrics import NO_NAMES, headline, where
 from cyclegan.registry.pages.version import version_page
-from cyclegan.tracking.base import artifact_link, flatten
+from cyclegan.registry.pairs import persistently
+from cyclegan.tracking.base import artifact_link, flatten, overview
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -55,12 +56,9 @@ def publish(
         return str(version.version)
     model_id = _log_model(registered, direction, model, folder, run_id, tags, own)
     _ensure_registered_model(client, registered, direction, model)
-    version = client.create_model_version(
-        registered,
-        source=f"models:/{model_id}",
-        run_id=run_id,
-        tags=tags,
-        model_id=model_id,
+    source = f"models:/{model_id}"
+    version = persistently(
+        lambda: client.create_model_version(registered, source, run_id, tags=tags, model_id=model_id)
     )
     return str(version.version)
 
@@ -96,8 +94,8 @@ def _pictures(client: MlflowClient, run_id: str) -> dict[str, str]:
     import mlflow
 
     with suppress(mlflow.MlflowException, OSError):
-        kept = {file.path for file in client.list_artifacts(run_id, "evaluation/plots")} if run_id else set()
-        files = {direction: f"evaluation/plots/samples_{direction}.png" for direction in DIRECTIONS}
+        kept = {file.path for file in client.list_artifacts(run_id)} if run_id else set()
+        files = {direction: overview(direction) for direction in DIRECTIONS}
         return {way: artifact_link(run_id, file) for way, file in files.items() if file in kept}
     return {}
 

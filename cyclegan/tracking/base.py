@@ -63,14 +63,22 @@ class Tracker:
     def table(self, file: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Record rows with the same keys as a table artifact; an earlier table of that name is replaced."""
 
-    def describe(self, text: str, picture: Any = None) -> None:
-        """Set the run's description, in Markdown; `picture`, uint8 H×W×3, follows its first paragraph."""
+    def describe(self, text: str, pictures: Mapping[str, Any] | None = None) -> None:
+        """Set the run's description, in Markdown; `pictures`, uint8 H×W×3, follow its first paragraph.
+
+        They are kept as the artifacts `overview(KEY)`.
+        """
 
     def conclude(self, text: str) -> None:
         """Add Markdown below the run's description, in place of what was added before."""
 
     def tags(self, values: Mapping[str, str]) -> None:
         """Set tags; an earlier value is replaced."""
+
+
+def overview(direction: str) -> str:
+    """The artifact of a run that shows a direction's test images on its page and on those of its versions."""
+    return f"overview_{direction}.png"
 
 
 def artifact_link(run_id: str, path: str) -> str:

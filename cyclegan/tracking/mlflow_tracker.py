@@ -17,7 +17,7 @@ from typing import Any
 from cyclegan.errors import CycleGANError
 from cyclegan.io.uri import redact
 from cyclegan.tracking import view
-from cyclegan.tracking.base import Tracker, artifact_link, flatten, worth_showing
+from cyclegan.tracking.base import Tracker, artifact_link, flatten, overview, worth_showing
 from cyclegan.tracking.database import prepare_database
 from cyclegan.tracking.dataset import log_dataset
 from cyclegan.tracking.opening import mark_experiment, refuse_lost_artifacts, start_run
@@ -29,7 +29,6 @@ FLUSH_SECONDS = 1.0  # metrics wait at most this long for company
 ATTEMPTS = 3  # for a request that a reachable server refused
 GIVE_UP_SECONDS = 20.0  # at the end of a run: how long the server may stay away before we stop waiting
 ASK_SECONDS = 5.0  # between two questions whether it is still there
-OVERVIEW = "overview.png"  # the picture of a run's description
 RULE = "\n\n---\n\n"  # between the evaluation's description and the registry's
 AWAY_SECONDS = 5.0  # between two attempts while it is away
 
@@ -106,13 +105,14 @@ class MlflowTracker(Tracker):
         self._send(lambda: mlflow.log_dict(values, file))
         self.tags({"mlflow.loggedArtifacts": json.dumps([{"path": file, "type": "table"}])})
 
-    def describe(self, text: str, picture: Any = None) -> None:
+    def describe(self, text: str, pictures: Mapping[str, Any] | None = None) -> None:
         import mlflow
 
-        if picture is not None:
-            copy = picture.copy()
-            self._send(lambda: mlflow.log_image(copy, OVERVIEW))
-            shown = f"![Input, translation and back again]({artifact_link(self.run_id or '', OVERVIEW)})"
+        if pictures:
+            copies = {key: image.copy() for key, image in pictures.items()}
+            self._send(lambda: [mlflow.log_image(image, overview(key)) for key, image in copies.items()])
+            links = {key: artifact_link(self.run_id or "", overview(key)) for key in pictures}
+            shown = "\n\n".join(f"![Test images, {key}]({link})" for key, link in links.items())
             first, _, rest = text.partition("\n\n")  # of a long description the UI shows 100 pixels at first
             text = f"{first}\n\n{shown}\n\n{rest}".rstrip()
         text += f"\n\n[All runs with scores and pictures]({view.view_page(self._experiment)})"

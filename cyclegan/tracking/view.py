@@ -18,7 +18,7 @@ NAME = "Scores and pictures"
 COLUMNS = {
     "metrics.`score`": 110,
     "attributes.`Dataset`": 150,
-    "tags.`alias`": 105,
+    "tags.`registered_as`": 130,
     "params.`train.generator`": 125,
     "params.`train.epochs`": 105,
     "params.`train.decay_epochs`": 145,

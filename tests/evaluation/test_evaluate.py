@@ -30,6 +30,7 @@ from cyclegan.io.files import read_json, write_json
 from cyclegan.io.pages.page import number
 from cyclegan.model import Model
 from cyclegan.networks import Generator
+from cyclegan.tracking.base import Tracker
 
 Make = Callable[..., Path]
 
@@ -409,13 +410,16 @@ def test_the_image_that_spoils_the_score_is_found(make_prepared: Make) -> None:
 
 
 def test_samples_and_plots_are_files_of_their_own(
-    make_prepared: Make, make_model: Make, tmp_path: Path
+    make_prepared: Make, make_model: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from PIL import Image
 
     model = make_model()
     (model / "losses.csv").write_text("step,cycle_A,D_A\n1,0.5,0.2\n2,0.4,0.3\n")
+    shown: dict[str, Any] = {}
+    monkeypatch.setattr(Tracker, "describe", lambda self, text, pictures: shown.update(pictures))
     evaluate(make_prepared(test_a=20, test_b=20), model, tmp_path / "scores", fast())
+    assert {picture.shape[1] for picture in shown.values()} == {780}  # MLflow cuts off what is wider
     index = read_json(tmp_path / "scores" / "evaluation.json")["samples"]
     assert [sample["row"] for sample in index["BtoA"]] == [0, 4, 8, 11, 15, 19]
     for sample in index["AtoB"]:

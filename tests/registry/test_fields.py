@@ -68,7 +68,7 @@ def registry(
     def turn(*args: object) -> Iterator[Callable[[str], None]]:
         yield lambda alias: None
 
-    def appoint(client: object, name: str, ticket: str, alias: str) -> None:
+    def appoint(client: object, name: str, ticket: str, alias: str, *held: object) -> None:
         found.appointed.append((name, alias))
 
     client = SimpleNamespace(set_model_version_tag=lambda *args: None)
@@ -84,7 +84,7 @@ def registry(
         (pairs, "_turn", turn),
         (pairs, "_repair", lambda *args: None),
         (pairs, "_appoint", appoint),
-        (pairs, "present_champion", lambda *args: found.champion),
+        (pairs, "_champion_of", lambda *args: found.champion),
         (pairs, "version_by_alias", lambda *args: None),
     ):
         monkeypatch.setattr(place, name, value)

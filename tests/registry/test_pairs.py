@@ -42,7 +42,7 @@ def offer(client, name, score):
     for direction in ("AtoB", "BtoA"):
         tags = {"score": str(score)}
         make = partial(client.create_model_version, f"{name}-{direction}", "s3://none/none", tags=tags)
-        versions[direction] = str(pairs._persistently(make).version)
+        versions[direction] = str(pairs.persistently(make).version)
     return promote(client, RegisterConfig(name=name), evidence(score), versions, {}, "")
 
 
@@ -76,29 +76,22 @@ def name(client) -> str:
 
 
 @pytest.mark.slow
-def test_of_many_threads_and_processes_the_best_becomes_champion_as_a_pair(client, name):
-    scores = [float(score) for score in range(1, 17)]
+@pytest.mark.parametrize(("threads", "processes", "each"), [(8, 2, 4), (100, 4, 25)])
+def test_of_many_threads_and_processes_the_best_becomes_champion_as_a_pair(
+    client, name, threads, processes, each
+):
+    scores = [float(score) for score in range(1, threads + processes * each + 1)]
     random.Random(0).shuffle(scores)
-    processes = [
-        subprocess.Popen(
-            [
-                sys.executable,
-                "-c",
-                REGISTRAR,
-                Path(__file__).parent,
-                name,
-                *map(str, scores[start : start + 4]),
-            ],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for start in (0, 4)
+    shares = [scores[start : start + each] for start in range(threads, len(scores), each)]
+    command = [sys.executable, "-c", REGISTRAR, Path(__file__).parent, name]
+    others = [
+        subprocess.Popen([*command, *map(str, share)], stdout=subprocess.PIPE, text=True) for share in shares
     ]
-    with ThreadPoolExecutor(8) as pool:
-        decided = list(pool.map(lambda score: offer(client, name, score).alias, scores[8:]))
-    said = [process.communicate(timeout=300)[0].split() for process in processes]
-    assert [process.returncode for process in processes] == [0, 0]
-    got = dict(zip(scores, [*said[0], *said[1], *decided], strict=True))
+    with ThreadPoolExecutor(threads) as pool:
+        decided = list(pool.map(lambda score: offer(client, name, score).alias, scores[:threads]))
+    said = [process.communicate(timeout=2400)[0].split() for process in others]
+    assert [process.returncode for process in others] == [0] * processes
+    got = dict(zip(scores, sum(said, decided), strict=True))
     assert got[1.0] == "champion"
     assert aliases(client, name)["champion"] == 1.0
 

@@ -44,11 +44,8 @@ def test_a_registered_pair_loads_without_pickle_and_computes_the_same(
     from cyclegan.inference.translator import load
     from cyclegan.tracking.runs import open_run
 
-    plots = tmp_path / "plots"
-    plots.mkdir()
-    (plots / "samples_AtoB.png").write_bytes(b"a picture")
     with open_run("train", name="first") as tracker:
-        tracker.artifact(plots, "evaluation/plots")
+        tracker.describe("**Good.**", {"AtoB": np.zeros((4, 780, 3), np.uint8)})
     model, scores = make_model(score=5.0, run_id=tracker.run_id)
     verdict = register(model, scores, tmp_path / "registration.json", RegisterConfig(name=name))
 
@@ -75,13 +72,13 @@ def test_a_registered_pair_loads_without_pickle_and_computes_the_same(
     assert "fid_AtoB" not in version.description and "identity_l1" not in version.description
     assert f"cyclegan translate models:/{name}-AtoB/1 IMAGES" in version.description
     assert "| Translates | A → B (`AtoB`) and B → A (`BtoA`) |" in version.description
-    link = f"get-artifact?path=evaluation/plots/samples_AtoB.png&run_uuid={tracker.run_id}"
+    link = f"get-artifact?path=overview_AtoB.png&run_uuid={tracker.run_id}"
     assert f"![A → B: test images and what became of them]({link})" in version.description
     assert version.tags["data_version"] == "0123456789abcdef0123456789abcdef.dir"
     run = client.get_run(tracker.run_id)
     assert run.info.status == "FINISHED"
     assert run.data.tags["registered"] == f"{name}-AtoB v1, {name}-BtoA v1"
-    assert run.data.tags["verdict"] == verdict.reason
+    assert (run.data.tags["registered_as"], run.data.tags["verdict"]) == ("champion", verdict.reason)
     note = run.data.tags["mlflow.note.content"]
     assert verdict.reason in note
     assert f"[{name}-BtoA version 1](#/models/{name}-BtoA/versions/1?" in note

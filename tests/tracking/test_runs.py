@@ -142,17 +142,20 @@ def test_description_and_table_are_replaced_by_those_of_a_later_evaluation(clien
     with open_run("evaluate") as tracker:
         for score in (3.0, 2.0):
             tracker.table("scores_table.json", [{"score": "FID", "value": score}])
-            tracker.describe(f"**FID {score}**\n\nMore", np.full((4, 6, 3), 9, np.uint8))
+            picture = np.full((4, 6, 3), 9, np.uint8)
+            tracker.describe(f"**FID {score}**\n\nMore", {"AtoB": picture, "BtoA": picture})
             tracker.conclude(f"Verdict on {score}")
             tracker.conclude("Champion")
     note = client.get_run(tracker.run_id).data.tags["mlflow.note.content"]
-    picture = (
-        f"![Input, translation and back again](get-artifact?path=overview.png&run_uuid={tracker.run_id})"
+    shown = "\n\n".join(
+        f"![Test images, {d}](get-artifact?path=overview_{d}.png&run_uuid={tracker.run_id})"
+        for d in ("AtoB", "BtoA")
     )
     experiment = client.get_run(tracker.run_id).info.experiment_id
     runs = f"[All runs with scores and pictures]({view.view_page(experiment)})"
-    assert note == f"**FID 2.0**\n\n{picture}\n\nMore\n\n{runs}\n\n---\n\nChampion"
-    assert "overview.png" in [file.path for file in client.list_artifacts(tracker.run_id)]
+    assert note == f"**FID 2.0**\n\n{shown}\n\nMore\n\n{runs}\n\n---\n\nChampion"
+    kept = {file.path for file in client.list_artifacts(tracker.run_id)}
+    assert {"overview_AtoB.png", "overview_BtoA.png"} < kept
     found = mlflow.load_table("scores_table.json", run_ids=[tracker.run_id])
     assert found.to_dict("list") == {"score": ["FID"], "value": [2.0]}
 

@@ -186,6 +186,21 @@ def test_losses_are_reported_by_name_with_images_per_second(monkeypatch: pytest.
     assert {key for _, pair in view.CURVES for key in pair} < numbers.keys()
 
 
+def test_mlflow_compares_two_runs_by_a_cycle_loss_at_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its page of two runs draws what was recorded first, before anyone has chosen."""
+    monkeypatch.setattr("sys.stderr", io.StringIO())
+    tracker, images = Numbers(), torch.rand(3, 3, 8, 8) * 2 - 1
+    same = torch.nn.Identity()
+    same.multiple, same.smallest = 4, 1  # type: ignore[assignment]
+    report = Reporter(tracker, Pace(9, 3, {}), batch_size=1, step=0, samples=[images, images])
+    report.translations(same, same, 0)  # type: ignore[arg-type]
+    report.losses(torch.zeros(1, len(TERMS)), 1, 1e-4)
+    report.translations(same, same, 1)  # type: ignore[arg-type]
+    recorded = [key for numbers in tracker.all for key in numbers]
+    assert recorded[0] == "train/cycle_A"
+    assert "train/diagnostics/input_correlation_AtoB" in recorded[1:]
+
+
 def test_signs_of_a_collapse_are_warned_of_once_at_the_third_report(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

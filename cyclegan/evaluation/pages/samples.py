@@ -18,7 +18,7 @@ from PIL import Image
 from cyclegan.evaluation.images import Images
 from cyclegan.evaluation.measure import Evaluation
 from cyclegan.evaluation.translations import ENDS, reconstruct
-from cyclegan.io.pages.pictures import sheet
+from cyclegan.io.pages.pictures import WIDTH, sheet
 from cyclegan.model import DIRECTIONS, Direction
 
 SHOWN = 6
@@ -72,9 +72,9 @@ def write_samples(folder: Path, e: Evaluation) -> dict[str, list[dict[str, Any]]
 
 
 def sample_sheet(
-    e: Evaluation, d: Direction, count: int = IN_SHEET, kinds: Sequence[str] = ()
+    e: Evaluation, d: Direction, count: int = IN_SHEET, kinds: Sequence[str] = (), width: int = WIDTH
 ) -> NDArray[np.uint8]:
-    """`count` test images of a direction and what became of them as one labelled picture, 1200 pixels wide.
+    """`count` test images of a direction and what became of them, labelled; `width` pixels wide.
 
     `kinds` are those of `Shown.pictures`, all of them unless some are named.
     """
@@ -87,7 +87,7 @@ def sample_sheet(
         "back": f"{source} (and back)",
     }
     columns = {labels[kind]: images for kind, images in some.pictures.items() if not kinds or kind in kinds}
-    return sheet(columns, [name.rpartition("/")[2] for name in some.names])
+    return sheet(columns, [name.rpartition("/")[2] for name in some.names], width)
 
 
 def _save(path: Path, image: NDArray[np.uint8]) -> None:

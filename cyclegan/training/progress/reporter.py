@@ -36,7 +36,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 # MLflow's pages make a section of what stands before the last slash and sort sections by name, so pictures
-# come first; its comparisons sort metrics by name, so scores come before what training reports.
+# come first; its comparisons sort metrics by name, so scores come before what training reports. Of two runs
+# it draws first the metric recorded first. No score is known then, so it is a cycle loss: those of two runs
+# compare, as adversarial losses and diagnostics do not.
 SAMPLES = "samples"
 LOSSES = "train"
 DIAGNOSTICS = "train/diagnostics"
@@ -137,8 +139,8 @@ class Reporter:
             raise CycleGANError(_not_finite(step - len(rows) + bad + 1))
         means = dict(zip(TERMS, rows.double().mean(0).tolist(), strict=True))
         numbers = {
-            f"{DIAGNOSTICS}/{name}" if name.startswith(("real", "fake")) else f"{LOSSES}/{name}": value
-            for name, value in means.items()
+            f"{DIAGNOSTICS}/{name}" if name.startswith(("real", "fake")) else f"{LOSSES}/{name}": means[name]
+            for name in sorted(TERMS, key=lambda name: not name.startswith("cycle"))
         }
         numbers |= {f"{SPEED}/lr": lr}
         if speed := self.pace.interval():  # none for updates of a process before this one
@@ -156,7 +158,8 @@ class Reporter:
         for direction, images, translated in self.draw(AtoB, BtoA):
             self.tracker.image(f"{SAMPLES}/{direction}", self.pictures[direction], epoch)
             alike, varied = correlation(images, translated), diversity(translated, images)
-            self.tracker.metrics({f"{DIAGNOSTICS}/input_correlation_{direction}": alike}, epoch)
+            if epoch:  # of untrained generators it would only be the first metric of the run
+                self.tracker.metrics({f"{DIAGNOSTICS}/input_correlation_{direction}": alike}, epoch)
             self._warn(inversions(direction, alike, varied))
 
     def draw(self, AtoB: Generator, BtoA: Generator) -> list[tuple[str, Tensor, Tensor]]:
