@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import reprlib
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -12,6 +13,8 @@ from cyclegan.errors import UsageError
 from cyclegan.fields import about_rows, indifferent, later
 from cyclegan.io.uri import hide_secrets, printable
 from cyclegan.pixel_kind import LARGEST_CHANNELS, PixelKind
+
+LONGEST_NAME = 60
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,7 +149,14 @@ class PreprocessConfig:
             raise UsageError(f"bits = {self.bits}: it must be 8 or 16.")
         self.kinds()
         if self.names and not self.domain_names:
-            raise UsageError(f"names = {self.names!r}: two different names are needed, as in horses,zebras.")
+            raise UsageError(
+                f"names = {reprlib.repr(self.names)}: two different names are needed, as in horses,zebras."
+            )
+        if any(len(name) > LONGEST_NAME for name in self.domain_names.values()):
+            raise UsageError(
+                f"names = {reprlib.repr(self.names)}: a name can have {LONGEST_NAME} characters at most, "
+                "since it stands above every picture."
+            )
 
     @property
     def domain_names(self) -> dict[str, str]:

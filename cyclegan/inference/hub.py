@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cyclegan.errors import CycleGANError, UsageError, first_line
+from cyclegan.io.uri import redact
 
 if TYPE_CHECKING:
     from cyclegan.model import Direction
@@ -42,7 +43,9 @@ def parse(address: str) -> tuple[str, str | None]:
     """Repository and revision of an address; UsageError for another one, or without the extra."""
     match = ADDRESS.fullmatch(address)
     if match is None:
-        raise UsageError(f"{address} is not a Hub address: write hf://ORGANISATION/NAME, or with @REVISION.")
+        raise UsageError(
+            f"{redact(address)} is not a Hub address: write hf://ORGANISATION/NAME, or with @REVISION."
+        )
     if not find_spec("huggingface_hub"):
         raise UsageError(f"{address} needs more packages: pip install 'cyclegan-pipeline[hub]'.")
     return match["repo"], match["revision"]

@@ -19,6 +19,8 @@ from cyclegan.io.weights import write_weights
 logger = logging.getLogger(__name__)
 
 
+SCHEMES = ("hf:", "http:", "https:", "s3:")
+"""What begins so is no folder, but an address with a slash too few, perhaps with a password in it."""
 CONTENT = frozenset({"AtoB.safetensors", "BtoA.safetensors", "config.json", "README.md", "pictures"})
 
 
@@ -39,7 +41,7 @@ def push(
     UsageError where there is no model, the address is wrong or the folder holds something else, CycleGANError
     where the Hub refuses or cannot be reached.
     """
-    if "://" not in address:
+    if "://" not in address and not address.lower().startswith(SCHEMES):
         folder = Path(address)
         others = {entry.name for entry in folder.iterdir()} - CONTENT if folder.is_dir() else set()
         if others or folder.is_file():

@@ -441,6 +441,11 @@ def called(bench: Workbench) -> None:
     for given in ("horses", "horses,", "a,a", "a,b,c"):
         with pytest.raises(UsageError, match="two different names"):
             PreprocessConfig(names=given)
+    for given in ("h" * 61 + ",zebras", "horses," + "z" * 10**6):
+        with pytest.raises(UsageError, match="60 characters") as refused:
+            PreprocessConfig(names=given)
+        assert len(str(refused.value)) < 200
+    assert PreprocessConfig(names="h" * 60 + ",zebras").domain_names["A"] == "h" * 60
 
 
 def kept_channels(bench: Workbench) -> None:

@@ -57,13 +57,26 @@ def test_whole_weights_and_pictures_unless_told_otherwise(model: Path, scores: P
     assert shown == ["AtoB-1-input.webp", "AtoB-1-translation.webp"]
 
 
-def test_what_cannot_be_published_is_refused_and_nothing_written(model: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_published_is_refused_and_nothing_written(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     mine = tmp_path / "mine"
     mine.mkdir()
     (mine / "thesis.txt").write_text("years of work")
     with pytest.raises(UsageError, match="holds other files"):
         push(str(model), str(mine), tmp_path)
     assert (mine / "thesis.txt").read_text() == "years of work"
+    monkeypatch.chdir(tmp_path)
+    for mistyped in (
+        "hf:/me/city",
+        "HF:me/city",
+        "https:/me:s3cret@hf.co/city",
+        "https://me:s3cret@hf.co/city",
+    ):
+        with pytest.raises(UsageError, match="is not a Hub address") as refused:
+            push(str(model), mistyped, tmp_path)
+        assert "s3cret" not in str(refused.value)
+    assert {path.name for path in tmp_path.iterdir()} <= {"mine", model.name}
     large = shutil.copytree(model, tmp_path / "large")
     weights = load_file(large / "BtoA.safetensors")
     next(iter(weights.values())).fill_(7e4)
