@@ -109,8 +109,8 @@ class MlflowTracker(Tracker):
         import mlflow
 
         if pictures:
-            copies = {key: image.copy() for key, image in pictures.items()}
-            self._send(lambda: [mlflow.log_image(image, overview(key)) for key, image in copies.items()])
+            for key, image in pictures.items():
+                self._send(partial(mlflow.log_image, image.copy(), overview(key)))
             links = {key: artifact_link(self.run_id or "", overview(key)) for key in pictures}
             shown = "\n\n".join(f"![Test images, {key}]({link})" for key, link in links.items())
             first, _, rest = text.partition("\n\n")  # of a long description the UI shows 100 pixels at first

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import random
 import re
+import threading
+import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
 from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
@@ -137,6 +142,50 @@ def test_a_registration_takes_few_requests_however_many_versions_there_are(regis
         == registry.aliases["city-BtoA"]
         == {"champion": "400", "challenger": "401"}
     )
+
+
+class Server:
+    """Serves any number of threads, one request after another, each in a millisecond, as a database does."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry, self._turn = registry, threading.Lock()
+
+    def __getattr__(self, name):
+        def request(*args, **options):
+            with self._turn:
+                time.sleep(0.001)
+                found = getattr(self._registry, name)(*args, **options)
+                return deepcopy(found)
+
+        return request
+
+
+def test_of_two_hundred_at_once_the_best_becomes_champion_as_a_pair(registry):
+    """With a registry in memory; test_pairs.py does so with MLflow's, and with fewer."""
+    client, scores = Server(registry), [float(score) for score in range(1, 201)]
+    random.Random(0).shuffle(scores)
+    together = threading.Barrier(len(scores))
+
+    def offer(score: float) -> str:
+        evidence = Evidence(score=score, metric="fid", data_version="one.dir", fingerprint=f"{score}")
+        members = {d: client.create_model_version(f"city-{d}", "", tags={}).version for d in DIRECTIONS}
+        together.wait(60)
+        return pairs.promote(client, RegisterConfig(name="city"), evidence, members, {}, "").alias
+
+    with ThreadPoolExecutor(len(scores)) as pool:
+        got = dict(zip(scores, pool.map(offer, scores), strict=True))
+    assert got[1.0] == "champion"
+    assert pairs.present_champion(registry, "city").score == 1.0
+    champion = registry.versions["city"][int(registry.aliases["city"]["champion"])]
+    assert {d: registry.aliases[f"city-{d}"]["champion"] for d in DIRECTIONS} == {
+        d: champion.tags[d] for d in DIRECTIONS
+    }
+    best = float("inf")  # the same as one after the other
+    for _, version in sorted(registry.versions["city"].items()):
+        score = Evidence.from_json(version.tags["evidence"]).score
+        assert version.tags["state"] == got[score] == ("champion" if score < best else "challenger")
+        best = min(best, score)
+    assert registry.requests["search"] < 12 * len(scores)  # looks of those that wait
 
 
 def test_a_decision_takes_the_requests_by_which_others_wait(registry, monkeypatch):

@@ -11,7 +11,7 @@ from cyclegan.evaluation.measure import Evaluation
 from cyclegan.evaluation.pages.samples import sample_sheet
 from cyclegan.evaluation.pages.verdict import verdict
 from cyclegan.io.pages.page import interval, number
-from cyclegan.model import DIRECTIONS, Direction
+from cyclegan.model import DIRECTIONS
 from cyclegan.registry.champion import Champion
 from cyclegan.registry.metrics import describe, headline, scores
 
@@ -71,7 +71,7 @@ def pictures(e: Evaluation) -> dict[str, NDArray[np.uint8]]:
     return {f"result/{d}": sample_sheet(e, d, 2, ("input", "translation")) for d in DIRECTIONS}
 
 
-def overview(e: Evaluation) -> dict[Direction, NDArray[np.uint8]]:
+def overview(e: Evaluation) -> dict[str, NDArray[np.uint8]]:
     """Each direction's samples for descriptions, where MLflow scales no picture and a wide one is cut off.
 
     In a window of 1024 pixels 786 are left for it.
