@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 
 SCHEMES = ("hf:", "http:", "https:", "s3:")
-"""What begins so is no folder, but an address with a slash too few, perhaps with a password in it."""
+"""What begins so is not a folder but an address with a slash too few, perhaps with a password in it."""
 CONTENT = frozenset({"AtoB.safetensors", "BtoA.safetensors", "config.json", "README.md", "pictures"})
 
 

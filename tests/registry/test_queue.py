@@ -130,7 +130,7 @@ def registry() -> Registry:
 def test_a_registration_takes_few_requests_however_many_versions_there_are(registry):
     assert register(registry, 1000.0) == "champion"
     counts = []
-    for score in range(900, 700, -1):
+    for score in range(900, 870, -1):
         assert register(registry, float(score)) == "champion"
         counts.append(registry.requests.total())
         assert register(registry, float(1000 + score)) == "challenger"
@@ -140,7 +140,7 @@ def test_a_registration_takes_few_requests_however_many_versions_there_are(regis
     assert (
         registry.aliases["city-AtoB"]
         == registry.aliases["city-BtoA"]
-        == {"champion": "400", "challenger": "401"}
+        == {"champion": "60", "challenger": "61"}
     )
 
 
@@ -169,7 +169,7 @@ def test_of_two_hundred_at_once_the_best_becomes_champion_as_a_pair(registry):
     def offer(score: float) -> str:
         evidence = Evidence(score=score, metric="fid", data_version="one.dir", fingerprint=f"{score}")
         members = {d: client.create_model_version(f"city-{d}", "", tags={}).version for d in DIRECTIONS}
-        together.wait(60)
+        together.wait(300)
         return pairs.promote(client, RegisterConfig(name="city"), evidence, members, {}, "").alias
 
     with ThreadPoolExecutor(len(scores)) as pool:
