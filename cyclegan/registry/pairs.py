@@ -40,9 +40,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 ALIASES = ("champion", "challenger")
-STALE_SECONDS = 20.0  # a decision takes less than one second, or three times as long as is allowed for below
+STALE_SECONDS = 20.0  # a decision takes less than one second, and up to DECISION_REQUESTS as long as a look
 DECISION_REQUESTS = 14
-LONGEST_DECISION, LONGEST_WAIT = 10.0, 60.0
+LONGEST_DECISION, LONGEST_WAIT = 1.0, 30.0
 """Seconds that a waiting process takes a decision of another to last, and until it looks again, at most."""
 ATTEMPTS = 8
 
@@ -222,7 +222,7 @@ def _turn(client: MlflowClient, name: str, ticket: str) -> Iterator[Callable[[st
 
 
 def _wait_for_turn(client: MlflowClient, name: str, ticket: str) -> None:
-    head, since, observed = 0, 0.0, 0.0
+    head, since, fastest = 0, 0.0, float("inf")
     while True:
         began = time.monotonic()
         waiting = client.search_model_versions(
@@ -235,15 +235,17 @@ def _wait_for_turn(client: MlflowClient, name: str, ticket: str) -> None:
         if not waiting or first > int(ticket):
             raise _PassedOver
         if first != head:
-            observed = (now - since) / (first - head) if head else 0.0
             head, since = first, now
-        decision_seconds = min(LONGEST_DECISION, max(observed, DECISION_REQUESTS * (now - began)))
-        if now - since > STALE_SECONDS + 3 * decision_seconds:
+        # where many begin at once the first look takes long for all of them: it is no measure of the server
+        fastest = min(fastest, now - began)
+        decision_seconds = min(LONGEST_DECISION, DECISION_REQUESTS * fastest)
+        if now - since > STALE_SECONDS + DECISION_REQUESTS * (now - began):
             logger.warning("Version %d of %s was never decided about; skipping it.", head, name)
             client.set_model_version_tag(name, str(head), "state", "skipped")
             continue
         # until about the middle of the decision before its own, if they follow each other without a pause
-        time.sleep(min(LONGEST_WAIT, decision_seconds * (int(ticket) - head - 0.7)))
+        pause = min(LONGEST_WAIT, decision_seconds * (int(ticket) - head - 0.7))
+        time.sleep(pause * random.uniform(0.7, 1.0))
 
 
 def _appoint(
