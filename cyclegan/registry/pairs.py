@@ -236,7 +236,7 @@ def _wait_for_turn(client: MlflowClient, name: str, ticket: str) -> None:
             raise _PassedOver
         if first != head:
             head, since = first, now
-        # where many begin at once the first look takes long for all of them: it is no measure of the server
+        # where many begin at once the first look takes long for all of them, and says little of the server
         fastest = min(fastest, now - began)
         decision_seconds = min(LONGEST_DECISION, DECISION_REQUESTS * fastest)
         if now - since > STALE_SECONDS + DECISION_REQUESTS * (now - began):
