@@ -13,7 +13,7 @@ from cyclegan.errors import CycleGANError
 from cyclegan.evaluation.config import EvaluateConfig
 from cyclegan.io.files import read_json, sha256, write_json
 from cyclegan.registry.config import RegisterConfig
-from cyclegan.tracking.runs import count_attempt, run_page
+from cyclegan.tracking.runs import count_attempt, forget_attempts, run_page
 from cyclegan.training.config import TrainConfig
 
 logger = logging.getLogger(__name__)
@@ -61,6 +61,8 @@ def train_task(
     losses = {name: float(value) for name, value in results.items() if name not in NOT_LOSSES}
     facts = cards.model_facts(about) | {"images_per_second": results.get("images_per_second", 0.0)}
     run_id = about.get("mlflow_run_id") or ""
+    if trial:
+        forget_attempts(trial, run_id)
     return Shown(
         summary=cards.training_card(about, run_page(run_id)),
         metrics=losses,

@@ -121,12 +121,23 @@ def count_attempt(step: str, task: str, run_id: str = "") -> int:
 
     prepare_database()
     client = MlflowClient()
-    run_id = run_id or leave_run(start_run(step, None, None))
+    run_id = run_id or leave_run(start_run(step, None, f"{step}, not begun yet"))
     tag = f"attempts.{step}"
     count, _, counted = client.get_run(run_id).data.tags.get(tag, "").partition(" ")
     attempt = int(count) + 1 if counted == task else 1
     client.set_tag(run_id, tag, f"{attempt} {task}")
     return attempt
+
+
+def forget_attempts(task: str, run_id: str) -> None:
+    """Delete the run that `count_attempt` opened for a task that then continued another, `run_id`."""
+    if not enabled():
+        return
+    import mlflow
+
+    for run in mlflow.search_runs(filter_string=f"tags.kfp_task = '{task}'", output_format="list"):
+        if run.info.run_id != run_id and not run.data.params:
+            mlflow.delete_run(run.info.run_id)
 
 
 def run_page(run_id: str | None) -> str:
