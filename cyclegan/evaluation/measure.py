@@ -296,8 +296,8 @@ def _worse_than_nothing(e: Evaluation, d: Direction) -> list[str]:
     score, untranslated = e.scores[f"{e.extractor.frechet}_{d}"], e.scores.get(f"{e.extractor.frechet}_input")
     if untranslated is not None and score >= untranslated:
         found.append(
-            f"Worse than no translation: the translations {way} are further from real {target} images "
-            f"(Fréchet distance {score:.4g}) than the untranslated {source} images are ({untranslated:.4g})."
+            f"Worse than no translation: the translations {way} are further from the real images of {target} "
+            f"(Fréchet distance {score:.4g}) than the untranslated images of {source} are ({untranslated:.4g})."
         )
     for baseline, what in (
         ("input", "the untranslated input"),

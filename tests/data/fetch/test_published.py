@@ -34,12 +34,12 @@ def test_a_bucket_or_an_archive_in_it_has_another_state_when_an_object_changes(s
         source_state(f"s3://{s3_bucket}/images"),
         source_state(f"s3://{s3_bucket}/images/set.zip"),
     )
-    store.write("trainA/1.png", b"abd")  # of the same size
+    store.write("trainA/1.png", b"xyz")  # of the same size
     after = source_state(f"s3://{s3_bucket}/images"), source_state(f"s3://{s3_bucket}/images/set.zip")
     assert after[0] != before[0] and after[1] == before[1]
-    store.write("set.zip.md5", b"abd")
+    store.write("set.zip.md5", b"xyz")
     assert source_state(f"s3://{s3_bucket}/images/set.zip") == before[1]
-    store.write("set.zip", b"abd")
+    store.write("set.zip", b"xyz")
     assert source_state(f"s3://{s3_bucket}/images/set.zip") != before[1]
 
 
@@ -49,7 +49,7 @@ def test_an_archive_of_a_web_server_has_the_state_that_the_server_tells(web: Any
     web.fail(status=503)
     first = source_state(address)
     assert first == source_state(address)
-    web.files["/set.zip"] = b"abd" * 100_000
+    web.files["/set.zip"] = b"xyz" * 100_000
     assert source_state(address) not in {"", first}
     web.etags = False  # nothing to tell by: never taken for what it was
     assert source_state(address) != source_state(address)
@@ -63,7 +63,7 @@ def test_a_folder_or_file_has_another_state_when_it_is_written_again(tmp_path: P
     image.write_bytes(b"abc")
     states = [source_state(str(tmp_path)), source_state(str(image))]
     assert states == [source_state(str(tmp_path)), source_state(str(image))]
-    image.write_bytes(b"abd")
+    image.write_bytes(b"xyz")
     os.utime(image, ns=(1, 1))
     assert source_state(str(tmp_path)) != states[0]
     assert source_state(str(image)) != states[1]
