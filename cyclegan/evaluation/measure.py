@@ -297,7 +297,7 @@ def _worse_than_nothing(e: Evaluation, d: Direction) -> list[str]:
     if untranslated is not None and score >= untranslated:
         found.append(
             f"Worse than no translation: the translations {way} are further from the real images of {target} "
-            f"(Fréchet distance {score:.4g}) than the untranslated images of {source} are ({untranslated:.4g})."
+            f"(Fréchet distance {score:.4g}) than the untranslated ones of {source} are ({untranslated:.4g})."
         )
     for baseline, what in (
         ("input", "the untranslated input"),
