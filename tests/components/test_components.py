@@ -17,6 +17,7 @@ from kfp import dsl
 from components.evaluate import evaluate
 from components.fetch import fetch
 from components.finish import finish
+from components.look import look
 from components.preprocess import preprocess
 from components.register import register
 from components.sweep import pick_best, plan_trials
@@ -63,7 +64,7 @@ def test_from_images_to_a_decision(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     registration = artifact(dsl.Artifact, "registration.json")
 
     source = "synthetic:city?train=4&test=3&size=32"
-    (version,) = fetch.python_func(source=source, version="", options={}, raw=raw)
+    (version,) = fetch.python_func(source=source, version="", state="", options={}, raw=raw)
     assert version.endswith(".dir")
     counts = {"trainA": 4, "trainB": 4, "testA": 3, "testB": 3}
     size = (tmp_path / "raw" / "images.zip").stat().st_size
@@ -159,22 +160,26 @@ def test_accelerators_that_are_not_there_stop_a_step(monkeypatch: pytest.MonkeyP
         )
 
 
-def test_the_version_is_read_where_it_is_published(tmp_path: Path, s3_bucket: str) -> None:
+def test_look_finds_what_is_published_and_fetch_wants_exactly_that(tmp_path: Path, s3_bucket: str) -> None:
     from cyclegan.io.storage import open_store
 
     store = open_store(f"s3://{s3_bucket}/published")
     raw = dsl.Dataset(name="raw", uri=str(tmp_path / "raw"))
-    arguments: dict[str, Any] = {"source": "synthetic:city?train=4&test=3&size=32", "options": {}, "raw": raw}
-    (version,) = fetch.python_func(version="", **arguments)
-    address = f"s3://{s3_bucket}/published/data.dvc"
+    source, address = "synthetic:city?train=4&test=3&size=32", f"s3://{s3_bucket}/published/data.dvc"
+    (version,) = fetch.python_func(source=source, version="", state="", options={}, raw=raw)
+    assert look.python_func(source=source, version=version, options={}) == (version, "")
     store.write("data.dvc", f"outs:\n- md5: {version}\n  path: data\n".encode())
-    assert fetch.python_func(version=address, **arguments) == (version,)
-    store.write("data.dvc", b"outs:\n- md5: 0123456789abcdef0123456789abcdef.dir\n  path: data\n")
+    assert look.python_func(source=source, version=address, options={}) == (version, "")
+    assert fetch.python_func(source=source, version=version, state="", options={}, raw=raw) == (version,)
     with pytest.raises(CycleGANError, match="has the data version"):
-        fetch.python_func(version=address, **arguments)
-    store.write("data.dvc", b"nothing")
-    with pytest.raises(CycleGANError, match="names no data version"):
-        fetch.python_func(version=address, **arguments)
+        fetch.python_func(source=source, version=f"{'0' * 32}.dir", state="", options={}, raw=raw)
+    # without a version the state of the source says whether it is the same, unless its digest is given
+    first = look.python_func(source=f"s3://{s3_bucket}/published", version="", options={})
+    store.write("trainA/1.png", b"another")
+    second = look.python_func(source=f"s3://{s3_bucket}/published", version="", options={})
+    assert (first[0], second[0]) == ("", "") and "" != first[1] != second[1] != ""
+    pinned = {"sha256": "0" * 64}
+    assert look.python_func(source=f"s3://{s3_bucket}/published", version="", options=pinned) == ("", "")
 
 
 def test_another_image_is_chosen_by_the_environment() -> None:

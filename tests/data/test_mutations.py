@@ -19,7 +19,7 @@ from PIL import Image
 
 from cyclegan.data.fetch import archives
 from cyclegan.data.fetch.archives import unpack
-from cyclegan.data.preprocess.packing import HEADER, Job, create, pack_image
+from cyclegan.data.preprocess.packing import HEADER, Job, Raster, create, pack_image
 from cyclegan.errors import CycleGANError
 from tools.fuzz.mutate import mutate_bytes
 
@@ -73,7 +73,7 @@ def test_mutated_images(tmp_path: Path, images: list[bytes], capfd: pytest.Captu
     """Each is packed or refused with a reason; a refusal leaves its row alone."""
     rng = random.Random(0)
     npy = tmp_path / "x.npy"
-    create(npy, 1, (16, 16))
+    create(npy, 1, Raster((16, 16)))
     path = tmp_path / "image.jpg"
     packed = refused = 0
     for number in range(COUNT):
@@ -83,7 +83,7 @@ def test_mutated_images(tmp_path: Path, images: list[bytes], capfd: pytest.Captu
                 path=str(path),
                 npy=str(npy),
                 row=0,
-                size=(16, 16),
+                raster=Raster((16, 16)),
                 aspect="squash",
                 min_size=8,
                 max_pixels=1_000_000,

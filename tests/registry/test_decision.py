@@ -167,7 +167,7 @@ def test_wrong_configs(values):
 @pytest.mark.parametrize(
     ("facts", "message"),
     [
-        ({"model_digest": "other"}, "of another model"),
+        ({"model_digest": "other"}, "belong to a different model"),
         ({}, "lack 'model_digest'"),
         ({"model_digest": "mine", "intervals": {"score": [1, float("1e999")]}}, "not valid JSON"),
     ],

@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cyclegan.pixel_kind import RGB, PixelKind
 from cyclegan.serving import demo as page
 from cyclegan.serving import serve as server
 from cyclegan.serving import served as models
@@ -46,6 +47,9 @@ class Translates:
     running: int = 0
     most: int = 0
     tiles: list[int] = field(default_factory=list)
+    source: PixelKind = RGB
+    target: PixelKind = RGB
+    is_rgb: bool = True
 
     def array(self, picture: np.ndarray, tile: int) -> np.ndarray:
         self.running += 1
@@ -135,7 +139,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
 
     def load(address: str, direction: str, **options: Any) -> Any:
         found.asked.append({"direction": direction, **options})
-        return SimpleNamespace(direction=direction, engine=SimpleNamespace(name="none"))
+        return SimpleNamespace(direction=direction, engine=SimpleNamespace(name="none"), is_rgb=True)
 
     class Ends:
         def __init__(self, settings: Any) -> None:
@@ -309,7 +313,7 @@ def hall(monkeypatch: pytest.MonkeyPatch) -> Hall:
 
     def load(model: str, direction: Any, **options: Any) -> Any:
         found.asked = options
-        return SimpleNamespace(direction="AtoB")
+        return SimpleNamespace(direction="AtoB", is_rgb=True)
 
     monkeypatch.setattr(page, "load", load)
     return found

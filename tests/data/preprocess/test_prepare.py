@@ -364,9 +364,11 @@ def test_images_that_are_packed_already_are_copied(
     (raw / "testB" / "bad.png").write_bytes(b"x")
     picture(77, (40, 30)).save(raw / "trainA" / "a-new.png")
     decoded: list[bytes] = []
-    opened = packing.open_image
+    opened = packing.read_image
     monkeypatch.setattr(
-        packing, "open_image", lambda data, **limits: (decoded.append(data), opened(data, **limits))[1]
+        packing,
+        "read_image",
+        lambda data, *of: (decoded.append(data), opened(data, *of))[1],
     )
     preprocess(raw, tmp_path / "out", config)
     assert len(decoded) == 2
