@@ -337,7 +337,11 @@ def test_an_artifact_store_out_of_reach(
 @pytest.mark.parametrize("case", NOTED)
 @pytest.mark.parametrize(("kept", "broken"), [PLACES[0], PLACES[-1]], indirect=True)
 def test_a_result_on_the_disk_survives_an_artifact_store_out_of_reach(
-    case: str, lost: Kept, here: Path, capsys: pytest.CaptureFixture[str]
+    case: str,
+    lost: Kept,
+    here: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     line = NOTED[case].replace("NAME", lost.name)
     if case == "run":
@@ -345,6 +349,6 @@ def test_a_result_on_the_disk_survives_an_artifact_store_out_of_reach(
         assert {"out/model/AtoB.safetensors", "out/scores/report.html"} <= content(here).keys()
         return
     assert main(line.split()) == 0
-    said = capsys.readouterr().err
+    said = capsys.readouterr().err + caplog.text
     assert "Not recorded in MLflow: " in said and "hunter2" not in said and "Traceback" not in said
     assert {"AtoB.safetensors", "report.html"} & {Path(name).name for name in content(here / "out")}
