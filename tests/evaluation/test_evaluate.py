@@ -514,6 +514,7 @@ def test_scores_reach_the_run_and_the_registrys_champion_the_report(
     assert "Champion" not in Page((out / "report.html").read_text()).text
     found = mlflow.get_run(run_id)
     assert found.data.metrics["score"] == pytest.approx(scores["score"])
+    assert len(found.data.metrics) <= 8 < len(scores)  # a chart each on the run's page
     assert found.data.params["evaluate.features"] == "random"
     assert read_json(out / "evaluation.json")["mlflow_run_id"] == run_id
     names = [a.path for a in mlflow.MlflowClient().list_artifacts(run_id, "evaluation")]
