@@ -120,8 +120,10 @@ def count_attempt(step: str, task: str, run_id: str = "") -> int:
     from cyclegan.tracking.opening import leave_run, start_run
 
     prepare_database()
-    client = MlflowClient()
+    client, given = MlflowClient(), os.environ.get("MLFLOW_RUN_ID")
     run_id = run_id or leave_run(start_run(step, None, f"{step}, not begun yet"))
+    if given:
+        os.environ["MLFLOW_RUN_ID"] = given  # MLflow takes it away from whoever starts a run next
     tag = f"attempts.{step}"
     count, _, counted = client.get_run(run_id).data.tags.get(tag, "").partition(" ")
     attempt = int(count) + 1 if counted == task else 1
@@ -130,13 +132,17 @@ def count_attempt(step: str, task: str, run_id: str = "") -> int:
 
 
 def forget_attempts(task: str, run_id: str) -> None:
-    """Delete the run that `count_attempt` opened for a task that then continued another, `run_id`."""
+    """Delete the run that `count_attempt` opened for a task that then continued another, `run_id`.
+
+    One that the backend opened, as MLFLOW_RUN_ID says, is the backend's to close.
+    """
     if not enabled():
         return
     import mlflow
 
+    kept = {run_id, os.environ.get("MLFLOW_RUN_ID")}
     for run in mlflow.search_runs(filter_string=f"tags.kfp_task = '{task}'", output_format="list"):
-        if run.info.run_id != run_id and not run.data.params:
+        if run.info.run_id not in kept and not run.data.params:
             mlflow.delete_run(run.info.run_id)
 
 

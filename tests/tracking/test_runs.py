@@ -403,6 +403,21 @@ def test_attempts_of_a_task_are_counted_and_another_pipeline_run_begins_anew(cli
     assert kept.info.run_id == run.run_id
 
 
+def test_the_backends_run_of_a_task_is_never_deleted(client, monkeypatch):
+    task = "s3://artifacts/run-5/train/21/model"
+    experiment = client.create_experiment("injected too")
+    opened = client.create_run(experiment, run_name="train").info.run_id
+    with open_run("train") as earlier:
+        pass
+    monkeypatch.setenv("CYCLEGAN_KFP_TASK", task)
+    monkeypatch.delenv("MLFLOW_EXPERIMENT_NAME", raising=False)
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", experiment)
+    monkeypatch.setenv("MLFLOW_RUN_ID", opened)
+    assert count_attempt("train", task) == 1
+    forget_attempts(task, earlier.run_id)
+    assert client.get_run(opened).info.lifecycle_stage == "active"
+
+
 def test_the_backends_run_of_a_task_gets_our_name(client, monkeypatch):
     experiment = client.create_experiment("injected")
     opened = client.create_run(experiment, run_name="train").info.run_id

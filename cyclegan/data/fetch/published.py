@@ -8,6 +8,7 @@ import tempfile
 import uuid
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from cyclegan.data.fetch.archives import is_archive
 from cyclegan.data.version import version_of
@@ -52,6 +53,8 @@ def source_state(source: str) -> str:
     reached.
     """
     address = reveal(source)
+    if address.startswith("file:"):
+        address = unquote(urlsplit(address).path)
     if address.startswith(("http://", "https://")):
         known = mark_of(address) or uuid.uuid4().hex
     elif address.startswith("s3://") and is_archive(path_of(address)):

@@ -63,6 +63,7 @@ def test_a_folder_or_file_has_another_state_when_it_is_written_again(tmp_path: P
     image.write_bytes(b"abc")
     states = [source_state(str(tmp_path)), source_state(str(image))]
     assert states == [source_state(str(tmp_path)), source_state(str(image))]
+    assert states == [source_state(tmp_path.as_uri()), source_state(image.as_uri())]
     image.write_bytes(b"xyz")
     os.utime(image, ns=(1, 1))
     assert source_state(str(tmp_path)) != states[0]
