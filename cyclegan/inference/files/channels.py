@@ -22,7 +22,7 @@ from cyclegan.inference.media.pictures import output_name as usual_name
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cyclegan.inference.translate import TranslateConfig
+    from cyclegan.inference.config import TranslateConfig
     from cyclegan.inference.translator import Translator
     from cyclegan.io.store import Store
 
