@@ -23,7 +23,7 @@ from torchvision import transforms
 
 from benchmarks.record import RESULTS, record
 from cyclegan.data.config import PreprocessConfig
-from cyclegan.data.layout import is_image, list_files
+from cyclegan.data.layout.files import is_image, list_files
 from cyclegan.data.packed import PackedImages, Sampling
 from cyclegan.data.prepared import Prepared
 from cyclegan.data.preprocess.preprocess import preprocess

@@ -25,7 +25,7 @@ from PIL import Image
 
 from benchmarks.record import RESULTS, record
 from cyclegan.data.config import PreprocessConfig
-from cyclegan.data.layout import SUBSETS, is_image, list_files
+from cyclegan.data.layout.files import SUBSETS, is_image, list_files
 from cyclegan.data.preprocess.preprocess import preprocess
 from cyclegan.runtime.cpu import available_cores
 

@@ -35,7 +35,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.record import RESULTS, record
 from cyclegan.cli.params import config_from
-from cyclegan.data.layout import SUBSETS
+from cyclegan.data.layout.files import SUBSETS
 from cyclegan.data.prepared import Manifest, Prepared
 from cyclegan.networks import build_discriminator, build_generator
 from cyclegan.runtime.cpu import resolve_threads

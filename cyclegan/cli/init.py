@@ -106,7 +106,7 @@ def has_gpu() -> bool:
 def _short_side(data: Path) -> int:
     from PIL import Image
 
-    from cyclegan.data.layout import is_image, list_files
+    from cyclegan.data.layout.files import is_image, list_files
 
     sides = []
     for subset in ("trainA", "trainB"):

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import TypedDict
 
-from cyclegan.data.layout import SUBSETS
+from cyclegan.data.layout.files import SUBSETS
 from cyclegan.data.source import FORMAT, Names, check_format, domain_names, read_origin
 from cyclegan.errors import UsageError
 from cyclegan.io.files import read_json, write_json

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from cyclegan.data.ignored import ignoring
-from cyclegan.data.layout import list_files
+from cyclegan.data.layout.files import list_files
 from cyclegan.errors import CycleGANError, UsageError
 
 SOURCE_FILE = "source.json"

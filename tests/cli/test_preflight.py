@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from cyclegan.cli import preflight
-from cyclegan.data.layout import SUBSETS
+from cyclegan.data.layout.files import SUBSETS
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.evaluation.config import EvaluateConfig
 from cyclegan.io.files import write_json

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from cyclegan.data.layout import are_pairs, arrange, arrange_pairs, is_image, split, stem_key
+from cyclegan.data.layout.arrange import arrange, arrange_pairs, split
+from cyclegan.data.layout.files import is_image
+from cyclegan.data.layout.pairs import are_pairs, stem_key
 from cyclegan.errors import UsageError
 
 

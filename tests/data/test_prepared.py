@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cyclegan.data.layout import SUBSETS
+from cyclegan.data.layout.files import SUBSETS
 from cyclegan.data.prepared import Prepared
 from cyclegan.errors import UsageError
 

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from cyclegan.data.ignored import LITTER
-from cyclegan.data.layout import list_files
+from cyclegan.data.layout.files import list_files
 from cyclegan.data.version import directory_md5, versioned_files
 from cyclegan.errors import UsageError
 

@@ -20,7 +20,7 @@ from typing import IO, Self
 
 from tqdm import tqdm
 
-from cyclegan.data.layout import is_image, list_files
+from cyclegan.data.layout.files import is_image, list_files
 from cyclegan.data.version import file_md5
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.io.files import atomic_file

@@ -6,7 +6,8 @@ import logging
 from pathlib import Path
 
 from cyclegan.data.config import FetchConfig
-from cyclegan.data.layout import SUBSETS, are_pairs, is_image, list_files
+from cyclegan.data.layout.files import SUBSETS, is_image, list_files
+from cyclegan.data.layout.pairs import are_pairs
 from cyclegan.data.source import Source, write_source
 from cyclegan.data.version import SOURCE_FILE, directory_md5
 from cyclegan.errors import CycleGANError, UsageError

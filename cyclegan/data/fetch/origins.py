@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from cyclegan.data.ignored import LITTER
-from cyclegan.data.layout import Arrangement, arrange, arrange_pairs, is_image, list_files
+from cyclegan.data.layout.arrange import Arrangement, arrange, arrange_pairs
+from cyclegan.data.layout.files import is_image, list_files
 from cyclegan.data.source import Names
 from cyclegan.data.version import SOURCE_FILE
 from cyclegan.errors import CycleGANError, UsageError

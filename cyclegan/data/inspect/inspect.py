@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Literal
 
 from cyclegan.data.config import InspectConfig
 from cyclegan.data.inspect.records import DomainSummary, Duplicate, Inspection
-from cyclegan.data.layout import SUBSETS, find_domains, list_files
+from cyclegan.data.layout.domains import find_domains
+from cyclegan.data.layout.files import SUBSETS, list_files
 from cyclegan.errors import CycleGANError, UsageError
 
 if TYPE_CHECKING:

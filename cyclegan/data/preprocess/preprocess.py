@@ -12,7 +12,8 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from cyclegan.data.config import PreprocessConfig
-from cyclegan.data.layout import SUBSETS, are_pairs, is_image, list_files, stem_key
+from cyclegan.data.layout.files import SUBSETS, is_image, list_files
+from cyclegan.data.layout.pairs import are_pairs, stem_key
 from cyclegan.data.prepared import (
     MANIFEST_FILE,
     Manifest,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cyclegan.data.config import PreprocessConfig
-from cyclegan.data.layout import SUBSETS
+from cyclegan.data.layout.files import SUBSETS
 from cyclegan.data.prepared import MANIFEST_FILE, Manifest, Prepared, write_manifest
 from cyclegan.data.source import FORMAT
 from cyclegan.errors import UsageError

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def plan(images: str, out: str) -> tuple[Store, list[str], Store, str]:
     """The store and names of the pictures, the store of the translations, and the name of a single one."""
-    from cyclegan.data.layout import is_image
+    from cyclegan.data.layout.files import is_image
     from cyclegan.io.storage import open_store
 
     local = "://" not in images
