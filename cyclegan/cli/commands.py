@@ -14,7 +14,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from cyclegan.cli import places, preflight
+from cyclegan.cli import experiments, offer_weights, places, preflight
 from cyclegan.cli.next_steps import tell
 from cyclegan.cli.params import preset_file
 from cyclegan.cli.use_model import FLAT, PATH, Card, Demo, Export, ImportWeights, Push, Serve, Translate
@@ -118,7 +118,7 @@ class Train(FromFile):
         except UsageError as error:  # a model can be trained and used all the same
             logger.warning("%s", error)
         preflight.check_disk(self.config, data, checkpoints, model)
-        preflight.name_experiment(data)
+        experiments.name_experiment(data)
         logger.info("Training on %s.", prepared)
         from cyclegan.training.train import train
 
@@ -154,7 +154,7 @@ class Evaluate(FromFile):
         preflight.check_model(model)
         preflight.check_evaluate(self.config, data.kinds)
         preflight.check_tracking()
-        preflight.offer_evaluation_weights(self.config, data.kinds)
+        offer_weights.offer_evaluation_weights(self.config, data.kinds)
         logger.info("Scoring %s on the test images of %s.", model, prepared)
         from cyclegan.evaluation.evaluate import evaluate
 

@@ -8,20 +8,17 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-import sys
-from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.io.files import is_file
-from cyclegan.pixel_kind import ALL_RGB, Kinds, all_rgb
+from cyclegan.pixel_kind import ALL_RGB, Kinds
 
 if TYPE_CHECKING:
     from cyclegan.data.prepared import Prepared
     from cyclegan.evaluation.config import EvaluateConfig, Features
-    from cyclegan.registry.config import RegisterConfig
     from cyclegan.training.config import TrainConfig
 
 logger = logging.getLogger(__name__)
@@ -167,41 +164,6 @@ def check_evaluate(config: EvaluateConfig, kinds: Kinds = ALL_RGB) -> None:
         raise UsageError(f"champion = {champion}: there are no scores in that folder.")
 
 
-def offer_evaluation_weights(config: EvaluateConfig, kinds: Kinds = ALL_RGB) -> None:
-    """Ask once, in a terminal, whether to download what FID needs; otherwise `auto` falls back silently."""
-    if not all_rgb(kinds):
-        return
-    if config.features != "auto" or config.weights or find_spec("torch_fidelity") is None:
-        return
-    from cyclegan.evaluation.extractors.inception_weights import cached_file, load_weights
-
-    asked = Path.home() / ".cache" / "cyclegan" / "asked-for-weights"
-    if cached_file() or asked.exists() or not (sys.stdin.isatty() and sys.stderr.isatty()):
-        return
-    print(
-        "FID needs the Inception weights, a download of 95 MB. Get them now? [Y/n] ", end="", file=sys.stderr
-    )
-    answer = sys.stdin.readline().strip().lower()
-    with suppress(OSError):
-        asked.parent.mkdir(parents=True, exist_ok=True)
-        asked.touch()
-    if answer in {"", "y", "yes"}:
-        try:
-            load_weights()
-        except CycleGANError as error:
-            logger.warning("%s", error)
-    else:
-        logger.info("Distances come from a fixed random network; `cyclegan weights` gets the weights later.")
-
-
-def get_evaluation_weights(config: EvaluateConfig) -> None:
-    """Fetch the Inception weights that evaluate will ask for, while nothing has been spent yet."""
-    if config.features.startswith("inception") and not config.weights:
-        from cyclegan.evaluation.extractors.inception_weights import load_weights
-
-        load_weights()
-
-
 def check_disk(config: TrainConfig, data: Prepared, checkpoints: str, model: Path) -> None:
     """Raise CycleGANError where the disk has no room for checkpoints and model."""
     known = with_initial(config)
@@ -238,32 +200,3 @@ def check_disk(config: TrainConfig, data: Prepared, checkpoints: str, model: Pat
                 f"Checkpoints and model take {needed / 1e9:.1f} GB, and {existing} has {free / 1e9:.1f} GB "
                 "left: make room, or choose another place with --checkpoints and --model."
             )
-
-
-def name_experiment(data: Prepared) -> None:
-    """Put runs into an MLflow experiment named after the dataset, where the environment names none."""
-    from cyclegan.registry.config import dataset_name
-    from cyclegan.tracking.runs import name_experiment
-
-    if data.uri:
-        name_experiment(dataset_name(data.uri, data.names))
-
-
-def warn_of_champion(config: RegisterConfig, data: Prepared) -> None:
-    """Say before training that the registered name belongs to a model of other data: scores won't compare."""
-    from cyclegan.tracking.runs import enabled
-
-    if not enabled():
-        logger.info("MLflow is not installed or switched off: nothing is tracked, and no model registered.")
-        return
-    from cyclegan.registry.config import dataset_name
-    from cyclegan.registry.register import champion_data
-
-    name = config.name or dataset_name(data.uri, data.names)
-    theirs = champion_data(name)
-    if theirs and theirs != data.version and not config.force:
-        logger.warning(
-            "'%s' has a champion of other data (version %s, here %s): this model will be registered as a "
-            "challenger. Choose another name, or set force, for it to become champion.",
-            *(name, theirs, data.version),
-        )

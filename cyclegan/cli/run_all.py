@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cyclegan.cli import preflight
+from cyclegan.cli import experiments, offer_weights, preflight
 from cyclegan.cli.places import RunFolder
 
 if TYPE_CHECKING:
@@ -99,10 +99,10 @@ def run(
         preflight.check_sizes(known, prepared.height, prepared.width)
     preflight.check_test_images(prepared)
     preflight.check_disk(train_config, prepared, here.checkpoints, here.model)
-    preflight.offer_evaluation_weights(evaluate_config, kinds)
-    preflight.get_evaluation_weights(evaluate_config)
-    preflight.name_experiment(prepared)
-    preflight.warn_of_champion(register_config, prepared)
+    offer_weights.offer_evaluation_weights(evaluate_config, kinds)
+    offer_weights.get_evaluation_weights(evaluate_config)
+    experiments.name_experiment(prepared)
+    experiments.warn_of_champion(register_config, prepared)
     with _timed("train", seconds):
         train_everywhere(here.prepared, here.model, train_config, checkpoints=here.checkpoints)
     with _timed("evaluate", seconds):

@@ -56,7 +56,7 @@ def _of_registry(uri: str, direction: Direction | None) -> tuple[str, str]:
     """
     from mlflow import MlflowClient
 
-    from cyclegan.registry.pairs import pair_of
+    from cyclegan.registry.pairs.aliases import pair_of
 
     match = ADDRESS.fullmatch(uri)
     if match is None:

@@ -74,7 +74,7 @@ def register(model: Path, scores: Path, out: Path, config: RegisterConfig) -> Re
     ):
         from mlflow import MlflowClient
 
-        from cyclegan.registry.pairs import promote
+        from cyclegan.registry.pairs.promote import promote
         from cyclegan.registry.versions import describe, note_verdict, publish, version_of
 
         client = MlflowClient()
@@ -108,7 +108,7 @@ def judge(evidence: Evidence, config: RegisterConfig) -> Decision:
     with mlflow_errors("The model registry {} refused"):
         from mlflow import MlflowClient
 
-        from cyclegan.registry.pairs import present_champion
+        from cyclegan.registry.pairs.promote import present_champion
 
         return decide(evidence, present_champion(MlflowClient(), config.name), config)
 
@@ -120,7 +120,7 @@ def champion_data(name: str) -> str | None:
     with mlflow_errors("The model registry {} refused"):
         from mlflow import MlflowClient
 
-        from cyclegan.registry.pairs import present_champion
+        from cyclegan.registry.pairs.promote import present_champion
 
         champion = present_champion(MlflowClient(), name)
     return champion.data_version if champion else None

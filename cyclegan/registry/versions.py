@@ -22,7 +22,7 @@ from cyclegan.pixel_kind import all_rgb
 from cyclegan.registry.decision import Decision
 from cyclegan.registry.metrics import NO_NAMES, headline, where
 from cyclegan.registry.pages.version import version_page
-from cyclegan.registry.pairs import persistently
+from cyclegan.registry.pairs.turns import persistently
 from cyclegan.tracking.base import artifact_link, flatten, overview
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from cyclegan.cli import preflight
+from cyclegan.cli import offer_weights, preflight
 from cyclegan.data.layout.files import SUBSETS
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.evaluation.config import EvaluateConfig
@@ -137,7 +137,7 @@ def test_the_weights_of_fid_are_offered_once_in_a_terminal(
 
     def offer(answer: str, **fields: str) -> list[str]:
         monkeypatch.setattr("sys.stdin", Terminal(answer))
-        preflight.offer_evaluation_weights(EvaluateConfig(**fields))  # type: ignore[arg-type]
+        offer_weights.offer_evaluation_weights(EvaluateConfig(**fields))  # type: ignore[arg-type]
         return loaded
 
     assert offer("y\n", features="random") == []
@@ -149,5 +149,5 @@ def test_the_weights_of_fid_are_offered_once_in_a_terminal(
     assert offer("\n") == ["weights"]
     shutil.rmtree(tmp_path / ".cache")
     monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
-    preflight.offer_evaluation_weights(EvaluateConfig())
+    offer_weights.offer_evaluation_weights(EvaluateConfig())
     assert loaded == ["weights"], "nobody is asked where there is no terminal"

@@ -205,7 +205,7 @@ def leave(world: Path, client: Any, name: str, where: str, folder: Path) -> str:
     from cyclegan.model import DIRECTIONS
     from cyclegan.registry.config import RegisterConfig
     from cyclegan.registry.decision import read_evidence
-    from cyclegan.registry.pairs import promote
+    from cyclegan.registry.pairs.promote import promote
 
     experiment = client.create_experiment(name, where)
     run_id = str(client.create_run(experiment).info.run_id)

@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 
 from cyclegan.registry import compare as comparing
-from cyclegan.registry import pairs, versions
 from cyclegan.registry import register as step
+from cyclegan.registry import versions
 from cyclegan.registry.compare import Compared, compare
 from cyclegan.registry.config import CompareConfig, RegisterConfig
 from cyclegan.registry.decision import Decision, Evidence, read_evidence
+from cyclegan.registry.pairs import promote as promotion
 from cyclegan.registry.register import Registration
 from cyclegan.tracking.base import Tracker
 
@@ -80,12 +81,12 @@ def registry(
         (versions, "publish", publish),
         (versions, "note_verdict", lambda *args: None),
         (versions, "version_of", lambda *args: None),
-        (pairs, "_take_ticket", lambda *args: "1"),
-        (pairs, "_turn", turn),
-        (pairs, "_repair", lambda *args: None),
-        (pairs, "_appoint", appoint),
-        (pairs, "_champion_of", lambda *args: found.champion),
-        (pairs, "version_by_alias", lambda *args: None),
+        (promotion, "take_ticket", lambda *args: "1"),
+        (promotion, "turn", turn),
+        (promotion, "repair", lambda *args: None),
+        (promotion, "_appoint", appoint),
+        (promotion, "_champion_of", lambda *args: found.champion),
+        (promotion, "version_by_alias", lambda *args: None),
     ):
         monkeypatch.setattr(place, name, value)
     return found

@@ -14,10 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from cyclegan.registry import pairs
 from cyclegan.registry.config import RegisterConfig
 from cyclegan.registry.decision import Evidence
-from cyclegan.registry.pairs import pair_of, present_champion, promote
+from cyclegan.registry.pairs import turns
+from cyclegan.registry.pairs.aliases import pair_of
+from cyclegan.registry.pairs.promote import present_champion, promote
+from cyclegan.registry.pairs.turns import persistently, take_ticket
 
 # one process of several, with threads of its own; prints the alias that each score got
 REGISTRAR = """
@@ -42,7 +44,7 @@ def offer(client, name, score):
     for direction in ("AtoB", "BtoA"):
         tags = {"score": str(score)}
         make = partial(client.create_model_version, f"{name}-{direction}", "s3://none/none", tags=tags)
-        versions[direction] = str(pairs.persistently(make).version)
+        versions[direction] = str(persistently(make).version)
     return promote(client, RegisterConfig(name=name), evidence(score), versions, {}, "")
 
 
@@ -104,9 +106,9 @@ def test_of_many_threads_and_processes_the_best_becomes_champion_as_a_pair(
 
 
 def test_a_registration_that_dies_before_deciding_is_passed_over(client, name, monkeypatch):
-    monkeypatch.setattr(pairs, "STALE_SECONDS", 0.5)
+    monkeypatch.setattr(turns, "STALE_SECONDS", 0.5)
     offer(client, name, 5.0)
-    dead = pairs._take_ticket(client, name, {"AtoB": "1", "BtoA": "1"}, evidence(1.0), {}, "")
+    dead = take_ticket(client, name, {"AtoB": "1", "BtoA": "1"}, evidence(1.0), {}, "")
     assert offer(client, name, 4.0).alias == "champion"
     assert client.get_model_version(name, dead).tags["state"] == "skipped"
     assert aliases(client, name) == {"champion": 4.0}
@@ -130,14 +132,14 @@ def test_a_registration_that_fails_while_writing_leaves_a_pair(client, name, mon
         offer(broken, name, 4.0)
     read = pair_of(client, name, alias="champion")
     assert read in (first, {"AtoB": "2", "BtoA": "2"})
-    monkeypatch.setattr(pairs, "STALE_SECONDS", 60)  # the failed one has given up its turn
+    monkeypatch.setattr(turns, "STALE_SECONDS", 60)  # the failed one has given up its turn
     assert offer(client, name, 6.0).alias == "challenger"
     assert aliases(client, name) == {"champion": 4.0 if allowed else 5.0, "challenger": 6.0}
 
 
 def test_a_registration_that_was_stalled_does_not_take_the_title_from_a_better_one(client, name, monkeypatch):
     """The worst case: it stands still right between looking whether it is its turn and writing."""
-    monkeypatch.setattr(pairs, "STALE_SECONDS", 0.5)
+    monkeypatch.setattr(turns, "STALE_SECONDS", 0.5)
     offer(client, name, 9.0)
     stalled, writing, resumed = type(client)(), threading.Event(), threading.Event()
     whole = stalled.set_registered_model_alias

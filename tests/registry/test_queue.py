@@ -17,9 +17,11 @@ import pytest
 
 mlflow = pytest.importorskip("mlflow")
 
-from cyclegan.registry import pairs, versions  # noqa: E402
+from cyclegan.registry import versions  # noqa: E402
 from cyclegan.registry.config import RegisterConfig  # noqa: E402
 from cyclegan.registry.decision import Evidence  # noqa: E402
+from cyclegan.registry.pairs import promote as promotion  # noqa: E402
+from cyclegan.registry.pairs import turns  # noqa: E402
 
 DIRECTIONS = ("AtoB", "BtoA")
 
@@ -107,7 +109,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(pairs, "time", clock)
+    monkeypatch.setattr(turns, "time", clock)
     return clock
 
 
@@ -116,7 +118,7 @@ def register(registry: Registry, score: float) -> str:
     evidence = Evidence(score=score, metric="fid", data_version="one.dir", fingerprint=f"weights of {score}")
     members = {d: registry.create_model_version(f"city-{d}", "", tags={}).version for d in DIRECTIONS}
     registry.requests.clear()
-    return pairs.promote(registry, RegisterConfig(name="city"), evidence, members, {}, "").alias
+    return promotion.promote(registry, RegisterConfig(name="city"), evidence, members, {}, "").alias
 
 
 @pytest.fixture
@@ -171,12 +173,12 @@ def test_of_two_hundred_at_once_the_best_becomes_champion_as_a_pair(registry):
         evidence = Evidence(score=score, metric="fid", data_version="one.dir", fingerprint=f"{score}")
         members = {d: client.create_model_version(f"city-{d}", "", tags={}).version for d in DIRECTIONS}
         together.wait(300)
-        return pairs.promote(client, RegisterConfig(name="city"), evidence, members, {}, "").alias
+        return promotion.promote(client, RegisterConfig(name="city"), evidence, members, {}, "").alias
 
     with ThreadPoolExecutor(len(scores)) as pool:
         got = dict(zip(scores, pool.map(offer, scores), strict=True))
     assert got[1.0] == "champion"
-    assert pairs.present_champion(registry, "city").score == 1.0
+    assert promotion.present_champion(registry, "city").score == 1.0
     champion = registry.versions["city"][int(registry.aliases["city"]["champion"])]
     assert {d: registry.aliases[f"city-{d}"]["champion"] for d in DIRECTIONS} == {
         d: champion.tags[d] for d in DIRECTIONS
@@ -190,7 +192,7 @@ def test_of_two_hundred_at_once_the_best_becomes_champion_as_a_pair(registry):
 
 def test_a_decision_takes_the_requests_by_which_others_wait(registry, monkeypatch):
     register(registry, 5.0)
-    turn, spent = pairs._turn, []
+    turn, spent = turns.turn, []
 
     def counted(*arguments):
         context = turn(*arguments)
@@ -208,9 +210,9 @@ def test_a_decision_takes_the_requests_by_which_others_wait(registry, monkeypatc
 
         return Counted()
 
-    monkeypatch.setattr(pairs, "_turn", counted)
+    monkeypatch.setattr(promotion, "turn", counted)
     register(registry, 4.0)
-    assert abs(sum(spent) - pairs.DECISION_REQUESTS) <= 1
+    assert abs(sum(spent) - turns.DECISION_REQUESTS) <= 1
 
 
 def looks(clock, monkeypatch, *, ahead, decision, request) -> tuple[int, float]:
@@ -226,7 +228,7 @@ def looks(clock, monkeypatch, *, ahead, decision, request) -> tuple[int, float]:
         head = ahead + 1 - min(ahead, -int(-left // decision))
         return [SimpleNamespace(version=str(head))]
 
-    pairs._wait_for_turn(SimpleNamespace(search_model_versions=search), "city", str(ahead + 1))
+    turns.wait_for_turn(SimpleNamespace(search_model_versions=search), "city", str(ahead + 1))
     return count, clock.now - turn
 
 
@@ -257,16 +259,16 @@ def test_one_that_died_is_skipped_by_whoever_waits(clock, ahead):
 
     began = clock.now
     client = SimpleNamespace(search_model_versions=search, set_model_version_tag=tag)
-    pairs._wait_for_turn(client, "city", str(ahead + 1))
+    turns.wait_for_turn(client, "city", str(ahead + 1))
     assert skipped == [str(number) for number in range(1, ahead + 1)]
-    assert (clock.now - began) / ahead <= pairs.STALE_SECONDS + pairs.LONGEST_WAIT
+    assert (clock.now - began) / ahead <= turns.STALE_SECONDS + turns.LONGEST_WAIT
 
 
 def test_who_was_skipped_learns_of_it(clock):
     for found in ([], [SimpleNamespace(version="8")]):
         client = SimpleNamespace(search_model_versions=lambda *_, found=found, **__: found)
-        with pytest.raises(pairs._PassedOver):
-            pairs._wait_for_turn(client, "city", "7")
+        with pytest.raises(turns.PassedOver):
+            turns.wait_for_turn(client, "city", "7")
 
 
 def test_numbers_that_collide_are_asked_for_again_at_random_moments(clock, monkeypatch):
@@ -279,9 +281,9 @@ def test_numbers_that_collide_are_asked_for_again_at_random_moments(clock, monke
 
     waits: list[float] = []
     monkeypatch.setattr(clock, "sleep", waits.append)
-    assert pairs.persistently(create) == "6"
+    assert turns.persistently(create) == "6"
     first, waits[:] = waits[:], []
-    assert pairs.persistently(create) == "6"
+    assert turns.persistently(create) == "6"
     assert first != waits
     assert all(later > earlier / 2 for earlier, later in pairwise(first))
 

@@ -198,7 +198,7 @@ def scores(here: Path) -> Attack:
     from cyclegan.registry.champion import find_champion
     from cyclegan.registry.config import RegisterConfig
     from cyclegan.registry.decision import Evidence, decide, read_evidence
-    from cyclegan.registry.pairs import present_champion
+    from cyclegan.registry.pairs.promote import present_champion
     from cyclegan.registry.results import read_scores
     from cyclegan.registry.sweep import kernel_distance
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import dataclasses
 import logging
 import warnings
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import islice
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cyclegan.data.config import PreprocessConfig
@@ -22,6 +21,8 @@ from cyclegan.data.prepared import (
     write_manifest,
     write_provenance,
 )
+from cyclegan.data.preprocess.left_out import check_share, kept_rows, orphans, readable, report
+from cyclegan.data.preprocess.repeats import across_train_and_test, by_test_image
 from cyclegan.data.preprocess.reuse import Row, change_manifest, former_rows, write_rows
 from cyclegan.data.source import domain_names, read_origin
 from cyclegan.data.version import SOURCE_FILE, file_md5s, version_of
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
     from cyclegan.data.preprocess.packing import Outcome, Raster
 
 logger = logging.getLogger(__name__)
-
-EXAMPLES = 3  # train images named in the manifest for each test image that they repeat
 
 
 def preprocess(raw: Path, out: Path, config: PreprocessConfig) -> Prepared:
@@ -89,15 +88,15 @@ def preprocess(raw: Path, out: Path, config: PreprocessConfig) -> Prepared:
             for name, outcome in zip(files[domain], outcomes[domain], strict=True)
             if outcome.reason
         }
-        _check_share(refused, sum(map(len, files.values())), config.max_bad_share, raw)
+        check_share(refused, sum(map(len, files.values())), config.max_bad_share, raw)
         if paired:
-            refused |= _orphans(files, refused)
+            refused |= orphans(files, refused)
         deep = _deep(outcomes, config)
         rasters = {domain: Raster(size, kind) for domain, kind in kinds.items()}
-        duplicates = _across_train_and_test(folder, files, outcomes, refused, rasters)
+        duplicates = across_train_and_test(folder, files, outcomes, refused, rasters)
         if config.drop_test_duplicates:
             refused |= {d["train"]: f"{d['kind']} duplicate of {d['test']}" for d in duplicates}
-        _report(refused, duplicates, dropped=config.drop_test_duplicates)
+        report(refused, duplicates, dropped=config.drop_test_duplicates)
         domains: dict[str, Subset] = {}
         for domain in SUBSETS:
             domains[domain] = _keep(folder, domain, files[domain], refused, rasters[domain[-1]])
@@ -108,8 +107,8 @@ def preprocess(raw: Path, out: Path, config: PreprocessConfig) -> Prepared:
             width=size[1],
             domains=domains,
             names=config.domain_names,
-            rejected=[{"file": _readable(name), "reason": refused[name]} for name in sorted(refused)],
-            duplicates=_groups(duplicates),
+            rejected=[{"file": readable(name), "reason": refused[name]} for name in sorted(refused)],
+            duplicates=by_test_image(duplicates),
             config=settings,
             filter=FILTER,
             decoding=decoding,
@@ -235,7 +234,7 @@ def _note_rows(
     refused: Mapping[str, str],
     md5s: Mapping[str, str],
 ) -> None:
-    kept = {subset: _kept_rows(subset, files[subset], refused) for subset in SUBSETS}
+    kept = {subset: kept_rows(subset, files[subset], refused) for subset in SUBSETS}
     md5 = {
         subset: [md5s.get(f"{subset}/{files[subset][row]}", "") for row in rows]
         for subset, rows in kept.items()
@@ -245,11 +244,6 @@ def _note_rows(
         for subset, rows in kept.items()
     }
     write_rows(folder, md5, deep)
-
-
-def _kept_rows(subset: str, names: Sequence[str], refused: Mapping[str, str]) -> list[int]:
-    """The rows, as packed first, of the images that were not refused."""
-    return [row for row, name in enumerate(names) if f"{subset}/{name}" not in refused]
 
 
 def _deep(outcomes: Mapping[str, Sequence[Outcome]], config: PreprocessConfig) -> dict[str, dict[str, float]]:
@@ -269,114 +263,14 @@ def _deep(outcomes: Mapping[str, Sequence[Outcome]], config: PreprocessConfig) -
     return found
 
 
-def _check_share(refused: Mapping[str, str], total: int, limit: float, raw: Path) -> None:
-    if len(refused) > limit * total:
-        reasons = Counter((PurePosixPath(name).suffix.lower(), reason) for name, reason in refused.items())
-        first = dict.fromkeys(reasons, "")
-        for name, reason in reversed(list(refused.items())):
-            first[PurePosixPath(name).suffix.lower(), reason] = name
-        kinds = [
-            f"{_readable(first[kind])}: {kind[1]}"
-            if count == 1
-            else f"{count} {kind[0]} files ({_readable(first[kind])} …): {kind[1]}"
-            for kind, count in reasons.most_common(3)
-        ]
-        raise CycleGANError(
-            f"{len(refused)} of {total} images in {raw} are bad, more than max_bad_share = {limit:g}: "
-            f"{'; '.join(kinds)}{' …' if len(reasons) > 3 else ''}."
-        )
-
-
-def _orphans(files: Mapping[str, Sequence[str]], refused: Mapping[str, str]) -> dict[str, str]:
-    """Test images whose other half was refused: without them row i would no longer meet row i."""
-    orphans = {}
-    for name_a, name_b in zip(files["testA"], files["testB"], strict=True):
-        a, b = f"testA/{name_a}", f"testB/{name_b}"
-        if (a in refused) != (b in refused):
-            orphans[b if a in refused else a] = f"its pair {_readable(a if a in refused else b)} was left out"
-    return orphans
-
-
-def _across_train_and_test(
-    folder: Path,
-    files: Mapping[str, Sequence[str]],
-    outcomes: Mapping[str, Sequence[Outcome]],
-    refused: Mapping[str, str],
-    rasters: Mapping[str, Raster],
-) -> list[dict[str, str]]:
-    """Train images that show what a test image of the same domain shows, from the arrays as packed first."""
-    import numpy as np
-
-    from cyclegan.data.duplicates import SIDE, find_pairs
-    from cyclegan.data.preprocess.packing import row_digest
-
-    found = []
-    for side in "AB":
-        subsets = (f"train{side}", f"test{side}")
-        kept = {subset: _kept_rows(subset, files[subset], refused) for subset in subsets}
-        small = {subset: [outcomes[subset][row].thumbnail for row in rows] for subset, rows in kept.items()}
-        both = set.intersection(*map(set, small.values()))
-        sets = []
-        for subset, rows in kept.items():
-            npy = folder / f"{subset}.npy"
-            # whole images are compared only where their thumbnails agree
-            digests = [
-                row_digest(npy, row, rasters[side]) if thumbnail in both else thumbnail
-                for row, thumbnail in zip(rows, small[subset], strict=True)
-            ]
-            thumbnails = np.frombuffer(b"".join(small[subset]), np.uint8).reshape(-1, SIDE, SIDE, 3)
-            sets.append(([f"{subset}/{files[subset][row]}" for row in rows], digests, thumbnails))
-        (train, train_digests, train_small), (test, test_digests, test_small) = sets
-        for pair in find_pairs(train_small, train_digests, test_small, test_digests):
-            kind = "exact" if pair.exact else "near"
-            found.append({"train": train[pair.first], "test": test[pair.second], "kind": kind})
-    return found
-
-
-def _groups(duplicates: Sequence[Mapping[str, str]]) -> list[dict[str, Any]]:
-    """By test image: how many train images show the same, exactly and nearly, and the first of them."""
-    groups: dict[str, list[Mapping[str, str]]] = {}
-    for duplicate in duplicates:
-        groups.setdefault(duplicate["test"], []).append(duplicate)
-    return [
-        {
-            "test": _readable(test),
-            "exact": sum(found["kind"] == "exact" for found in group),
-            "near": sum(found["kind"] == "near" for found in group),
-            "train": [_readable(found["train"]) for found in group[:EXAMPLES]],
-        }
-        for test, group in sorted(groups.items())
-    ]
-
-
-def _report(refused: Mapping[str, str], duplicates: Sequence[Mapping[str, str]], *, dropped: bool) -> None:
-    for name, reason in list(refused.items())[:20]:
-        logger.info("left out: %s: %s", _readable(name), reason)
-    if len(refused) > 20:
-        logger.info("left out: %d more, all in %s", len(refused) - 20, MANIFEST_FILE)
-    if duplicates and not dropped:
-        first = ", ".join(f"{_readable(d['train'])} = {_readable(d['test'])}" for d in duplicates[:3])
-        logger.warning(
-            "%d train images are in the test set too (%s%s) and flatter the scores: see drop_test_duplicates",
-            len({d["train"] for d in duplicates}),
-            first,
-            " …" if len(duplicates) > 3 else "",
-        )
-
-
 def _keep(
     folder: Path, domain: str, names: Sequence[str], refused: Mapping[str, str], raster: Raster
 ) -> Subset:
     from cyclegan.data.preprocess.packing import keep_rows
 
-    rows = _kept_rows(domain, names, refused)
+    rows = kept_rows(domain, names, refused)
     if not rows:
         raise CycleGANError(f"No usable image is left in {domain}: see the reasons above.")
     if len(rows) < len(names):
         keep_rows(folder / f"{domain}.npy", rows, raster)
-    return {"count": len(rows), "names": [_readable(names[row]) for row in rows]}
-
-
-def _readable(name: str) -> str:
-    """A file name as text that can be written as UTF-8."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return {"count": len(rows), "names": [readable(names[row]) for row in rows]}

@@ -1,0 +1,1 @@
+"""Both generators as one thing in the registry, of which one pair is champion."""
