@@ -104,7 +104,7 @@ def evaluate_task(
 
 
 def register_task(model: Path, scores: Path, out: Path, config: RegisterConfig) -> Shown:
-    """Register as `cyclegan.registry.promote.register` does; writes registration.json to the file `out`."""
+    """Register as `cyclegan.registry.register.register` does; writes registration.json to the file `out`."""
     from cyclegan.registry.register import register
 
     done = asdict(register(model, scores, out, config))

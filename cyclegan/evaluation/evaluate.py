@@ -18,6 +18,7 @@ from cyclegan.model import library_versions, load_model, weights_digest
 from cyclegan.pixel_kind import all_rgb, in_words
 from cyclegan.registry.champion import find_champion
 from cyclegan.registry.metrics import headline
+from cyclegan.registry.results import FORMAT
 
 logger = logging.getLogger(__name__)
 
@@ -105,6 +106,7 @@ def describe(e: Evaluation, run_id: str | None, model_digest: str) -> dict[str, 
     """What evaluation.json holds: how the scores came about, and how certain they are."""
     height, width = e.sets["A"].images.shape[1:3]
     return {
+        "format": FORMAT,
         "headline": e.extractor.frechet,
         "headline_is": f"mean of {e.extractor.frechet}_AtoB and {e.extractor.frechet}_BtoA",
         "lower_is_better": True,

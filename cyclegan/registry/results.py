@@ -11,6 +11,9 @@ from typing_extensions import TypedDict
 from cyclegan.errors import UsageError
 from cyclegan.io.files import parse_json, read_json
 
+FORMAT = 1
+"""Of evaluation.json; a file without one was written before formats were numbered."""
+
 
 class Extractor(TypedDict, total=False):
     """The feature extractor behind the distances."""
@@ -31,6 +34,7 @@ class Sample(TypedDict):
 class Facts(TypedDict, total=False):
     """Those fields of evaluation.json that are read again; older versions wrote fewer."""
 
+    format: int
     headline: str
     """Name of the score that models are ranked by."""
     lower_is_better: bool
@@ -72,9 +76,15 @@ def check_scores(values: Any, where: str) -> dict[str, float]:
 
 
 def check_facts(values: Any, where: str) -> Facts:
-    """The values as the content of evaluation.json, as `check_scores`."""
+    """The values as the content of evaluation.json; UsageError for anything else, a newer format included."""
     from pydantic import Strict, TypeAdapter, ValidationError
 
+    found = values.get("format", 0) if isinstance(values, dict) else 0
+    if isinstance(found, int) and found > FORMAT:
+        raise UsageError(
+            f"{where} has format {found} and this version reads up to {FORMAT}: update cyclegan-pipeline, or "
+            "evaluate again."
+        )
     try:
         facts: Facts = TypeAdapter(Annotated[Facts, Strict()]).validate_python(values, strict=True)
     except ValidationError as error:

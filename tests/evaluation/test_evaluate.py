@@ -30,6 +30,7 @@ from cyclegan.io.files import read_json, write_json
 from cyclegan.io.pages.page import number
 from cyclegan.model import Model
 from cyclegan.networks import Generator
+from cyclegan.registry.results import FORMAT
 from cyclegan.tracking.base import Tracker
 
 Make = Callable[..., Path]
@@ -83,6 +84,7 @@ def test_writes_scores_that_other_steps_can_use(
     assert read_json(out / "scores.json") == scores
     assert all(isinstance(v, float) and math.isfinite(v) for v in scores.values())
     details = read_json(out / "evaluation.json")
+    assert details["format"] == FORMAT
     assert scores["score"] == scores[details["headline"]]
     assert scores["score"] == pytest.approx(
         (scores["frechet_random_AtoB"] + scores["frechet_random_BtoA"]) / 2

@@ -149,6 +149,10 @@ def test_evidence_is_read_from_what_evaluate_writes(tmp_path):
             },
             "damaged",
         ),
+        (
+            {"scores.json": '{"score": 1}', "evaluation.json": '{"format": 2, "headline": ["fid"]}'},
+            r"evaluation\.json has format 2 and this version reads up to 1: update",
+        ),
     ],
 )
 def test_folders_without_scores(tmp_path, files, message):
