@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from cyclegan.data.prepared import Prepared
-from cyclegan.errors import CycleGANError, UsageError, enough_memory
+from cyclegan.errors import CycleGANError, enough_memory
 from cyclegan.evaluation.config import EvaluateConfig
 from cyclegan.evaluation.measure import Evaluation, measure
-from cyclegan.io.files import atomic_dir, write_json
+from cyclegan.io.files import atomic_dir, guard_folder, write_json
 from cyclegan.io.uri import redact
 from cyclegan.model import library_versions, load_model, weights_digest
 from cyclegan.pixel_kind import all_rgb, in_words
@@ -44,7 +44,7 @@ def evaluate(prepared: Path, model: Path, out: Path, config: EvaluateConfig) -> 
     from cyclegan.runtime.device import machine, resolve_device
     from cyclegan.tracking.runs import open_run
 
-    _guard(out)
+    guard_folder(out, "the scores", FILES)
     data = Prepared.open(prepared)
     device = resolve_device(config.device)
     loaded = load_model(model, device)
@@ -80,16 +80,6 @@ def evaluate(prepared: Path, model: Path, out: Path, config: EvaluateConfig) -> 
         low_high = evaluation.intervals.get(name)
         logger.info("%-28s %10.4f%s", name, value, " [{:.4f}, {:.4f}]".format(*low_high) if low_high else "")
     return evaluation.scores
-
-
-def _guard(out: Path) -> None:
-    """The folder is replaced as a whole, so it must not hold anything else."""
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"{out} is a file: name a folder for the scores.")
-    found = {entry.name for entry in out.iterdir()} if out.exists() else set()
-    others = {name for name in found - FILES if not name.startswith(".")}  # DVC writes a .gitignore there
-    if others:
-        raise UsageError(f"{out} holds other files ({min(others)}): name a new folder for the scores.")
 
 
 def _require_finite(e: Evaluation) -> None:

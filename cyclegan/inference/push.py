@@ -13,7 +13,7 @@ from cyclegan.errors import UsageError, first_line
 from cyclegan.inference.hub import hub_errors, parse
 from cyclegan.inference.translator import directions_of, model_folder
 from cyclegan.inference.write_card import SAMPLES, sample_pictures, write_card
-from cyclegan.io.files import atomic_dir
+from cyclegan.io.files import atomic_dir, guard_folder
 from cyclegan.io.weights import write_weights
 
 logger = logging.getLogger(__name__)
@@ -43,9 +43,7 @@ def push(
     """
     if "://" not in address and not address.lower().startswith(SCHEMES):
         folder = Path(address)
-        others = {entry.name for entry in folder.iterdir()} - CONTENT if folder.is_dir() else set()
-        if others or folder.is_file():
-            raise UsageError(f"{folder} holds other files: name a new folder for the model.")
+        guard_folder(folder, "the model", CONTENT)
         with atomic_dir(folder) as temporary:
             _pack(model, temporary, scores, license_id, str(folder), half=half, pictures=pictures)
         return address

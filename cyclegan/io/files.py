@@ -10,10 +10,12 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+from cyclegan.errors import UsageError
 
 PARTIAL = ".partial"  # how the names of what is still being written end
 GRACE_SECONDS = 2.0  # between making a temporary name and locking it
@@ -223,6 +225,22 @@ def is_dir(path: Path) -> bool:
         return path.is_dir()
     except OSError:
         return False
+
+
+def guard_folder(out: Path, what: str, ours: Collection[str], *, mark: str = "") -> None:
+    """Refuse to replace anything but a former result, an empty folder or nothing.
+
+    A former result holds only files and folders named in `ours`, or also the file `mark`, which nobody else
+    writes. Raises UsageError otherwise; `what` names the result in it.
+    """
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{out} is a file: name a folder for {what}.")
+    found = {entry.name for entry in out.iterdir()} if out.is_dir() else set()
+    others = found - {*ours, ".gitignore"}  # which DVC writes beside its outputs
+    if others and mark not in found:
+        raise UsageError(
+            f"{out} holds other files ('{min(others)}') and would be replaced: name a new folder for {what}."
+        )
 
 
 def sha256(path: Path) -> str:

@@ -12,6 +12,7 @@ import pytest
 
 from cyclegan.data.layout.files import SUBSETS
 from cyclegan.data.prepared import Prepared
+from cyclegan.data.source import read_origin
 from cyclegan.errors import UsageError
 
 
@@ -121,3 +122,15 @@ def test_a_damaged_note_of_the_origin_costs_nothing(folder: Path, text: str) -> 
     (folder / "provenance.json").write_text(text)
     prepared = Prepared.open(folder)
     assert (prepared.uri, prepared.names) == ("", {"A": "A", "B": "B"})
+
+
+@pytest.mark.parametrize("name", ["source.json", "provenance.json"])
+def test_a_note_of_a_newer_format_is_refused_and_a_damaged_one_passed_over(tmp_path: Path, name: str) -> None:
+    note = tmp_path / name
+    note.write_text('{"format": 1, "uri": "mine", "names": {"A": "horse"}}')
+    assert read_origin(note) == ("mine", {"A": "horse", "B": "B"})
+    note.write_text('{"format": 2, "uri": ["mine"]}')
+    with pytest.raises(UsageError, match=rf"{name} has format 2, but .* reads format 1: update"):
+        read_origin(note)
+    note.write_text("{")
+    assert read_origin(note) == ("", {"A": "A", "B": "B"})

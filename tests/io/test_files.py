@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from cyclegan.errors import UsageError
 from cyclegan.io import files
-from cyclegan.io.files import atomic_dir, atomic_file, read_json, sha256, write_json
+from cyclegan.io.files import atomic_dir, atomic_file, guard_folder, read_json, sha256, write_json
 
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
@@ -86,6 +87,31 @@ def test_json_refuses_what_is_not_finite(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="JSON"):
         write_json(path, {"fid": float("nan")})
     assert read_json(path) == {"fid": 1.5}
+
+
+@pytest.mark.parametrize(
+    ("there", "ours", "mark", "named"),
+    [
+        ([], (), "", ""),
+        (["scores.json", ".gitignore"], ("scores.json",), "", ""),
+        (["scores.json", "thesis.tex", "letter.tex"], ("scores.json",), "", "letter.tex"),
+        ([".git"], ("scores.json",), "", ".git"),
+        (["trainA.npy", "manifest.json"], (), "manifest.json", ""),
+        (["trainA.npy"], (), "manifest.json", "trainA.npy"),
+    ],
+)
+def test_only_a_former_result_is_replaced(
+    tmp_path: Path, there: list[str], ours: tuple[str, ...], mark: str, named: str
+) -> None:
+    for name in there:
+        (tmp_path / name).touch()
+    if not named:
+        guard_folder(tmp_path, "the scores", ours, mark=mark)
+        return
+    with pytest.raises(UsageError, match=f"other files \\('{named}'\\) .* a new folder for the scores"):
+        guard_folder(tmp_path, "the scores", ours, mark=mark)
+    with pytest.raises(UsageError, match="is a file"):
+        guard_folder(tmp_path / there[0], "the scores", ours, mark=mark)
 
 
 def test_sha256_of_the_empty_file(tmp_path: Path) -> None:

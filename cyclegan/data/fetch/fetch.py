@@ -10,8 +10,8 @@ from cyclegan.data.layout.files import SUBSETS, is_image, list_files
 from cyclegan.data.layout.pairs import are_pairs
 from cyclegan.data.source import Source, write_source
 from cyclegan.data.version import SOURCE_FILE, directory_md5
-from cyclegan.errors import CycleGANError, UsageError
-from cyclegan.io.files import atomic_dir
+from cyclegan.errors import CycleGANError
+from cyclegan.io.files import atomic_dir, guard_folder
 from cyclegan.io.tracked import refuse_tracked
 
 logger = logging.getLogger(__name__)
@@ -23,7 +23,8 @@ def fetch(out: Path, config: FetchConfig) -> Source:
     A failed fetch leaves an existing `out` as it was. Raises UsageError for an unknown source, and
     CycleGANError when it cannot be fetched completely.
     """
-    _guard(out)
+    refuse_tracked(out, itself=True)
+    guard_folder(out, "the images", {*SUBSETS, SOURCE_FILE})
     try:
         with atomic_dir(out.resolve()) as folder:  # resolved: a link to a larger disk stays a link
             source = _fetch(folder, out, config)
@@ -32,19 +33,6 @@ def fetch(out: Path, config: FetchConfig) -> Source:
     counts = ", ".join(f"{domain} {count}" for domain, count in source.counts.items())
     logger.info("%s: %s, version %s", out, counts, source.version)
     return source
-
-
-def _guard(out: Path) -> None:
-    """Refuse to replace anything but a dataset, an empty folder or nothing, and what DVC tracks."""
-    refuse_tracked(out, itself=True)
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"{out} is a file: pass a folder to write to.")
-    if out.is_dir():
-        others = sorted(p.name for p in out.iterdir() if p.name not in {*SUBSETS, SOURCE_FILE})
-        if others:
-            raise UsageError(
-                f"{out} holds other files ('{others[0]}') and would be replaced: pass a new folder."
-            )
 
 
 def _fetch(folder: Path, out: Path, config: FetchConfig) -> Source:

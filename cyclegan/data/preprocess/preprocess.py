@@ -28,7 +28,7 @@ from cyclegan.data.source import domain_names, read_origin
 from cyclegan.data.version import SOURCE_FILE, file_md5s, version_of
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.fields import recorded
-from cyclegan.io.files import atomic_dir
+from cyclegan.io.files import atomic_dir, guard_folder
 from cyclegan.pixel_kind import alike
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def preprocess(raw: Path, out: Path, config: PreprocessConfig) -> Prepared:
 
     decoding = _decoding(config)
     files = _find_images(raw)
-    _guard(out)
+    guard_folder(out, "the packed images", (), mark=MANIFEST_FILE)
     md5s = {} if config.version else file_md5s(raw)
     version = config.version or version_of(md5s)
     settings = recorded(config)
@@ -157,14 +157,6 @@ def _find_images(raw: Path) -> dict[str, list[str]]:
                 "%s: ignored %d files that are not images", raw / domain, len(names) - len(files[domain])
             )
     return files
-
-
-def _guard(out: Path) -> None:
-    """Refuse to replace a folder that preprocess did not write."""
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"{out} is a file: pass a folder to write to.")
-    if out.is_dir() and any(out.iterdir()) and not (out / MANIFEST_FILE).is_file():
-        raise UsageError(f"{out} holds other files and would be replaced: pass an empty or a new folder.")
 
 
 def _former_result(
