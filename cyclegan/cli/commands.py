@@ -43,9 +43,9 @@ class FromFile:
     """Where a command's defaults come from. `main` reads both flags before the others are parsed."""
 
     preset: Annotated[str, arg(metavar="NAME", help_behavior_hint="")] = ""
-    """Take defaults from a preset by its name; `cyclegan presets` lists them."""
+    """Preset to take defaults from; `cyclegan presets` lists them."""
     params: PATH = None
-    """Take defaults from a parameter file, such as params.yaml; it overrules a preset."""
+    """Parameter file to take defaults from, such as params.yaml; it overrides a preset."""
 
     def source(self) -> list[str | Path]:
         """The flags by which the next command takes the same defaults."""
@@ -95,7 +95,7 @@ class Preprocess(FromFile):
 
 @dataclass(frozen=True, kw_only=True)
 class Train(FromFile):
-    """Train both generators; the same command again continues after an interruption."""
+    """Train both generators; after an interruption, the same command resumes."""
 
     folder: RUN = None
     """Folder of the run, such as runs/maps; by default the only one below runs/."""
@@ -225,7 +225,7 @@ class Init:
     """Create a project folder from your images, with parameters chosen for them and for this machine."""
 
     folder: Annotated[Positional[Path], arg(metavar="NAME")]
-    """Folder to create; also the name that models are registered by."""
+    """Folder to create; models are registered under the same name."""
     a: str = ""
     """Folder of images for domain A."""
     b: str = ""
@@ -249,7 +249,7 @@ class Init:
 
 @dataclass(frozen=True, kw_only=True)
 class Inspect:
-    """Look at a dataset before training on it: a table and a page of what is in it, and what is wrong."""
+    """Check a dataset before training: a table and a page of what it contains and what is wrong with it."""
 
     folder: Annotated[Positional[Path | None], arg(metavar="[FOLDER]", help_behavior_hint="")] = None
     """Folder of images, in any layout that fetch understands; by default the only one below datasets/."""
@@ -272,7 +272,7 @@ class Compare:
     """Compare MLflow runs: scores in a table, pictures side by side on a page."""
 
     runs: Annotated[Positional[tuple[str, ...]], arg(metavar="[RUN …]")] = ()
-    """Ids or names of runs."""
+    """IDs or names of runs."""
     config: Annotated[CompareConfig, FLAT] = field(default_factory=CompareConfig)
     out: Path = places.RUNS / "compare.html"
     """Page to write."""
@@ -317,7 +317,7 @@ class Ui:
     """Show the MLflow UI of this machine's runs in the browser, until Ctrl-C."""
 
     port: int = 0
-    """Port on this machine; 0 takes 5000, or the next that is free."""
+    """Port on this machine; 0: 5000, or the next free one."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:

@@ -25,14 +25,14 @@ PATH = Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="")]
 
 @dataclass(frozen=True, kw_only=True)
 class Translate:
-    """Translate a picture, a film, a folder of pictures, or an s3:// prefix."""
+    """Translate a picture, a video, a folder of pictures, or an s3:// prefix."""
 
     model: Annotated[Positional[str], arg(metavar="MODEL")]
     """Model folder, or an MLflow address such as models:/maps-AtoB@champion."""
     images: Annotated[Positional[str], arg(metavar="IMAGES")]
-    """A picture or a film, a folder and every picture below it, or an s3:// prefix."""
+    """A picture, a video, a folder with its subfolders, or an s3:// prefix."""
     out: str
-    """Where the translations go: a folder, a file's name for a single one, or an s3:// prefix."""
+    """Where the translations go: a folder, a file name for a single picture, or an s3:// prefix."""
     config: Annotated[TranslateConfig, FLAT] = field(default_factory=TranslateConfig)
 
     def run(self) -> None:
@@ -70,7 +70,7 @@ class Serve:
     """Serve models to other programs: pictures over HTTP, and the Open Inference Protocol v2."""
 
     models: Annotated[Positional[tuple[str, ...]], arg(metavar="[MODEL …]")] = ()
-    """Model folders, exported files or MLflow addresses, each with a name for clients if you like:
+    """Model folders, exported files or MLflow addresses, each optionally with a name for clients,
     NAME=ADDRESS; by default the only one below runs/."""
     config: Annotated[ServeConfig, FLAT] = field(default_factory=ServeConfig)
 
@@ -113,7 +113,7 @@ class Push:
     """Publish a model with its card, on the Hugging Face Hub or in a folder."""
 
     address: Annotated[Positional[str], arg(metavar="hf://ORGANISATION/NAME|FOLDER")]
-    """Where to: a repository on the Hub, made if it is missing, or a folder, replaced if it holds a model.
+    """Where to: a repository on the Hub, created if missing, or a folder, replaced if it holds a model.
     The Hub's token is read from HF_TOKEN, or from what `hf auth login` stored."""
     model: str = ""
     """Model folder, or an s3:// or MLflow address; by default the only one below runs/."""

@@ -25,7 +25,7 @@ class FetchConfig:
     """A folder, an archive, https://…zip, s3://bucket/prefix/, a dataset's name such as maps, a DVC remote
     (with version), or synthetic:city?train=100&test=32&size=128&seed=0."""
     version: str = ""
-    """The data version to get, '<32 hex>.dir' as in data.dvc: source is a DVC remote, or must have it."""
+    """Data version to fetch, '<32 hex>.dir' as in data.dvc: needed for a DVC remote, else verified."""
     sha256: str = ""
     """Expected SHA-256 of the archive."""
     a: str = ""
@@ -43,7 +43,7 @@ class FetchConfig:
     seed: int = 0
     """Decides which images become the test set."""
     datasets_url: str = ""
-    """Where the datasets known by name are, as NAME.zip; else CYCLEGAN_DATASETS_URL, else their authors'."""
+    """Base URL of NAME.zip for datasets known by name; else CYCLEGAN_DATASETS_URL, else their authors'."""
     workers: int = 16
     """Transfers at a time."""
     retries: int = 5
@@ -53,7 +53,7 @@ class FetchConfig:
     retry_pause: float = 0.5
     """Seconds before the first retry; doubles with each."""
     max_bytes: int = 100 << 30
-    """Refuse archives that are, or become, larger than this."""
+    """Refuse archives of more bytes than this, packed or unpacked."""
 
     def __post_init__(self) -> None:
         hide_secrets(self, "source", "datasets_url", "a", "b")
@@ -90,11 +90,11 @@ class PreprocessConfig:
     load_size: int = 286
     """Side of the packed images in pixels; training crops its own size out of it."""
     load_width: int = 0
-    """Width of the packed images where it differs from their height, which is load_size then, as for film
-    frames; 0: square."""
+    """Width of the packed images if they are not square, such as video frames; load_size is then their
+    height. 0: square."""
     aspect: Literal["squash", "crop", "keep"] = "squash"
-    """How images of another shape are brought to that size: squash the sides (as the papers do), or crop the
-    middle. keep: don't resize at all, all images have one size and keep it."""
+    """How images of other shapes are brought to that size. squash: stretch them, as the papers do; crop: cut
+    out the middle; keep: don't resize, all images must have one size."""
     min_size: int = 16
     """Images with a side shorter than this, in pixels, are refused."""
     max_pixels: int = 100_000_000
@@ -116,11 +116,11 @@ class PreprocessConfig:
     drop_test_duplicates: bool = about_rows(False)
     """Drop train images that are also, exactly or nearly, in the test set of the same domain."""
     pairs: Literal["auto", "no"] = about_rows("auto")
-    """Whether test images with one name in A and B show the same scene; 'no' if names agree by chance."""
+    """auto: test images of the same name in A and B show the same scene; no: the names agree by chance."""
     workers: int = indifferent(0, recorded=False)
-    """Threads; 0: one for every core that the machine or the container grants."""
+    """Threads; 0: one per core that the machine or container makes available."""
     names: str = indifferent("", recorded=False)
-    """What people call the domains, A first, such as horses,zebras; empty: what their folders were called."""
+    """Names of the domains, A first, such as horses,zebras; empty: the names of their folders."""
     version: str = indifferent("", recorded=False)
     """Data version to record instead of the one computed from the files."""
 
@@ -182,7 +182,7 @@ class PreprocessConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class InspectConfig:
-    """How a dataset is looked at."""
+    """How a dataset is inspected."""
 
     samples: int = 12
     """Pictures of each domain on the page."""
@@ -191,7 +191,7 @@ class InspectConfig:
     max_pixels: int = 100_000_000
     """Images with more pixels than this are reported as unusable."""
     workers: int = 0
-    """Threads; 0: one for every core that the machine or the container grants."""
+    """Threads; 0: one per core that the machine or container makes available."""
 
     def __post_init__(self) -> None:
         for name in ("samples", "examples", "workers"):

@@ -25,16 +25,16 @@ class EvaluateConfig:
     """FID Inception weights: a file, https:// or s3:// address (.pth or .safetensors); empty:
     torch-fidelity's own download, kept in torch's cache."""
     weights_sha256: str = ""
-    """SHA-256 that the weights file must have; empty: only files known to be the FID Inception are taken."""
+    """SHA-256 that the weights file must have; empty: only known files of the FID Inception are accepted."""
     batch_size: int = 16
-    """Images translated, or described by features, at once."""
+    """Images per batch, in translation and feature extraction."""
     max_images: int = 0
-    """Test images used of each domain, drawn by `seed`; 0: all."""
+    """Test images to use from each domain, drawn by `seed`; 0: all."""
     resamples: int = 100
     """Bootstrap resamples behind the 95 % intervals of the distances; 0: no intervals.
     With more than 2000 test images of a domain they come from a jackknife instead."""
     map_threshold: int = 10
-    """A pixel counts for map accuracy if each channel is nearer than this to the truth (of 255)."""
+    """Map accuracy counts a pixel as correct if each channel is off by less than this (of 255)."""
     examples: int = 12
     """Images of each direction shown in the report."""
     champion: str = ""

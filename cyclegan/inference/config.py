@@ -34,14 +34,14 @@ class TranslateConfig:
     device: str = "auto"
     """Device to run on: auto, cpu, cuda, cuda:1, mps."""
     precision: Precision = "auto"
-    """Arithmetic; auto: bf16 where the CPU or GPU computes in it, else fp32. bf16 is 0.2 grey levels off on
-    average; models of 16 bits take fp32."""
+    """Arithmetic; auto: bf16 where the CPU or GPU supports it natively, else fp32. bf16 is 0.2 grey levels
+    off on average; models of 16 bits use fp32."""
     engine: EngineName = "auto"
     """torch, or onnx and openvino on CPUs where their extras are installed; auto: the fastest one available,
     which exports the model to ONNX once, if there are enough pictures for that to pay off."""
     max_pixels: int = MAX_PIXELS
-    """Skip pictures of more pixels, before or after scaling. Those above 32 million are streamed: a row of
-    tiles at a time."""
+    """Skip pictures with more pixels than this, before or after scaling. Those above 32 million are
+    streamed, a row of tiles at a time."""
     metadata: Literal["drop", "keep"] = "drop"
     """keep: EXIF (place and time included), resolution and, where there was a profile, one of sRGB; where a
     GeoTIFF lies, for models of other channels or 16 bits."""

@@ -24,7 +24,7 @@ ENDS = {"onnx": ".onnx", "openvino": ".xml", "pt2": ".pt2"}
 
 @dataclass(frozen=True, kw_only=True)
 class ExportConfig:
-    """Into what a model is exported."""
+    """What a model is exported to."""
 
     format: Literal["onnx", "openvino", "pt2"] = "onnx"
     """onnx: for ONNX Runtime and others, opset 20; openvino: IR, an .xml and a .bin file; pt2: a torch.export
@@ -32,10 +32,10 @@ class ExportConfig:
     direction: Literal["auto", "AtoB", "BtoA"] = "auto"
     """Which generator; auto: both, or the one that the model's address names."""
     images: Literal["float", "uint8"] = "float"
-    """float: float32 N×3×H×W in [-1, 1], whose sides are multiples of the network's; uint8: H×W×3 as decoded
+    """float: float32 N×3×H×W in [-1, 1], whose sides are multiples of what it needs; uint8: H×W×3 as decoded
     from a file, of any size. Scaling, padding and cropping are then part of the file."""
     precision: Literal["fp32", "fp16"] = "fp32"
-    """fp16: weights and arithmetic of 16 bits, for GPUs; images stay as they are."""
+    """fp16: weights and arithmetic of 16 bits, for GPUs; the images' type stays as it is."""
 
 
 def export(model: str, out: Path, config: ExportConfig) -> list[Path]:

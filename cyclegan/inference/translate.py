@@ -37,7 +37,7 @@ class Translated:
 
 
 def translate(model: str, images: str, out: str, config: TranslateConfig) -> Translated:
-    """Translate a file, a film, a folder with all below it, or everything under an s3:// prefix into `out`.
+    """Translate a file, a video, a folder with all below it, or everything under an s3:// prefix into `out`.
 
     Names and subfolders are kept; formats that cannot be written become `<name>.png`. What `out` has already
     is skipped, so an interrupted command continues. Raises UsageError where there are no images or where the
@@ -97,7 +97,7 @@ def _finish(
 
 
 def _translate_film(model: str, film: Path, out: str, config: TranslateConfig) -> Translated:
-    """`translate` for a film: one file, whose frames are counted as one picture."""
+    """`translate` for a video: one file, whose frames are counted as one picture."""
     import json
 
     from cyclegan.inference.media import video
@@ -106,7 +106,7 @@ def _translate_film(model: str, film: Path, out: str, config: TranslateConfig) -
     if not film.is_file():
         raise UsageError(f"There is no file {film}.")
     if config.shards > 1:
-        raise UsageError("translate: a film is translated as a whole, so shards must be 1.")
+        raise UsageError("translate: a video is translated as a whole, so shards must be 1.")
     path = video.output_path(film, out)
     if path.exists() and not config.overwrite:
         logger.info("%s is there already; --overwrite translates it again.", path)
@@ -114,7 +114,7 @@ def _translate_film(model: str, film: Path, out: str, config: TranslateConfig) -
     video.check_installed()
     translator = _load(model, config, pictures=video.SEGMENT)
     if not translator.is_rgb:
-        raise UsageError(f"A film's frames are RGB of 8 bits, and this model takes {translator.source}.")
+        raise UsageError(f"A video's frames are RGB of 8 bits, and this model takes {translator.source}.")
     logger.debug("Engine: %s.", translator.engine.name)
     job = [translator.direction, translator.engine.name, config.tile, config.overlap, model]
     frames = video.translate_film(

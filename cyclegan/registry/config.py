@@ -30,12 +30,12 @@ class RegisterConfig:
     name: str = ""
     """The registered models are called <name>-AtoB and <name>-BtoA; empty: the dataset's name."""
     max_score: float = 0.0
-    """Gate: a model whose score is above this is not registered; 0: every model is."""
+    """Gate: models with a score above this are not registered; 0: no gate."""
     rule: Literal["better", "certain"] = "better"
-    """Against the champion: a better score is enough, or the two 95 % intervals must not overlap."""
+    """To become champion: a better score is enough, or the two 95 % intervals must not overlap either."""
     force: bool = False
     """Make it the champion whatever the comparison says, for instance after a change of data; the gate
-    still holds."""
+    still applies."""
 
     def __post_init__(self) -> None:
         if self.name and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_ -]*", self.name):

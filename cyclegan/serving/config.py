@@ -24,7 +24,7 @@ class DemoConfig:
     device: str = "auto"
     """Device to run on: auto, cpu, cuda, cuda:1, mps."""
     precision: Precision = "auto"
-    """Arithmetic; auto: bf16 where the CPU or GPU computes in it, else fp32."""
+    """Arithmetic; auto: bf16 where the CPU or GPU supports it natively, else fp32."""
     engine: EngineName = "auto"
     """torch, onnx or openvino; auto as in translate."""
 
@@ -46,19 +46,19 @@ class ServeConfig:
     device: str = "auto"
     """Device to run on: auto, cpu, cuda, cuda:1, mps."""
     precision: Precision = "auto"
-    """Arithmetic; auto: bf16 where the CPU or GPU computes in it, else fp32."""
+    """Arithmetic; auto: bf16 where the CPU or GPU supports it natively, else fp32."""
     engine: EngineName = "auto"
     """torch, onnx or openvino; auto: the fastest that is installed, exporting the model to ONNX once."""
     tile: int = 1024
-    """Side of the largest tile that a request may ask for; it bounds the memory for a translation."""
+    """Side of the largest tile that a request may ask for; it limits the memory that a translation takes."""
     max_pixels: int = 25_000_000
-    """Most pixels of a request's pictures together."""
+    """Maximum number of pixels in all pictures of a request."""
     max_bytes: int = 20_000_000
-    """Most bytes of a request's body."""
+    """Maximum size of a request's body, in bytes."""
     concurrency: int = 1
-    """Translations at a time; one uses all threads, so that more are hardly faster on a CPU."""
+    """Translations at a time; one already uses all threads, so more are hardly faster on a CPU."""
     queue: int = 32
-    """Requests that may wait for their turn; further ones are answered with 503."""
+    """Requests that may wait for their turn; any more are answered with 503."""
     upload_seconds: float = 30.0
     """How long a request's body may take to arrive."""
     grace_seconds: int = 30

@@ -32,23 +32,23 @@ class TrainConfig:
     blocks: int = 9
     """Residual blocks of `resnet`: the paper uses 6 at 128×128, 9 from 256×256 up."""
     depth: int = 7
-    """Halvings of `unet`; image sides must be multiples of 2^depth."""
+    """Downsampling steps of `unet`; image sides must be multiples of 2^depth."""
     width: int = 64
     """Channels of the first layer of `resnet` and `unet`."""
     upsample: Literal["transposed", "resize"] = "transposed"
-    """Upsampling of `resnet`: the paper's, or resizing and a convolution against checkerboards."""
+    """Upsampling in `resnet`. transposed: as the paper; resize: resize, then convolve, no checkerboards."""
     norm: Literal["instance", "layer"] = "instance"
     """Normalise each channel of an image by itself, or all its channels together with one scale and shift."""
     weights: str = "imagenet"
-    """Initial weights of the encoder of `vgg_unet`: imagenet (by torchvision), none, or a file or URI."""
+    """Initial weights of the encoder of `vgg_unet`: imagenet (from torchvision), none, or a file or URI."""
     weights_partial: bool = False
-    """Accept `weights` that lack some of the encoder's layers; those start at random."""
+    """Accept `weights` that lack some of the encoder's layers, which are then initialised at random."""
     init: str = ""
     """Continue from trained generators; discriminators start from scratch. A model folder, s3://, hf:// or an
     MLflow address such as models:/maps@champion, or files of the reference implementation: AtoB.pth,BtoA.pth.
     """
     discriminator: Literal["patchgan", "strided"] = "strided"
-    """patchgan: the paper's 70×70 one; strided: four stride-2 layers, normalisation after the activation."""
+    """patchgan: the paper's, of 70×70; strided: four stride-2 layers, normalisation after the activation."""
     discriminator_layers: int = 3
     """Strided layers of `patchgan`: 3 give patches of 70×70 pixels."""
     discriminator_width: int = 64
@@ -72,21 +72,22 @@ class TrainConfig:
     crop_size: int = 256
     """Side of random square crops; 0: whole images."""
     crop_width: int = 0
-    """Width of the crops where it differs from their height, which is crop_size then; 0: square."""
+    """Width of the crops if they are not square; crop_size is then their height. 0: square."""
     image_size: int = indifferent(0)
-    """Shorter side of the whole test images that samples and scores are made of; 0: as prepared, which is the
-    scale that crops are taken at. For protocols that differ, such as load 286, crop 256, test at 256."""
+    """Scale test images for samples and scores so that their shorter side has this many pixels; 0: as
+    prepared, the scale of the crops. For protocols that test at another scale, such as load 286, crop 256,
+    test 256."""
     flip: bool = True
     """Mirror images left to right at random."""
     diffaugment: str = ""
-    """Differentiable augmentation of all that discriminators see, for fewer than about a hundred images:
-    color,translation,cutout or some of them."""
+    """Differentiable augmentation of everything the discriminators see, for datasets of fewer than about a
+    hundred images: color,translation,cutout or some of these."""
     epoch_size: Literal["larger", "smaller"] = "larger"
     """An epoch passes once through the larger or the smaller domain."""
 
     # --- optimisation
     batch_size: int = 1
-    """Images of each domain in an update, over all processes together."""
+    """Images of each domain in an update, in total over all processes."""
     accumulation_steps: int = 1
     """Compute an update's batch in this many parts, to save memory."""
     epochs: int = schedule(100)
@@ -125,7 +126,7 @@ class TrainConfig:
     log_every: int = indifferent(50)
     """Updates between two log lines."""
     sample_every: int = indifferent(1)
-    """Epochs between two grids of sample translations; 0 logs the last one only."""
+    """Epochs between two grids of sample translations; 0 logs only the last one."""
     samples: int = indifferent(4)
     """Test images of each domain in a grid."""
     checkpoint_minutes: float = indifferent(10.0)
@@ -135,11 +136,11 @@ class TrainConfig:
     evaluate_every: int = indifferent(0)
     """Epochs between two evaluations of the kernel distance on the test images; 0: never."""
     evaluate_features: Features = indifferent("auto")  # noqa: RUF009
-    """Features of those evaluations, as `features` of evaluate has them."""
+    """Feature extractor of those evaluations: see `features` of evaluate."""
     evaluate_weights: str = indifferent("")
-    """Inception weights of those evaluations, as `weights` of evaluate has them."""
+    """Inception weights of those evaluations: see `weights` of evaluate."""
     evaluate_weights_sha256: str = indifferent("")
-    """SHA-256 that the file of `evaluate_weights` must have; empty: only known files are taken."""
+    """SHA-256 that the file of `evaluate_weights` must have; empty: only known files are accepted."""
     patience: int = indifferent(0)
     """Stop after this many evaluations without a better score; 0 never stops early."""
 

@@ -1,4 +1,4 @@
-"""Film frames from files to translations without ever being square."""
+"""Video frames from files to translations without ever being square."""
 
 from __future__ import annotations
 

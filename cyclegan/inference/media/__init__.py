@@ -1,1 +1,1 @@
-"""Pictures and films: how they are read, what of them is kept, how they are written."""
+"""Pictures and videos: how they are read, what of them is kept, how they are written."""

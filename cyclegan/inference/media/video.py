@@ -1,4 +1,4 @@
-"""A film translated frame by frame, in segments that an interrupted command resumes; its audio is copied."""
+"""A video translated frame by frame, in segments that an interrupted command resumes; its audio is copied."""
 
 from __future__ import annotations
 
@@ -39,24 +39,24 @@ CONTAINERS = {
 READ = {*CONTAINERS, ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".wmv", ".flv", ".3gp", ".ogv"}
 SEGMENT = 240  # frames: what an interruption loses at most
 BT709, UNSPECIFIED, BT601, BT2020 = 1, 2, 5, 9  # matrices between RGB and YUV, as FFmpeg numbers them
-LIMITED = 1  # the range of brightness that films have, 16 to 235
+LIMITED = 1  # the range of brightness that videos have, 16 to 235
 
 
 def is_video(name: str) -> bool:
-    """Whether the name is that of a film."""
+    """Whether the name is that of a video."""
     return Path(name).suffix.lower() in READ
 
 
 def output_path(film: Path, out: str) -> Path:
-    """Where the translation of a film goes: `out`, or into it where it is a folder. Raises UsageError."""
+    """Where the translation of a video goes: `out`, or into it where it is a folder. Raises UsageError."""
     if "://" in out:
-        raise UsageError(f"A film is written to a file on this machine, not to {out}.")
+        raise UsageError(f"A video is written to a file on this machine, not to {out}.")
     path = Path(out)
     if path.is_dir() or not path.suffix:
         own = film.suffix.lower() in CONTAINERS
         path = path / (film.name if own else f"{film.name}.mp4")
     if path.suffix.lower() not in CONTAINERS:
-        raise UsageError(f"Cannot write {path}: a film's name must end in one of {', '.join(CONTAINERS)}.")
+        raise UsageError(f"Cannot write {path}: a video's name must end in one of {', '.join(CONTAINERS)}.")
     if path.resolve() == film.resolve():
         raise UsageError(f"{film} would be replaced by its translation: use another name or folder.")
     return path
@@ -65,7 +65,7 @@ def output_path(film: Path, out: str) -> Path:
 def check_installed() -> None:
     """Raises UsageError where PyAV is missing."""
     if not find_spec("av"):
-        raise UsageError("Films need more packages: pip install 'cyclegan-pipeline[video]'.")
+        raise UsageError("Videos need more packages: pip install 'cyclegan-pipeline[video]'.")
 
 
 def translate_film(translator: Translator, film: Path, out: Path, *, size: int, job: str) -> int:
@@ -73,7 +73,7 @@ def translate_film(translator: Translator, film: Path, out: Path, *, size: int, 
 
     Frames keep their order and timestamps, audio streams are copied, the picture is turned upright. Finished
     segments wait in a hidden folder next to `out` and are used again if `job`, which names model and options,
-    and the film are the same. Raises CycleGANError where the film cannot be read, UsageError where its
+    and the video are the same. Raises CycleGANError where the video cannot be read, UsageError where its
     audio does not fit into the container.
     """
     kind, codec, options = CONTAINERS[out.suffix.lower()]
@@ -117,7 +117,7 @@ def _opened(film: Path) -> Iterator[Any]:
     try:
         source = av.open(str(film))
     except (av.error.FFmpegError, ValueError) as error:
-        raise CycleGANError(f"{film} cannot be read as a film: {_reason(error)}.") from None
+        raise CycleGANError(f"{film} cannot be read as a video: {_reason(error)}.") from None
     with source:
         if not source.streams.video:
             raise CycleGANError(f"{film} has no pictures, only {_kinds(source) or 'nothing readable'}.")
@@ -266,7 +266,7 @@ class _Encoder:
 
 
 def _join(segments: list[Path], film: Path, out: Path, kind: str) -> None:
-    """Segments one after another and the film's audio, without encoding anything again."""
+    """Segments one after another and the video's audio, without encoding anything again."""
     import av
 
     with ExitStack() as stack:

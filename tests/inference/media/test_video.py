@@ -1,4 +1,4 @@
-"""Films: every frame at its time, audio untouched, an interrupted command resumed."""
+"""Videos: every frame at its time, audio untouched, an interrupted command resumed."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ from cyclegan.inference.media import video
 from cyclegan.inference.translator import Translator
 from cyclegan.pixels import to_unit_array
 
-film, out, segment, killed_at = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
+video, out, segment, killed_at = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
 count = 0
 
 class Negative:
@@ -161,7 +161,7 @@ step.load = lambda *given, **options: Translator(Negative(), "AtoB", {})
 video.SEGMENT, video._join = segment, join
 # frames are in the file as soon as they are translated, so that a killed process leaves half a segment
 video.CONTAINERS[".mp4"] = ("mp4", "libx264", {"crf": "18", "tune": "zerolatency"})
-step.translate("model", film, out, step.TranslateConfig())
+step.translate("model", video, out, step.TranslateConfig())
 lines = Path("/proc/self/status").read_text().splitlines() if sys.platform == "linux" else []
 peak = [int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM")]
 print(json.dumps({"frames": count, "mb": peak}))
@@ -227,7 +227,7 @@ def test_segments_of_another_job_are_not_used(engine, tmp_path, monkeypatch):
 
 
 def test_a_film_that_was_held_upright(engine, tmp_path):
-    """The rotation of a phone's film is in its track header; pixels are turned, and the mark is gone."""
+    """The rotation of a phone's video is in its track header; pixels are turned, and the mark is gone."""
     film = write_film(tmp_path / "film.mp4", audio="")
     data = bytearray(film.read_bytes())
     matrix = data.index(b"tkhd") + 4 + 40
@@ -259,7 +259,7 @@ def test_mistakes_are_one_sentence(engine, tmp_path, monkeypatch):
     film = write_film(tmp_path / "film.mkv", audio="pcm_s16le")
     with pytest.raises(UsageError, match=r"The audio is pcm_s16le, which a \.webm file cannot hold"):
         run(film, tmp_path / "b.webm")
-    with pytest.raises(UsageError, match="a film's name must end in one of"):
+    with pytest.raises(UsageError, match="a video's name must end in one of"):
         run(film, tmp_path / "b.gif")
     with pytest.raises(UsageError, match="would be replaced"):
         run(film, film)
@@ -267,8 +267,8 @@ def test_mistakes_are_one_sentence(engine, tmp_path, monkeypatch):
         run(tmp_path / "none.mp4", tmp_path / "b.mp4")
     with pytest.raises(UsageError, match="shards must be 1"):
         run(film, tmp_path / "b.mkv", shards=2)
-    (tmp_path / "no.mp4").write_bytes(b"no film at all" * 100)
-    with pytest.raises(CycleGANError, match="cannot be read as a film"):
+    (tmp_path / "no.mp4").write_bytes(b"no video at all" * 100)
+    with pytest.raises(CycleGANError, match="cannot be read as a video"):
         run(tmp_path / "no.mp4", tmp_path / "b.mp4")
     with av.open(str(tmp_path / "song.mp4"), "w") as song:
         tone = song.add_stream("aac", rate=48000, layout="mono")
