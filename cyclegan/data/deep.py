@@ -84,8 +84,8 @@ class DeepTiff(Image.Image):
     def values(self, channels: int = 0) -> NDArray[Any]:
         """H×W, or H×W×(2 to N channels), of the file's own type; MinIsWhite is turned round.
 
-        Where `channels` are wanted and the file has so many grey pages, each page is a channel; otherwise
-        the first page counts.
+        Where `channels` are wanted and the file has that many grey pages, each page is a channel; otherwise
+        the first page counts. Raises BadImage for a file that is damaged or of an unknown layout.
         """
         try:
             values = self._pages(channels) if channels > 1 and self.samples == 1 else None

@@ -112,7 +112,7 @@ def facts_of(metadata: dict[str, str], path: Path) -> dict[str, Any]:
 def check_engine(engine: OnnxRuntimeEngine | OpenVinoEngine, path: Path) -> float:
     """Mean difference in grey levels from the picture that torch drew when the file was exported.
 
-    Raises CycleGANError where it exceeds one grey level or the file holds no such picture.
+    Raises CycleGANError where it exceeds one grey level, UsageError where the file holds no such picture.
     """
     expected = engine.facts.get("parity")
     if not expected:

@@ -115,6 +115,8 @@ def frechet_influence(x: Tensor, y: Tensor) -> Tensor:
 def jackknife_error(influences: list[Tensor], *, paired: bool) -> float:
     """The standard error of a statistic from what each item of its samples adds to it (`frechet_influence`).
 
+    Each tensor holds the influences of one sample's items and has its length.
+
     Items of different samples are independent, or belong together row by row where they are `paired`.
     """
     groups = [torch.stack(influences).sum(0)] if paired else influences

@@ -96,7 +96,10 @@ class Evaluation:
 
 
 def measure(data: Prepared, model: Model, config: EvaluateConfig, device: torch.device) -> Evaluation:
-    """All measurements, nothing written."""
+    """All measurements of both directions on the test images; nothing is written.
+
+    Raises UsageError where the model takes images of another kind than `data` holds.
+    """
     seconds: dict[str, float] = {}
     size = model.test_size(data.height, data.width)
     if model.kinds != data.kinds:

@@ -53,7 +53,10 @@ def parse(address: str) -> tuple[str, str | None]:
 
 @contextmanager
 def hub_errors(address: str) -> Iterator[None]:
-    """Failures of the Hub's client as a sentence about `address`."""
+    """Turn failures of the Hub's client into a sentence about `address`.
+
+    UsageError for what the address or token is to blame, CycleGANError for the network and the Hub.
+    """
     from huggingface_hub import errors
 
     try:

@@ -65,7 +65,10 @@ class FolderStore(Store):
 
     @contextmanager
     def writing(self, key: str) -> Iterator[Path]:
-        """A temporary path in the same folder, so that nothing is copied."""
+        """A temporary path in the same folder, renamed at the end, so that nothing is copied.
+
+        Raises CycleGANError where the file cannot be written.
+        """
         try:
             with atomic_file(self.folder / checked(key)) as temporary:
                 yield temporary

@@ -52,7 +52,10 @@ def write_weights(path: Path, tensors: Mapping[str, Tensor], what: str) -> None:
 
 
 def obtain(address: str, path: Path, *, advice: str) -> None:
-    """Write the file at an https:// or s3:// address to `path`; CycleGANError if it can't be fetched."""
+    """Write the file at an https:// or s3:// address to `path`.
+
+    Raises UsageError for another kind of address, CycleGANError, ending in `advice`, if it can't be fetched.
+    """
     whole = reveal(address)
     try:
         if whole.startswith("s3://"):

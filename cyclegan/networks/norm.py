@@ -37,6 +37,7 @@ def norm_layer(kind: Norm, channels: int, *, affine: bool) -> nn.Module:
     """A normalisation of N×C×H×W features: `instance` over H, W (arXiv 1607.08022), `layer` over C, H, W.
 
     `affine` gives `instance` a learned scale and shift for each channel; `layer` always has its two scalars.
+    Raises UsageError for another kind.
     """
     if kind not in get_args(Norm):
         raise UsageError(f"There is no norm '{kind}'; choose one of {', '.join(get_args(Norm))}.")

@@ -65,7 +65,7 @@ def average_gradients(parameters: Sequence[torch.nn.Parameter]) -> None:
 
 
 def averaged(values: Tensor) -> Tensor:
-    """The mean of a tensor over all processes."""
+    """The mean of a tensor over all processes, each with one of the same shape; `values` is overwritten."""
     if dist.is_initialized():
         dist.all_reduce(values)
         values = values / dist.get_world_size()
@@ -73,7 +73,7 @@ def averaged(values: Tensor) -> Tensor:
 
 
 def gathered(part: Tensor) -> Tensor:
-    """The parts of all processes one after another along the first dimension."""
+    """The parts of all processes, all of one shape, in order of rank along the first dimension."""
     if not dist.is_initialized():
         return part
     parts = [torch.empty_like(part) for _ in range(dist.get_world_size())]

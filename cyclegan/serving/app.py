@@ -70,7 +70,10 @@ class Slots:
 
 
 def create_app(served: Mapping[str, Served], config: ServeConfig) -> FastAPI:
-    """The server's application for loaded models; the first one is that of /translate by default."""
+    """The server's application for loaded models; the first one is that of /translate by default.
+
+    What a client does wrong is answered with 4xx and one sentence, a full queue with 503.
+    """
     app = FastAPIOffline(title="cyclegan serve", version=__version__, description=ABOUT, redoc_url=None)
     slots = Slots(config.concurrency, config.queue)
     failures: dict[int | str, dict[str, Any]] = {

@@ -82,7 +82,10 @@ def leave_run(run: Any) -> str:
 
 
 def refuse_lost_artifacts(run: Any) -> None:
-    """End a run whose pictures and models could not be stored: only a server can write to its own store."""
+    """End a run whose pictures and models could not be stored: only a server can write to its own store.
+
+    Raises CycleGANError for such a run, after marking it as failed.
+    """
     import mlflow
 
     uri = mlflow.get_tracking_uri()

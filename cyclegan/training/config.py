@@ -36,7 +36,7 @@ class TrainConfig:
     width: int = 64
     """Channels of the first layer of `resnet` and `unet`."""
     upsample: Literal["transposed", "resize"] = "transposed"
-    """Upsampling in `resnet`. transposed: as the paper; resize: resize, then convolve, no checkerboards."""
+    """Upsampling in `resnet`. transposed: the paper's; resize: resize, then convolve, no checkerboards."""
     norm: Literal["instance", "layer"] = "instance"
     """Normalise each channel of an image by itself, or all its channels together with one scale and shift."""
     weights: str = "imagenet"

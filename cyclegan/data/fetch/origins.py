@@ -59,7 +59,10 @@ class Origin:
 
 
 def fill(folder: Path, config: FetchConfig) -> Origin:
-    """Write trainA trainB testA testB into `folder`, an empty one. Raises as `sources.fetch` does."""
+    """Write trainA trainB testA testB into the empty `folder`, from whatever kind of source `config` names.
+
+    Raises UsageError for an unknown source or layout, CycleGANError where it cannot be fetched completely.
+    """
     if config.a:
         return _from_two_folders(folder, config)
     source = reveal(config.source)

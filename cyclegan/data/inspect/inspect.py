@@ -29,7 +29,8 @@ FLAT = 4.0
 def inspect(folder: Path, report: Path | None, config: InspectConfig) -> Inspection:
     """Measure every image of a dataset; write the HTML page `report` unless it is None.
 
-    `folder` may have any layout that fetch understands. Raises UsageError if it has none.
+    `folder` may have any layout that fetch understands. Raises UsageError if it has none,
+    CycleGANError if no image of a domain can be read.
     """
     from cyclegan.data.inspect.findings import judge
     from cyclegan.data.inspect.measure import Job, measure

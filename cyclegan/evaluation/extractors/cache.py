@@ -28,6 +28,8 @@ def cache_folder() -> Path:
 def cached_features(images: Images, extractor: Extractor, batch_size: int, what: str = "features") -> Tensor:
     """Features of `images`, from the cache if these very pixels went through this very extractor before.
 
+    N×features, float32 on the CPU.
+
     The key is content, not a name, so a changed image or another weights file never returns stale values.
     A folder that cannot be written costs a line in the log and nothing else.
     """

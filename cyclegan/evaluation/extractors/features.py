@@ -117,6 +117,7 @@ def inception(weights: Weights, dimensions: int, device: torch.device) -> Extrac
 
     Images of any size; resized to 299×299 as TensorFlow 1 does it, inside the network. Batch norm is folded
     into the convolutions and memory is laid out channels last: 1.6 times as fast on CPU, equal to 1e-6.
+    Raises CycleGANError where torch-fidelity is missing or the weights are other ones.
     """
     try:
         from torch_fidelity.feature_extractor_inceptionv3 import BasicConv2d, FeatureExtractorInceptionV3

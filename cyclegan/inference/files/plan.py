@@ -14,7 +14,11 @@ if TYPE_CHECKING:
 
 
 def plan(images: str, out: str) -> tuple[Store, list[str], Store, str]:
-    """The store and names of the pictures, the store of the translations, and the name of a single one."""
+    """The store and names of the pictures, the store of the translations, and the name of a single one.
+
+    The name is empty where there are several. Raises UsageError where there is no picture, or a translation
+    would replace a picture or another translation.
+    """
     from cyclegan.data.layout.files import is_image
     from cyclegan.io.storage import open_store
 

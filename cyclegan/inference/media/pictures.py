@@ -172,7 +172,7 @@ def encode(image: Image.Image, kind: str, quality: int = QUALITY, *, metadata: M
 def save(
     image: Image.Image, file: IO[bytes], kind: str, quality: int = QUALITY, *, metadata: Metadata = NOTHING
 ) -> None:
-    """`encode` into an open file."""
+    """`encode` into an open file; CycleGANError where the format cannot hold a picture of this size."""
     options: dict[str, Any] = {"quality": quality} if kind in {"JPEG", "WEBP"} else {}
     if kind == "JPEG":
         options["subsampling"] = 0

@@ -95,6 +95,7 @@ def repair(
 
     Warns of each that another hand had set: one that differs from that of the pair which had the alias until
     now, by `former`. `known` are pairs by number, which need no request.
+    Raises CycleGANError where another program keeps changing the aliases.
     """
     members = dict(known or {})
     for _ in range(REPAIRS):

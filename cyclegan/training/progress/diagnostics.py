@@ -23,7 +23,10 @@ def correlation(x: Tensor, y: Tensor) -> float:
 
 
 def diversity(translated: Tensor, inputs: Tensor) -> float:
-    """How much translations differ from each other, relative to how much their inputs do; 1 is as much."""
+    """How much translations differ from each other, relative to how much their inputs do; 1 is as much.
+
+    Both are N×C×H×W of any range; a value near 0 is a collapsed generator.
+    """
 
     def spread(images: Tensor) -> Tensor:
         return images.float().std(dim=0).mean() if len(images) > 1 else torch.ones(())

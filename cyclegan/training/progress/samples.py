@@ -29,7 +29,10 @@ def sample_images(images: PackedImages, count: int, size: tuple[int, int]) -> Te
 
 @torch.no_grad()
 def translate_and_back(there: Generator, back: Generator, images: Tensor) -> tuple[Tensor, Tensor]:
-    """Translations and reconstructions, one image at a time so that memory stays what training needs."""
+    """Translations and reconstructions of N×C×H×W in [-1, 1], float32 of the same shape.
+
+    One image at a time, so that memory stays what training needs.
+    """
     translated = torch.cat([at_any_size(there, image[None]).float() for image in images])
     reconstructed = torch.cat([at_any_size(back, image[None]).float() for image in translated])
     return translated, reconstructed

@@ -15,7 +15,7 @@ Objective = Literal["least_squares", "vanilla"]
 
 
 def adversarial(scores: Tensor, *, real: bool, objective: Objective = "least_squares") -> Tensor:
-    """How far a discriminator's scores are from calling their images real, or not real.
+    """How far a discriminator's scores, of any shape, are from calling their images real, or not real.
 
     Least squares (section 4): E[(D(x) − 1)²] or E[D(x)²]. Vanilla, equation 1 with the generator's loss of
     Goodfellow et al. that does not saturate: −E[log σ(D(x))] or −E[log(1 − σ(D(x)))].
@@ -27,7 +27,7 @@ def adversarial(scores: Tensor, *, real: bool, objective: Objective = "least_squ
 
 
 def l1(x: Tensor, y: Tensor) -> Tensor:
-    """E[|x − y|] over pixels and channels: cycle loss (equation 2) and identity loss (section 5.2)."""
+    """E[|x − y|] over all of N×C×H×W, as float32: cycle loss (equation 2), identity loss (section 5.2)."""
     return (_exact(x) - _exact(y)).abs().mean()
 
 

@@ -133,7 +133,10 @@ class Update:
         return torch.cat([of_generators, of_discriminators])
 
     def translate(self, a: Tensor, b: Tensor) -> Translations:
-        """G(a), F(b) and, where the identity loss is used, G(b), F(a)."""
+        """G(a), F(b) and, where the identity loss is used, G(b), F(a), from N×C×H×W in [-1, 1].
+
+        Where it is not used, a and b themselves stand in for G(b) and F(a), so that its terms are 0.
+        """
         AtoB, BtoA = self.networks.AtoB, self.networks.BtoA
         with self.arithmetic(a):
             if not self.lambda_identity:
@@ -172,7 +175,7 @@ class Update:
         return torch.stack(terms).mean(0), torch.cat(fakes_a), torch.cat(fakes_b)
 
     def generator_terms(self, a: Tensor, b: Tensor, x: Translations, u: Chances) -> Tensor:
-        """The six terms of the generators' objective, unweighted."""
+        """The six terms of the generators' objective, unweighted: adversarial, cycle, identity, two each."""
         n = self.networks
         seen_b, seen_a = self.seen(x.fake_b, u.b, _OF_GENERATOR), self.seen(x.fake_a, u.a, _OF_GENERATOR)
         with self.arithmetic(a):
