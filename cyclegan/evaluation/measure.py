@@ -98,7 +98,7 @@ class Evaluation:
 def measure(data: Prepared, model: Model, config: EvaluateConfig, device: torch.device) -> Evaluation:
     """All measurements of both directions on the test images; nothing is written.
 
-    Raises UsageError where the model takes images of another kind than `data` holds.
+    Raises UsageError where the model takes images of a different kind from those in `data`.
     """
     seconds: dict[str, float] = {}
     size = model.test_size(data.height, data.width)

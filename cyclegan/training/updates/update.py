@@ -135,7 +135,7 @@ class Update:
     def translate(self, a: Tensor, b: Tensor) -> Translations:
         """G(a), F(b) and, where the identity loss is used, G(b), F(a), from N×C×H×W in [-1, 1].
 
-        Where it is not used, a and b themselves stand in for G(b) and F(a), so that its terms are 0.
+        Where it is not used, a and b themselves take the place of G(b) and F(a), so its terms are 0.
         """
         AtoB, BtoA = self.networks.AtoB, self.networks.BtoA
         with self.arithmetic(a):
