@@ -20,8 +20,10 @@ PAGES = sorted([*(ROOT / "docs").rglob("*.md"), ROOT / "README.md", ROOT / "CONT
 
 
 def missing(text: str) -> list[str]:
-    """Python files, and folders of the package, that code spans name and that are nowhere."""
+    """Python files, and folders of the package, that code spans or drawings name and that are nowhere."""
     said = re.findall(rf"`([\w./-]+\.py|(?:{ROOMS})(?:/[a-z_]+)*/)(?::[^`]*)?`", text)
+    for drawing in re.findall(r"```mermaid\n(.*?)```", text, re.DOTALL):
+        said += re.findall(r"[\w/]+\.py|(?<![\w/])(?:[a-z_]+/)+(?![\w/])", drawing.replace("<br/>", " "))
     folders = {"/".join(file.split("/")[:i]) + "/" for file in FILES for i in range(1, file.count("/") + 1)}
     known = FILES | folders
     return [name for name in said if not any(f"/{one}".endswith(f"/{name}") for one in known)]
@@ -35,6 +37,8 @@ def test_files_that_a_page_names_exist(page: Path) -> None:
 def test_a_file_that_was_moved_is_noticed() -> None:
     text = "`data/packed.py: PackedImages`, `training/updates/`, `data/moved.py` and `training/elsewhere/`"
     assert missing(text) == ["data/moved.py", "training/elsewhere/"]
+    drawing = '```mermaid\na["packed.py<br/>a crop"] --> b["updates/gone.py · old/ · progress/"]\n```'
+    assert missing(drawing) == ["updates/gone.py", "old/"]
 
 
 def test_options_of_a_step_that_a_page_names_are_its_fields() -> None:
