@@ -178,7 +178,7 @@ def _read_manifest(folder: Path) -> Manifest:
         )
     channels = manifest.channels
     if set(channels) != {"A", "B"} or not all(1 <= n <= LARGEST_CHANNELS for n in channels.values()):
-        raise UsageError(f"{path} gives no channels for A and B: run `cyclegan preprocess` again.")
+        raise UsageError(f"{path} does not give the channels of A and B: run `cyclegan preprocess` again.")
     if any(len(subset["names"]) != subset["count"] for subset in subsets):
         raise UsageError(f"{path} does not name every image: run `cyclegan preprocess` again.")
     return manifest

@@ -51,7 +51,7 @@ def open_engine(
     kinds = kinds_of(read_config(folder, where))
     if not all_rgb(kinds):
         if engine in PACKAGES:
-            raise UsageError(f"engine = {engine} takes RGB of 8 bits, and here {in_words(kinds)}: use torch.")
+            raise UsageError(f"engine = {engine} takes RGB of 8 bits, but here {in_words(kinds)}: use torch.")
         # bfloat16 has 8 bits
         exact: Precision = "fp32" if precision == "auto" and kinds["A"].bits > 8 else precision
         return _torch(folder, direction, where, device, exact)

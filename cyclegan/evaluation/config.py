@@ -73,6 +73,6 @@ def check_features_of(kinds: Kinds, features: Features, weights: str, prefix: st
     if not all_rgb(kinds) and (weights or features not in ("auto", "random")):
         asked = f"{prefix}features = {features}" if features != "auto" else f"{prefix}weights"
         raise UsageError(
-            f"{asked}: Inception takes RGB of 8 bits, and here {in_words(kinds)}: set {prefix}features = "
+            f"{asked}: Inception takes RGB of 8 bits, but here {in_words(kinds)}: set {prefix}features = "
             "random, which gives distances that rank models on the same data and are not FID or KID."
         )

@@ -104,8 +104,8 @@ def measure(data: Prepared, model: Model, config: EvaluateConfig, device: torch.
     size = model.test_size(data.height, data.width)
     if model.kinds != data.kinds:
         raise UsageError(
-            f"The model is for other images: for it {in_words(model.kinds)}, and in {data.folder} "
-            f"{in_words(data.kinds)}."
+            f"The model does not fit the images of {data.folder}: in the model, {in_words(model.kinds)}; "
+            f"in the folder, {in_words(data.kinds)}."
         )
     extractor = load_extractor(
         config.features, config.weights, config.weights_sha256, device, kinds=data.kinds
@@ -266,7 +266,7 @@ def _notes(e: Evaluation) -> list[str]:
     if not all_rgb(e.data.kinds):
         apart = "" if alike(e.data.kinds) else ", nor what the untranslated input or the identity would score"
         notes.append(
-            f"Inception takes RGB of 8 bits, and here {in_words(e.data.kinds)}: FID and KID cannot be "
+            f"Inception takes RGB of 8 bits, but here {in_words(e.data.kinds)}: FID and KID cannot be "
             f"computed{apart}. Distances come from a fixed random network and rank models on the same data."
         )
     elif e.extractor.name == "random":

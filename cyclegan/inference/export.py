@@ -60,8 +60,8 @@ def export(model: str, out: Path, config: ExportConfig) -> list[Path]:
             generator, facts = read_generator(folder, direction, model)
         if not all_rgb(kinds := kinds_of(facts)):
             raise UsageError(
-                f"Exported files take and return RGB of 8 bits, and for this model {in_words(kinds)}: use it "
-                "by `cyclegan translate`, or cyclegan.load in Python."
+                f"Exported files take and return RGB of 8 bits, but for this model {in_words(kinds)}: use "
+                "`cyclegan translate`, or cyclegan.load in Python."
             )
         path = out / f"{direction}{form.suffix}{ENDS[config.format]}"
         with _renamed_at_end(path) as temporary:

@@ -38,8 +38,8 @@ _ROLES = {
 # Files that hold images and are not images, and what to do about them
 _HOLDERS = {
     ".parquet": "Hugging Face's parquet files: save their images into two folders",
-    ".tfrec": "TFRecords: take the folders of images instead",
-    ".tfrecord": "TFRecords: take the folders of images instead",
+    ".tfrec": "TFRecords: use folders of images instead",
+    ".tfrecord": "TFRecords: use folders of images instead",
     ".zip": "archives inside: unpack them",
     ".tar": "archives inside: unpack them",
     ".cr2": "camera raw: develop it to TIFF or JPEG",

@@ -59,7 +59,7 @@ def take_ticket(
             if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                 raise
         text = f"Pairs of generators; each version names one of `{name}-AtoB` and one of `{name}-BtoA`. "
-        text += "Move the alias `champion` here to appoint another pair."
+        text += "Move the alias `champion` here to make another pair the champion."
         with suppress(mlflow.MlflowException):  # another may have made it now; if not, the next call says why
             client.create_registered_model(name, description=text)
     raise CycleGANError(f"The registry says that there is no {name}, and does not make it.")
@@ -125,7 +125,7 @@ def wait_for_turn(client: MlflowClient, name: str, ticket: str) -> None:
         fastest = min(fastest, now - began)
         decision_seconds = min(LONGEST_DECISION, DECISION_REQUESTS * fastest)
         if now - since > STALE_SECONDS + DECISION_REQUESTS * (now - began):
-            logger.warning("Version %d of %s was never decided about; skipping it.", head, name)
+            logger.warning("No decision was made about version %d of %s; skipping it.", head, name)
             client.set_model_version_tag(name, str(head), "state", "skipped")
             continue
         # until about the middle of the decision before its own, if they follow each other without a pause
