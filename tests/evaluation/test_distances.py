@@ -216,3 +216,10 @@ def test_the_jackknife_finds_the_spread_over_fresh_samples(paired: bool) -> None
         for x, y in map(draw, range(1000, 1010))
     ]
     assert sum(errors) / len(errors) == pytest.approx(float(spread), rel=0.15)
+
+
+def test_the_jackknifes_error_by_its_formula() -> None:
+    """(n − 1)/n · Σ (θᵢ − θ̄)² of each sample, or of the sums where items belong together row by row."""
+    x, y = torch.tensor([1.0, 2.0, 3.0, 4.0]), torch.tensor([2.0, 2.0, 2.0, 6.0])
+    assert jackknife_error([x, y], paired=False) == pytest.approx((3 * 1.25 + 3 * 3.0) ** 0.5)
+    assert jackknife_error([x, y], paired=True) == pytest.approx((3 * 7.25) ** 0.5)
