@@ -31,6 +31,8 @@ def _timed(step: str, seconds: dict[str, float]) -> Iterator[None]:
 
 def in_words(scores: Mapping[str, float]) -> list[str]:
     """What the scores mean to a person; paired test images say most."""
+    from cyclegan.io.pages.page import nearer
+
     lines = []
     for direction in ("AtoB", "BtoA"):
         error = scores.get(f"l1_{direction}")
@@ -38,23 +40,13 @@ def in_words(scores: Mapping[str, float]) -> list[str]:
         if error is None or mean is None or unchanged is None:
             continue
         lines.append(
-            f"{direction}            {_nearer(error, mean)} the true picture than the best single colour, "
-            f"{_nearer(error, unchanged)} it than the picture left as it is (L1 {error:.4f}, {mean:.4f}, "
+            f"{direction}            {nearer(error, mean)} the true picture than the best single colour, "
+            f"{nearer(error, unchanged)} it than the picture left as it is (L1 {error:.4f}, {mean:.4f}, "
             f"{unchanged:.4f})"
         )
     if not lines and "score" in scores:
         lines = [f"score           {scores['score']:.4f} (lower is better)"]
     return lines
-
-
-def _nearer(error: float, baseline: float) -> str:
-    if error <= 0:
-        return "exactly equal, and so nearer to"
-    return (
-        f"{baseline / error:.1f} times closer to"
-        if error <= baseline
-        else f"{error / baseline:.1f} times farther from"
-    )
 
 
 def run(

@@ -25,7 +25,7 @@ from cyclegan.evaluation.measure import Evaluation, measure
 from cyclegan.evaluation.monitor import Monitor
 from cyclegan.evaluation.pages.report import write_per_image
 from cyclegan.evaluation.pages.samples import spread
-from cyclegan.evaluation.pages.verdict import verdict
+from cyclegan.evaluation.pages.verdict import Verdict, verdict
 from cyclegan.io.files import read_json, write_json
 from cyclegan.io.pages.page import number
 from cyclegan.model import Model
@@ -374,15 +374,44 @@ def test_examples_lie_at_even_distances() -> None:
     assert spread(2, 6) == [0, 1]
 
 
-def test_doing_nothing_or_worse_is_said_aloud(make_prepared: Make) -> None:
+def test_known_truths_decide_before_features_of_a_random_network(make_prepared: Make) -> None:
     prepared = make_prepared()
     write_provenance(prepared, "", {"A": "horse", "B": "zebra"})
-    e = judge(prepared, Same(), Constant(np.zeros((32, 32, 3), dtype=np.uint8)))
+    e = judge(prepared, Same(), Same())
+    error = {"l1_AtoB_mean": 0.3, "l1_AtoB_input": 0.4, "l1_BtoA_mean": 0.3, "l1_BtoA_input": 0.4}
+
+    def said(AtoB: float, BtoA: float) -> Verdict:
+        return verdict(replace(e, scores=e.scores | error | {"l1_AtoB": AtoB, "l1_BtoA": BtoA}))
+
+    good = said(0.1, 0.2)
+    assert good.text == (
+        "horse → zebra is 3.0 times closer to the true zebra images than their mean colour; "
+        "zebra → horse is 1.5 times closer to the true horse images than their mean colour."
+    )
+    assert good.measure == "Measured by L1 on 12 test pairs, whose true pictures are known."
+    assert good.tone == "good"
+    assert "is 1.2 times farther from the true zebra images" in said(0.36, 0.2).text
+    assert said(0.36, 0.2).tone == said(0.1, 0.3).tone == "warn"
+    assert said(0.1, 0.4).tone == "bad"
+    assert said(0.1, 0.4).text.endswith("than their mean colour, and worse than no translation at all.")
+    by_inception = {f"frechet_inception768_{end}": 1.0 for end in ("AtoB", "BtoA", "input")}
+    inception = replace(
+        e, extractor=replace(e.extractor, name="inception768"), scores=e.scores | error | by_inception
+    )
+    assert "Fréchet distance of inception768 features" in verdict(inception).measure
+
+
+def test_doing_nothing_or_worse_is_said_aloud(make_prepared: Make) -> None:
+    black = Constant(np.zeros((32, 32, 3), dtype=np.uint8))
+    notes = judge(make_prepared(name="paired"), Same(), black).notes
+    assert any("mean colour is at least as close to the truth" in note for note in notes)
+    prepared = make_prepared(paired=False)
+    write_provenance(prepared, "", {"A": "horse", "B": "zebra"})
+    e = judge(prepared, Same(), black)
     found = verdict(e)
     assert found.tone == "bad"
     assert "zebra → horse is worse than no translation" in found.text
     assert [note for note in e.notes if note.startswith("Worse than no translation")]
-    assert any("mean colour is at least as close to the truth" in note for note in e.notes)
     np.save(prepared / "testB.npy", np.load(prepared / "testA.npy") // 2)
 
     class Half(Same):

@@ -8,6 +8,7 @@ from typing import Literal
 
 from cyclegan.evaluation.measure import Evaluation
 from cyclegan.evaluation.translations import ENDS
+from cyclegan.io.pages.page import nearer
 from cyclegan.model import DIRECTIONS, Direction
 from cyclegan.pixel_kind import alike
 from cyclegan.registry.champion import Champion
@@ -26,8 +27,12 @@ class Verdict:
 
 
 def verdict(e: Evaluation, champion: Champion | None = None) -> Verdict:
-    """Judge both directions by the part of the way from the untranslated images to real ones."""
-    found = [_direction(e, d) for d in DIRECTIONS]
+    """Judge both directions by the part of the way from the untranslated images to real ones.
+
+    Where that distance is one of random features, which noise can please, and true pictures are known, by L1.
+    """
+    by_truth = e.extractor.name == "random" and e.manifest.paired
+    found = [_by_truth(e, d) if by_truth else _by_distance(e, d) for d in DIRECTIONS]
     tones = [tone for _, tone in found]
     text = "; ".join(part for part, _ in found)
     if champion:
@@ -35,18 +40,30 @@ def verdict(e: Evaluation, champion: Champion | None = None) -> Verdict:
     for d in DIRECTIONS:
         if e.scores.get(f"l1_{d}", 0.0) >= e.scores.get(f"l1_{d}_mean", float("inf")):
             tones.append("warn")
-    if e.extractor.name == "random" or (champion and "worse" in champion.verdict):
+    if (e.extractor.name == "random" and not by_truth) or (champion and "worse" in champion.verdict):
         tones.append("warn")  # features of a random network are too rough for good news
     tone: Tone = "bad" if "bad" in tones else "warn" if "warn" in tones else "good"
     name = "FID" if e.extractor.frechet == "fid" else f"the Fréchet distance of {e.extractor.name} features"
     fewest = min(len(test.images) for test in e.sets.values())
+    if by_truth:
+        return Verdict(f"{text}.", tone, f"Measured by L1 on {fewest} test pairs, whose true pictures are known.")
     scale = "0 % is as far from real images as the untranslated input, 100 % is a distance of 0"
     if not alike(e.data.kinds):
         scale = "with different channels, the untranslated input cannot be compared with real images"
     return Verdict(f"{text}.", tone, f"Measured by {name} on {fewest} test images: {scale}.")
 
 
-def _direction(e: Evaluation, d: Direction) -> tuple[str, Tone]:
+def _by_truth(e: Evaluation, d: Direction) -> tuple[str, Tone]:
+    source, target = (e.names[end] for end in ENDS[d])
+    error, mean, untranslated = (e.scores.get(f"l1_{d}{what}") for what in ("", "_mean", "_input"))
+    assert error is not None and mean is not None
+    text = f"{source} → {target} is {nearer(error, mean)} the true {target} images than their mean colour"
+    if untranslated is not None and error >= untranslated:
+        return f"{text}, and worse than no translation at all", "bad"
+    return text, "good" if error < mean else "warn"
+
+
+def _by_distance(e: Evaluation, d: Direction) -> tuple[str, Tone]:
     source, target = (e.names[end] for end in ENDS[d])
     name = f"{e.extractor.frechet}_{d}"
     score, untranslated = e.scores[name], e.scores.get(f"{e.extractor.frechet}_input")

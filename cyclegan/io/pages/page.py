@@ -85,3 +85,12 @@ def number(value: float) -> str:
 def interval(ends: tuple[float, float] | None) -> str:
     """'1.2 – 3.4'; empty for None."""
     return "" if ends is None else f"{number(ends[0])} – {number(ends[1])}"
+
+
+def nearer(error: float, baseline: float) -> str:
+    """How an error compares with another one, to be followed by what both are measured to."""
+    if error <= 0:
+        return "exactly equal, and so nearer to"
+    if error <= baseline:
+        return f"{baseline / error:.1f} times closer to"
+    return f"{error / baseline:.1f} times farther from"
