@@ -80,7 +80,7 @@ def decide(candidate: Evidence, champion: Evidence | None, config: RegisterConfi
         reason = f"not registered: {score} is {side} the gate {config.max_score:.4g}"
         return Decision(passed=False, alias="", reason=reason)
     if champion is None:
-        return Decision(passed=True, alias="champion", reason=f"{score}, and there is no champion yet")
+        return Decision(passed=True, alias="champion", reason=f"{score}, and there was no champion before")
     if candidate.fingerprint and candidate.fingerprint == champion.fingerprint:
         reason = f"{score}; this model is the champion already"
         return Decision(passed=True, alias="champion", reason=reason, champion_score=champion.score)

@@ -51,6 +51,8 @@ class MlflowTracker(Tracker):
         self._dropped = 0
         self._known: dict[str, str] = {}
         self._experiment = ""
+        self._system: Any = None
+        self._watches = step == "train"
         opened: Future[str] = Future()
         wanted = outer.info.run_id if run_id is None and outer is not None else run_id
         self._thread = threading.Thread(
@@ -213,6 +215,8 @@ class MlflowTracker(Tracker):
             done.set_result(None)
         if not self._borrowed:
             self._attempt(lambda: mlflow.end_run(self._status), 1)
+        if self._system:
+            self._system.finish()
 
     def _flush(self) -> None:
         from mlflow import MlflowClient
@@ -222,6 +226,15 @@ class MlflowTracker(Tracker):
         for start in range(0, len(rows), 1000):  # what one request may hold
             batch = partial(MlflowClient().log_batch, self.run_id or "", metrics=rows[start : start + 1000])
             self._attempt(batch, len(rows[start : start + 1000]))
+        if rows and self._watches and not self._system:
+            self._watch_the_machine()
+
+    def _watch_the_machine(self) -> None:
+        """Record CPU, memory and GPU from now on: MLflow's comparison draws what a run has recorded first."""
+        from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+        self._system = SystemMetricsMonitor(self.run_id, resume_logging=True)
+        self._system.start()
 
     def _attempt(self, job: Callable[[], Any], records: int) -> None:
         """Do a job; while the server is away wait for it, unless the run is closing; refusals are counted."""

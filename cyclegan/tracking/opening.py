@@ -23,7 +23,6 @@ def start_run(step: str, run_id: str | None, name: str | None) -> Any:
     """
     import mlflow
 
-    system = step == "train"
     kfp_run = os.environ.get("KFP_RUN_ID", "")
     if run_id:
         try:
@@ -31,7 +30,7 @@ def start_run(step: str, run_id: str | None, name: str | None) -> Any:
                 again = {f"{KFP_RUN}{kfp_run}": step} if kfp_run else {}
                 if task := os.environ.get("CYCLEGAN_KFP_TASK"):
                     again["kfp_task"] = task
-                return mlflow.start_run(run_id=run_id, tags=again, log_system_metrics=system)
+                return mlflow.start_run(run_id=run_id, tags=again, log_system_metrics=False)
             reason = "was deleted"
         except mlflow.MlflowException as error:
             if error.error_code not in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
@@ -57,8 +56,8 @@ def start_run(step: str, run_id: str | None, name: str | None) -> Any:
     elif earlier := run_of_task(given.get("kfp_task", "")):
         if name:
             given["mlflow.runName"] = name  # it may have been opened only to count attempts
-        return mlflow.start_run(run_id=earlier, tags=given, log_system_metrics=system)
-    return mlflow.start_run(run_name=name, tags=given, log_system_metrics=system)
+        return mlflow.start_run(run_id=earlier, tags=given, log_system_metrics=False)
+    return mlflow.start_run(run_name=name, tags=given, log_system_metrics=False)
 
 
 def run_of_task(task: str) -> str | None:

@@ -7,8 +7,9 @@ import logging
 import os
 import socket
 import threading
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -76,6 +77,37 @@ def test_an_unreachable_server_is_one_sentence_without_the_password(monkeypatch)
                 pytest.fail("a run was opened")
     assert "secret" not in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_the_machine_is_watched_once_training_has_recorded_something(client, monkeypatch):
+    """Else a slow machine's use of its CPU is what MLflow's page of two runs draws first."""
+    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.05")
+
+    def systems(run_id: str) -> list[int]:
+        history = client.get_metric_history(run_id, "system/cpu_utilization_percentage")
+        return [metric.step for metric in history]
+
+    with open_run("train") as tracker:
+        time.sleep(1)
+        assert not client.get_run(tracker.run_id).data.metrics
+        tracker.metrics({"train/cycle_A": 1.0}, 1)
+        wait_for(lambda: len(systems(tracker.run_id)) > 2)
+    before = systems(tracker.run_id)
+    with open_run("evaluate", run_id=tracker.run_id) as again:
+        again.metrics({"score": 1.0})
+        time.sleep(1)
+    assert systems(tracker.run_id) == before
+    with open_run("train", run_id=tracker.run_id) as again:
+        again.metrics({"train/cycle_A": 0.5}, 2)
+        wait_for(lambda: len(systems(tracker.run_id)) > len(before))
+    assert systems(tracker.run_id) == list(range(len(systems(tracker.run_id))))
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.1)
 
 
 def test_one_run_is_shared_by_the_steps(client, tmp_path, monkeypatch):
