@@ -231,9 +231,10 @@ class MlflowTracker(Tracker):
 
     def _watch_the_machine(self) -> None:
         """Record CPU, memory and GPU from now on: MLflow's comparison draws what a run has recorded first."""
-        from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+        from mlflow.system_metrics import system_metrics_monitor
 
-        self._system = SystemMetricsMonitor(self.run_id, resume_logging=True)
+        monitor: Any = system_metrics_monitor.SystemMetricsMonitor  # which has no types
+        self._system = monitor(self.run_id, resume_logging=True)
         self._system.start()
 
     def _attempt(self, job: Callable[[], Any], records: int) -> None:

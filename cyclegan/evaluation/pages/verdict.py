@@ -46,7 +46,8 @@ def verdict(e: Evaluation, champion: Champion | None = None) -> Verdict:
     name = "FID" if e.extractor.frechet == "fid" else f"the Fréchet distance of {e.extractor.name} features"
     fewest = min(len(test.images) for test in e.sets.values())
     if by_truth:
-        return Verdict(f"{text}.", tone, f"Measured by L1 on {fewest} test pairs, whose true pictures are known.")
+        how = f"Measured by L1 on {fewest} test pairs, whose true pictures are known."
+        return Verdict(f"{text}.", tone, how)
     scale = "0 % is as far from real images as the untranslated input, 100 % is a distance of 0"
     if not alike(e.data.kinds):
         scale = "with different channels, the untranslated input cannot be compared with real images"
