@@ -169,3 +169,16 @@ def test_batches_on_a_cpu_use_the_same_memory_again() -> None:
     assert other.data_ptr() == place and not torch.equal(other, kept)
     assert len(packed.batch(torch.tensor([[0, 0, 0, 0]]))) == 1
     assert torch.equal(packed.batch(torch.tensor([[0, 0, 0, 0], [1, 1, 2, 1]])), kept)
+
+
+def test_pixels_of_16_bits_fill_the_range() -> None:
+    array = np.array([0, 32768, 65535], np.uint16).reshape(1, 1, 3, 1)
+    (batch,) = PackedImages(array, torch.device("cpu")).batch(torch.zeros(1, 4, dtype=torch.int64))
+    assert batch.flatten().tolist() == pytest.approx([-1, 1 / 65535, 1], abs=1e-6)
+
+
+def test_the_chances_of_both_domains_and_of_two_epochs_differ() -> None:
+    plan, later = sampling(chances=(3,)).plan(0), sampling(chances=(3,)).plan(1)
+    assert plan.chance_a.shape == (plan.steps, 2, 3)
+    assert not torch.equal(plan.chance_a, plan.chance_b)
+    assert not torch.equal(plan.chance_a, later.chance_a)

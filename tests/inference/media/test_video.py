@@ -140,7 +140,7 @@ from cyclegan.inference.media import video
 from cyclegan.inference.translator import Translator
 from cyclegan.pixels import to_unit_array
 
-video, out, segment, killed_at = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
+film, out, segment, killed_at = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
 count = 0
 
 class Negative:
@@ -161,7 +161,7 @@ step.load = lambda *given, **options: Translator(Negative(), "AtoB", {})
 video.SEGMENT, video._join = segment, join
 # frames are in the file as soon as they are translated, so that a killed process leaves half a segment
 video.CONTAINERS[".mp4"] = ("mp4", "libx264", {"crf": "18", "tune": "zerolatency"})
-step.translate("model", video, out, step.TranslateConfig())
+step.translate("model", film, out, step.TranslateConfig())
 lines = Path("/proc/self/status").read_text().splitlines() if sys.platform == "linux" else []
 peak = [int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM")]
 print(json.dumps({"frames": count, "mb": peak}))
