@@ -156,6 +156,7 @@ def main() -> None:
                 for name, batches in running.items():
                     rates[name].append(rate(batches, args.seconds, device))
             packed = statistics.median(speed for speed, _ in rates["packed"])
+            packed_cpu = statistics.median(cost for _, cost in rates["packed"])
             for name, values in rates.items():
                 median = statistics.median(speed for speed, _ in values)
                 cpu = statistics.median(cost for _, cost in values)
@@ -167,13 +168,16 @@ def main() -> None:
                         "packed_is_faster_by": round(packed / median, 1),
                         # the workers' own time is not in it
                         "cpu_ms_per_image": round(cpu, 3) if name in {"packed", "usual, 0 workers"} else None,
+                        "packed_takes_less_cpu_by": round(cpu / packed_cpu, 1)
+                        if name in {"packed", "usual, 0 workers"}
+                        else None,
                     }
                 )
-    titles = f"{'images/s':>10}{'packed is … times as fast':>28}{'CPU ms/image':>14}"
+    titles = f"{'images/s':>10}{'packed is … times as fast':>28}{'CPU ms/image':>14}{'times less CPU':>16}"
     print(f"{'batch':>5}  {'path':<18}{titles}")
     for row in rows:
-        cost = row["cpu_ms_per_image"] or "-"
-        numbers = f"{row['images_per_second']:>10}{row['packed_is_faster_by']:>28}{cost:>14}"
+        cost, less = row["cpu_ms_per_image"] or "-", row["packed_takes_less_cpu_by"] or "-"
+        numbers = f"{row['images_per_second']:>10}{row['packed_is_faster_by']:>28}{cost:>14}{less:>16}"
         print(f"{row['batch_size']:>5}  {row['path']:<18}{numbers}")
     settings = {
         "load_size": args.load_size,

@@ -1,15 +1,19 @@
-"""Preprocess: images/s by number of threads, against a plain loop, and the memory that many images take.
+"""Preprocess: images/s and CPU time by number of threads, and the memory that many images take.
 
     python benchmarks/preprocess.py --raw FOLDER [--load-size 286] [--many 10000]
 
-FOLDER holds trainA trainB testA testB. The plain loop decodes, resizes and stacks everything in memory. Runs
-take turns; medians, ratios and the machine's load go into a table and benchmarks/results/preprocess.json.
+FOLDER holds trainA trainB testA testB. It is measured against a plain loop that decodes, resizes and stacks
+everything in memory, and against what preprocess did before simplejpeg and torch: Pillow alone, in processes,
+whose start is left out. Runs take turns; medians, ratios and the machine's load go into a table and
+benchmarks/results/preprocess.json. CPU times include the processes.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
+import multiprocessing
 import resource
 import shutil
 import statistics
@@ -18,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,8 +30,12 @@ from PIL import Image
 
 from benchmarks.record import RESULTS, record
 from cyclegan.data.config import PreprocessConfig
+from cyclegan.data.decode import open_image, to_rgb
+from cyclegan.data.duplicates import thumbnail
 from cyclegan.data.layout.files import SUBSETS, is_image, list_files
+from cyclegan.data.preprocess.packing import HEADER, Raster, create
 from cyclegan.data.preprocess.preprocess import preprocess
+from cyclegan.data.version import file_md5s
 from cyclegan.runtime.cpu import available_cores
 
 # run in a process of its own, so that its peak is its own
@@ -48,9 +57,9 @@ print(json.dumps({"imports_mb": before, "peak_mb": peak()}))
 
 
 def cpu_seconds() -> float:
-    """What this process took: on a shared machine steadier than the clock."""
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime
+    """What this process and those that it waited for took: on a shared machine steadier than the clock."""
+    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
 def plain_loop(raw: Path, size: int) -> int:
@@ -64,6 +73,36 @@ def plain_loop(raw: Path, size: int) -> int:
                 rows.append(np.asarray(small))
         count += len(np.stack(rows))
     return count
+
+
+def pack_with_pillow(path: Path, npy: Path, row: int, size: int) -> tuple[bytes, bytes]:
+    """One image as preprocess packed it before: Pillow decodes and resizes, every row is hashed."""
+    image = to_rgb(open_image(path.read_bytes(), min_size=16))
+    small = thumbnail(image).tobytes()
+    raw = image.resize((size, size), Image.Resampling.BICUBIC).tobytes()
+    with npy.open("r+b") as file:
+        file.seek(HEADER + row * len(raw))
+        file.write(raw)
+    return hashlib.blake2b(raw, digest_size=16).digest(), small
+
+
+def former(raw: Path, out: Path, size: int, workers: int) -> None:
+    """Preprocess before simplejpeg and torch: versions, decoding, resizing, hashing and writing."""
+    file_md5s(raw)
+    out.mkdir()
+    jobs = []
+    for subset in SUBSETS:
+        files = [raw / subset / name for name in list_files(raw / subset) if is_image(name)]
+        create(out / f"{subset}.npy", len(files), Raster((size, size)))
+        jobs += [(path, out / f"{subset}.npy", row, size) for row, path in enumerate(files)]
+    if workers == 1:
+        for job in jobs:
+            pack_with_pillow(*job)
+        return
+    with multiprocessing.get_context("fork").Pool(workers) as pool:
+        pool.starmap(pack_with_pillow, jobs, chunksize=16)
+        pool.close()
+        pool.join()  # so that their CPU time is counted
 
 
 def many_images(raw: Path, target: Path, count: int) -> None:
@@ -90,10 +129,14 @@ def main() -> None:
     candidates: dict[str, Callable[[Path], object]] = {
         "plain loop in memory": lambda out: plain_loop(args.raw, args.load_size)
     }
-    for workers in sorted({1, available_cores()}):
+    counts = sorted({1, available_cores()})
+    for workers in counts:
         config = PreprocessConfig(load_size=args.load_size, workers=workers)
-        candidates[f"preprocess, {workers} thread(s)"] = lambda out, config=config: preprocess(  # type: ignore[misc]
-            args.raw, out, config
+        candidates[f"Pillow, {workers} process(es)"] = partial(
+            lambda out, number: former(args.raw, out, args.load_size, number), number=workers
+        )
+        candidates[f"preprocess, {workers} thread(s)"] = partial(
+            lambda out, config: preprocess(args.raw, out, config), config=config
         )
     wall: dict[str, list[float]] = {name: [] for name in candidates}
     cpu: dict[str, list[float]] = {name: [] for name in candidates}
@@ -117,20 +160,31 @@ def main() -> None:
             )
             peaks[number]["arrays_mb"] = (Path(str(raw) + ".out") / "trainA.npy").stat().st_size / 1e6
             shutil.rmtree(str(raw) + ".out")
-    plain = statistics.median(wall["plain loop in memory"])
-    rows = [
-        {
-            "path": name,
-            "images_per_second": round(count / statistics.median(wall[name]), 1),
-            "times_the_plain_loop": round(plain / statistics.median(wall[name]), 2),
-            "cpu_ms_per_image": round(1000 * statistics.median(cpu[name]) / count, 2),
-        }
-        for name in candidates
-    ]
+    alone = "Pillow, 1 process(es)"
+
+    def times(measured: dict[str, list[float]], name: str, base: str) -> float:
+        """By how much `name` is faster than `base`, as the median of the rounds in which both ran."""
+        return round(statistics.median(b / a for a, b in zip(measured[name], measured[base], strict=True)), 2)
+
+    rows = []
+    for name in candidates:
+        as_many = name.replace("preprocess", "Pillow").replace("thread", "process")
+        rows.append(
+            {
+                "path": name,
+                "images_per_second": round(count / statistics.median(wall[name]), 1),
+                "times_the_plain_loop": times(wall, name, "plain loop in memory"),
+                "times_pillow_in_1_process": times(wall, name, alone),
+                "cpu_ms_per_image": round(1000 * statistics.median(cpu[name]) / count, 2),
+                "cpu_times_pillow_in_as_many": times(cpu, name, as_many if as_many in cpu else alone),
+            }
+        )
     print(f"{count} images to {args.load_size}x{args.load_size}; median of {args.rounds}")
+    print(f"{'':<28}{'images/s':>9}{'Pillow x1 = 1':>15}{'CPU ms/image':>14}{'Pillow, as many = 1':>21}")
     for row in rows:
-        numbers = f"{row['images_per_second']:>9} images/s{row['times_the_plain_loop']:>8} x"
-        print(f"{row['path']:<28}{numbers}{row['cpu_ms_per_image']:>9} ms of CPU an image")
+        numbers = f"{row['images_per_second']:>9}{row['times_pillow_in_1_process']:>15}"
+        costs = f"{row['cpu_ms_per_image']:>14}{row['cpu_times_pillow_in_as_many']:>21}"
+        print(f"{row['path']:<28}{numbers}{costs}")
     for number, peak in peaks.items():
         print(f"{number} images: " + ", ".join(f"{name} {value:.0f}" for name, value in peak.items()))
     settings = {"images": count, "load_size": args.load_size, "rounds": args.rounds}

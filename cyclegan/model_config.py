@@ -9,7 +9,7 @@ from typing import Any, Required, TypedDict, cast
 
 from cyclegan.errors import UsageError, first_line
 from cyclegan.io.files import is_file, read_json
-from cyclegan.pixel_kind import ALL_RGB, LARGEST_CHANNELS, Kinds, PixelKind, all_rgb
+from cyclegan.pixel_kind import ALL_RGB, LARGEST_CHANNELS, Kinds, PixelKind, all_rgb, can_be_channels
 
 CONFIG_FILE = "config.json"
 FORMAT = 1
@@ -146,7 +146,7 @@ def _wrong_pixels(pixels: Any) -> str:
     channels = pixels.get("channels")
     if not isinstance(channels, dict) or set(channels) != {"A", "B"}:
         return "pixels.channels are not those of A and B"
-    if not all(type(n) is int and 1 <= n <= LARGEST_CHANNELS for n in channels.values()):
+    if not all(map(can_be_channels, channels.values())):
         return f"pixels.channels are not numbers from 1 to {LARGEST_CHANNELS}"
     if type(pixels.get("bits")) is not int or pixels["bits"] not in (8, 16):
         return "pixels.bits is neither 8 nor 16"

@@ -10,6 +10,11 @@ Bits = Literal[8, 16]
 LARGEST_CHANNELS = 64
 
 
+def can_be_channels(count: object) -> bool:
+    """Whether images can have so many channels: a whole number from 1 to `LARGEST_CHANNELS`."""
+    return type(count) is int and 1 <= count <= LARGEST_CHANNELS
+
+
 @dataclass(frozen=True)
 class PixelKind:
     """Channels of a pixel and bits of each, as unsigned integers: uint8 or uint16."""

@@ -12,7 +12,7 @@ from tyro.conf import Positional, arg
 from cyclegan.errors import UsageError
 from cyclegan.fields import about_rows, indifferent, later
 from cyclegan.io.uri import hide_secrets, printable
-from cyclegan.pixel_kind import LARGEST_CHANNELS, PixelKind
+from cyclegan.pixel_kind import LARGEST_CHANNELS, PixelKind, can_be_channels
 
 LONGEST_NAME = 60
 
@@ -171,7 +171,7 @@ class PreprocessConfig:
         if len(parts) > 2 or not all(re.fullmatch("[0-9]{1,3}", part) for part in parts):
             raise UsageError(f"channels = {self.channels[:40]!r}: pass one number, or two as in 2,1.")
         numbers = [int(part) for part in parts]
-        if not all(1 <= number <= LARGEST_CHANNELS for number in numbers):
+        if not all(map(can_be_channels, numbers)):
             raise UsageError(f"channels = {self.channels}: each must be from 1 to {LARGEST_CHANNELS}.")
         return {domain: PixelKind(numbers[i % len(numbers)], self.bits) for i, domain in enumerate("AB")}
 

@@ -151,6 +151,50 @@ def to_pixels(
     return np.asarray(rgb), rgb.info.get("deep")
 
 
+def plain_jpeg(data: bytes, *, min_size: int = 1, max_pixels: int = 100_000_000) -> NDArray[np.uint8] | None:
+    """The pixels, uint8 H×W×3, of a JPEG that has no EXIF, no colour profile and no fault; None for others.
+
+    Most images of a dataset are such, and Pillow's reading of their headers would take as long as a third of
+    their decoding, and hold the interpreter's lock. What is None is for `open_image`, which tells why.
+    """
+    size = _plain_size(data)
+    if size is None or min(size) < min_size or size[0] * size[1] > max_pixels:
+        return None
+    try:
+        pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(data, "RGB")  # any warning is an error here
+    except Exception:
+        return None
+    return pixels if pixels.shape == (*size, 3) else None
+
+
+def _plain_size(data: bytes) -> tuple[int, int] | None:
+    """Height and width that a JPEG's header gives; None where it has segments that can change the pixels."""
+    if not data.startswith(b"\xff\xd8"):
+        return None
+    place, size = 2, None
+    while place + 10 <= len(data) and data[place] == 0xFF:
+        marker, length = data[place + 1], int.from_bytes(data[place + 2 : place + 4])
+        if marker == _START_OF_SCAN:
+            return size
+        if marker in _FRAMES:
+            bits, height, width, channels = struct.unpack_from(">BHHB", data, place + 4)
+            if size or bits != 8 or channels not in {1, 3}:
+                return None
+            size = (height, width)
+        elif marker == _APP0:
+            if length < 16 or data[place + 4 : place + 9] != b"JFIF\0":
+                return None
+        elif marker not in _TABLES_AND_COMMENTS:
+            return None
+        place += 2 + length
+    return None
+
+
+_START_OF_SCAN, _APP0 = 0xDA, 0xE0
+_FRAMES = frozenset({0xC0, 0xC1, 0xC2})  # baseline, extended, progressive
+_TABLES_AND_COMMENTS = frozenset({0xC4, 0xDB, 0xDD, 0xFE})
+
+
 def _jpeg(image: Image.Image, data: bytes) -> NDArray[np.uint8] | None:
     """The pixels of an upright RGB or grey JPEG; None for what Pillow must convert or refuse."""
     if image.format not in {"JPEG", "MPO"} or image.mode not in {"RGB", "L"}:

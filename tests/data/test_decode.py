@@ -7,12 +7,13 @@ import struct
 import sys
 import zlib
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image, ImageCms, PngImagePlugin
 
-from cyclegan.data.decode import _jpeg, fit, open_image, to_pixels, to_rgb
+from cyclegan.data.decode import _jpeg, fit, open_image, plain_jpeg, to_pixels, to_rgb
 from cyclegan.data.deep import Levels
 from cyclegan.data.errors import BadImage
 
@@ -224,6 +225,35 @@ def test_what_is_no_plain_jpeg_is_read_by_pillow(picture: Picture, profiled: boo
     data = buffer.getvalue()
     assert _jpeg(open_image(data), data) is None
     assert (to_pixels(open_image(data), data)[0] == read(data)).all()
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"comment": b"a camera"}, {"subsampling": 0}])
+def test_plain_jpegs_need_no_header_from_pillow(picture: Picture, mode: str, options: dict[str, Any]) -> None:
+    buffer = io.BytesIO()
+    picture(0, (45, 30)).convert(mode).save(buffer, "JPEG", **options)
+    data = buffer.getvalue()
+    pixels = plain_jpeg(data, min_size=30, max_pixels=45 * 30)
+    assert pixels is not None and (pixels == read(data)).all()
+    assert plain_jpeg(data, min_size=31) is None
+    assert plain_jpeg(data, max_pixels=45 * 30 - 1) is None
+
+
+@pytest.mark.parametrize("what", ["exif", "icc_profile", "CMYK", "PNG", "cut", "12 bits"])
+def test_what_may_change_the_pixels_is_left_to_pillow(picture: Picture, what: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    options = {"exif": {"exif": exif}, "icc_profile": {"icc_profile": display_p3()}}.get(what, {})
+    buffer = io.BytesIO()
+    image = picture(0, (45, 30)).convert("CMYK" if what == "CMYK" else "RGB")
+    image.save(buffer, "PNG" if what == "PNG" else "JPEG", **options)
+    data = buffer.getvalue()
+    if what == "cut":
+        data = data[:-20]
+    if what == "12 bits":
+        frame = data.index(b"\xff\xc0")
+        data = data[: frame + 4] + b"\x0c" + data[frame + 5 :]
+    assert plain_jpeg(data) is None
 
 
 @pytest.mark.parametrize("shape", [(256, 256), (300, 401), (90, 60)])

@@ -10,17 +10,25 @@ import os
 import random
 import tarfile
 import zipfile
+from collections.abc import Callable
+from io import FileIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import tifffile
 from PIL import Image
 
+from cyclegan.data.channels.read import read_image
+from cyclegan.data.decode import open_image, plain_jpeg, to_pixels
+from cyclegan.data.deep import Levels
+from cyclegan.data.errors import BadImage
 from cyclegan.data.fetch import archives
 from cyclegan.data.fetch.archives import unpack
 from cyclegan.data.preprocess.packing import HEADER, Job, Raster, create, pack_image
 from cyclegan.errors import CycleGANError
+from cyclegan.pixel_kind import RGB
 from tools.fuzz.mutate import mutate_bytes
 
 COUNT = int(os.environ.get("CYCLEGAN_MUTATIONS", "600"))
@@ -76,19 +84,19 @@ def test_mutated_images(tmp_path: Path, images: list[bytes], capfd: pytest.Captu
     create(npy, 1, Raster((16, 16)))
     path = tmp_path / "image.jpg"
     packed = refused = 0
+    file = FileIO(npy, "r+")
+    job = Job(
+        path=str(path),
+        npy=file,
+        row=0,
+        raster=Raster((16, 16)),
+        aspect="squash",
+        min_size=8,
+        max_pixels=1_000_000,
+    )
     for number in range(COUNT):
         path.write_bytes(mutate_bytes(images[number % len(images)], rng, ENDS))
-        outcome = pack_image(
-            Job(
-                path=str(path),
-                npy=str(npy),
-                row=0,
-                raster=Raster((16, 16)),
-                aspect="squash",
-                min_size=8,
-                max_pixels=1_000_000,
-            )
-        )
+        outcome = pack_image(job)
         if outcome.reason:
             refused += 1
             assert not outcome.thumbnail
@@ -97,8 +105,33 @@ def test_mutated_images(tmp_path: Path, images: list[bytes], capfd: pytest.Captu
             packed += 1
             assert len(outcome.thumbnail) == 16 * 16 * 3
         assert npy.stat().st_size == HEADER + 16 * 16 * 3
+    file.close()
     assert packed > COUNT // 20
     assert refused > COUNT // 10
+
+
+def test_mutated_jpegs_are_what_pillow_says(picture: Callable[..., Image.Image]) -> None:
+    """Those that are decoded without Pillow's reading of the header, and those that are refused."""
+    rng = random.Random(1)
+    plain = 0
+    for number in range(COUNT // 2):
+        buffer = io.BytesIO()
+        image = picture(number % 2, (40, 32)).convert("L" if number % 3 == 1 else "RGB")
+        image.save(buffer, "JPEG", progressive=number % 2 == 0, comment=b"x" * (number % 5))
+        data = mutate_bytes(buffer.getvalue(), rng, 700)
+        limits = {"min_size": 8, "max_pixels": 5000}
+        plain += plain_jpeg(data, **limits) is not None
+        found: list[Any] = []
+        for way in (
+            lambda: read_image(data, RGB, Levels(), **limits),  # noqa: B023
+            lambda: to_pixels(open_image(data, **limits), data),  # noqa: B023
+        ):
+            try:
+                found.append(way()[0].tobytes())
+            except BadImage as error:
+                found.append(str(error))
+        assert found[0] == found[1]
+    assert COUNT // 20 < plain < COUNT // 2
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from cyclegan.data.decode import open_image, to_pixels, upright
+from cyclegan.data.decode import open_image, plain_jpeg, to_pixels, upright
 from cyclegan.data.deep import DeepTiff, Levels, to_range
 from cyclegan.data.errors import BadImage
 from cyclegan.pixel_kind import PixelKind
@@ -67,6 +67,9 @@ def read_image(
     """As `read_channels`, but for RGB of 8 bits whatever the file holds becomes that. Raises BadImage."""
     if not kind.is_rgb:
         return read_channels(data, kind, levels, min_size=min_size, max_pixels=max_pixels)
+    pixels = plain_jpeg(data, min_size=min_size, max_pixels=max_pixels)
+    if pixels is not None:
+        return pixels, None
     return to_pixels(open_image(data, min_size=min_size, max_pixels=max_pixels), data, levels)
 
 

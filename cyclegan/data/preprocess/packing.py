@@ -8,6 +8,7 @@ import os
 import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from typing import Any, Literal
 
@@ -56,7 +57,8 @@ class Job:
     """One image and its row in a `.npy` file."""
 
     path: str
-    npy: str
+    npy: FileIO
+    """Open for reading and writing; threads share it."""
     row: int
     raster: Raster
     aspect: Literal["squash", "crop", "keep"]
@@ -164,10 +166,11 @@ def pack_image(job: Job) -> Outcome:
 
 
 def _write(job: Job, packed: NDArray[Any], deep: tuple[float, float, float] | None) -> Outcome:
+    left, place = memoryview(packed).cast("B"), HEADER + job.row * packed.nbytes
     try:
-        with Path(job.npy).open("r+b", buffering=0) as file:
-            file.seek(HEADER + job.row * packed.nbytes)
-            file.write(packed.data)
+        while left:
+            count = os.pwrite(job.npy.fileno(), left, place)
+            left, place = left[count:], place + count
     except OSError as error:
-        raise CycleGANError(f"Cannot write {job.npy}: {error.strerror}.") from None
+        raise CycleGANError(f"Cannot write {job.npy.name}: {error.strerror}.") from None
     return Outcome("", thumbnail(packed).tobytes(), deep)

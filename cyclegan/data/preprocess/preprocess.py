@@ -6,6 +6,8 @@ import dataclasses
 import logging
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from io import FileIO
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -196,26 +198,27 @@ def _pack(
 
     levels, kinds = _levels(config), config.kinds()
     jobs = []
-    for domain in SUBSETS:
-        npy, raster = folder / f"{domain}.npy", Raster(size, kinds[domain[-1]])
-        create(npy, len(files[domain]), raster)
-        jobs += [
-            Job(
-                path=str(raw / domain / name),
-                npy=str(npy),
-                row=row,
-                raster=raster,
-                aspect=config.aspect,
-                min_size=config.min_size,
-                max_pixels=config.max_pixels,
-                levels=levels,
-                former=former.get(f"{domain}/{name}"),
-            )
-            for row, name in enumerate(files[domain])
-        ]
-    outcomes = for_each(pack_image, jobs, config.workers, "preprocess")
-    with warnings.catch_warnings():  # here, since it is not for single threads
+    with ExitStack() as stack, warnings.catch_warnings():  # here, since it is not for single threads
         warnings.simplefilter("ignore")  # Pillow's, of damaged EXIF and the like that cost no pixel
+        for domain in SUBSETS:
+            npy, raster = folder / f"{domain}.npy", Raster(size, kinds[domain[-1]])
+            create(npy, len(files[domain]), raster)
+            file = stack.enter_context(FileIO(npy, "r+"))
+            jobs += [
+                Job(
+                    path=str(raw / domain / name),
+                    npy=file,
+                    row=row,
+                    raster=raster,
+                    aspect=config.aspect,
+                    min_size=config.min_size,
+                    max_pixels=config.max_pixels,
+                    levels=levels,
+                    former=former.get(f"{domain}/{name}"),
+                )
+                for row, name in enumerate(files[domain])
+            ]
+        outcomes = for_each(pack_image, jobs, config.workers, "preprocess")
         return {domain: list(islice(outcomes, len(files[domain]))) for domain in SUBSETS}
 
 

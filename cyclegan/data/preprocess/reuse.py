@@ -66,10 +66,10 @@ def former_rows(
 
     Empty too where rows.json is missing, damaged or of another manifest.
     """
-    from pydantic import TypeAdapter
-
     try:
         former = Prepared.open(out)
+        from pydantic import TypeAdapter
+
         rows = TypeAdapter(Rows).validate_json((out / ROWS_FILE).read_bytes())
     except (UsageError, OSError, ValueError, RecursionError):
         return {}

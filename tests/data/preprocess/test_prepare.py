@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -94,6 +95,17 @@ def test_any_number_of_workers_gives_the_same_bytes(tmp_path: Path, make_tree: M
     for workers in (1, 3):
         preprocess(raw, tmp_path / str(workers), PreprocessConfig(load_size=16, workers=workers))
     assert hashes(tmp_path / "1") == hashes(tmp_path / "3")
+
+
+def test_a_disk_that_takes_a_part_at_a_time(
+    tmp_path: Path, make_tree: MakeTree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = make_tree(tmp_path / "raw")
+    whole = preprocess(raw, tmp_path / "whole", SMALL)
+    write = os.pwrite
+    monkeypatch.setattr(os, "pwrite", lambda file, data, place: write(file, data[:100], place))
+    parts = preprocess(raw, tmp_path / "parts", SMALL)
+    assert hashes(whole.folder) == hashes(parts.folder)
 
 
 def test_too_many_bad_images(tmp_path: Path, make_tree: MakeTree) -> None:
