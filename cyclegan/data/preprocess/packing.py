@@ -166,7 +166,7 @@ def pack_image(job: Job) -> Outcome:
 
 
 def _write(job: Job, packed: NDArray[Any], deep: tuple[float, float, float] | None) -> Outcome:
-    left, place = memoryview(packed).cast("B"), HEADER + job.row * packed.nbytes
+    left, place = packed.data.cast("B"), HEADER + job.row * packed.nbytes
     try:
         while left:
             count = os.pwrite(job.npy.fileno(), left, place)
