@@ -1,7 +1,7 @@
 """The `cyclegan` command: `cyclegan COMMAND …`, each command a dataclass in `cyclegan.cli.commands`.
 
 Whatever a user can get wrong ends in one sentence on standard error: exit code 2 for wrong usage, 1 for a
-failure, 130 after Ctrl-C.
+failure, 130 after Ctrl-C. `demo` and `serve` have no other end than that, and once they run it is a 0.
 """
 
 from __future__ import annotations

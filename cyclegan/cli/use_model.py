@@ -60,9 +60,11 @@ class Demo:
     def run(self) -> None:
         models = self.models or (str(places.run_folder(None, holding="model").model),)
         logger.info("Preparing the page for %s; this takes a few seconds.", ", ".join(map(redact, models)))
+        from cyclegan.runtime.signals import leave
         from cyclegan.serving.demo import demo
 
         demo(models, self.config, self.prepared or Path(models[0]).parent / "prepared")
+        leave()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,9 +79,11 @@ class Serve:
     def run(self) -> None:
         models = self.models or (str(places.run_folder(None, holding="model").model),)
         logger.info("Starting the server for %s; this takes a few seconds.", ", ".join(map(redact, models)))
+        from cyclegan.runtime.signals import leave
         from cyclegan.serving.serve import serve
 
         serve(models, self.config)
+        leave()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -65,6 +65,8 @@ class Slots:
                 if await request.is_disconnected():
                     raise Refused(499, "The client has gone.")
                 return await asyncio.get_running_loop().run_in_executor(self._pool, work, body)
+        except asyncio.CancelledError:  # by the server that stops, after its time of grace
+            raise Refused(503, "The server is stopping: ask again later.") from None
         finally:
             self._open -= 1
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import tempfile
@@ -20,6 +21,7 @@ from cyclegan.io.pages.page import palette
 from cyclegan.io.uri import redact
 from cyclegan.registry.metrics import NO_NAMES
 from cyclegan.registry.pages.card import domains, model_card
+from cyclegan.runtime.signals import StopRequest
 from cyclegan.serving.config import DemoConfig
 
 if TYPE_CHECKING:
@@ -58,41 +60,62 @@ def demo(models: Sequence[str], config: DemoConfig, prepared: Path) -> None:
     # read by gradio when it is imported: no calls home, no addresses on other machines
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["HF_HUB_OFFLINE"] = "1"
+    with tempfile.TemporaryDirectory() as folder:
+        page = _page(Gallery(models, config), _examples(prepared, Path(folder)))
+        with StopRequest(
+            "Closing the page."
+        ) as stop:  # a KeyboardInterrupt would leave gradio's threads running
+            try:
+                _launch(page, config, folder)
+                print(f"Open {page.local_url}", flush=True)
+                if page.share_url:
+                    print(f"Public: {page.share_url}", flush=True)
+                stop.wait()
+            finally:
+                with contextlib.suppress(KeyboardInterrupt):  # of somebody in a hurry
+                    _close(page)
+
+
+def _launch(page: Any, config: DemoConfig, folder: str) -> None:
     import gradio
 
-    with tempfile.TemporaryDirectory() as folder:
-        gallery = Gallery(models, config)
-        page = _page(gallery, _examples(prepared, Path(folder)))
-        try:
-            page.queue(default_concurrency_limit=2)
-            page.launch(
-                server_name=config.host,
-                server_port=config.port or None,
-                share=config.share,
-                inbrowser=config.open_browser,
-                theme=gradio.themes.Default(
-                    font=["ui-sans-serif", "system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]
-                ),
-                # not as `css`, which gradio rewrites, media queries for dark mode included
-                head=f"<style>{palette()}{COLOURS}</style>",
-                css=CSS,
-                allowed_paths=[folder],
-                max_file_size="100mb",
-                footer_links=[],
-                show_error=True,
-                ssr_mode=False,
-                quiet=True,
-                prevent_thread_lock=True,
-            )
-        except OSError as error:
-            raise UsageError(f"Cannot listen on {config.host}, port {config.port}: {error}.") from None
-        print(f"Open {page.local_url}", flush=True)
-        if page.share_url:
-            print(f"Public: {page.share_url}", flush=True)
-        try:
-            page.block_thread()
-        finally:
-            page.close(verbose=False)
+    try:
+        page.queue(default_concurrency_limit=2)
+        page.launch(
+            server_name=config.host,
+            server_port=config.port or None,
+            share=config.share,
+            inbrowser=config.open_browser,
+            theme=gradio.themes.Default(
+                font=["ui-sans-serif", "system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]
+            ),
+            # not as `css`, which gradio rewrites, media queries for dark mode included
+            head=f"<style>{palette()}{COLOURS}</style>",
+            css=CSS,
+            allowed_paths=[folder],
+            max_file_size="100mb",
+            footer_links=[],
+            show_error=True,
+            ssr_mode=False,
+            quiet=True,
+            prevent_thread_lock=True,
+        )
+    except OSError as error:
+        raise UsageError(f"Cannot listen on {config.host}, port {config.port}: {error}.") from None
+
+
+def _close(page: Any) -> None:
+    """Free the port; what is under way gets a second, since an open tab's stream never ends by itself."""
+    from gradio.tunneling import CURRENT_TUNNELS
+
+    if page.is_running:
+        logging.getLogger("uvicorn.error").setLevel(
+            logging.CRITICAL + 1
+        )  # no traceback for what is broken off
+        page.server.config.timeout_graceful_shutdown = 1
+        page.close(verbose=False)
+    for tunnel in CURRENT_TUNNELS:
+        tunnel.kill()
 
 
 class Gallery:

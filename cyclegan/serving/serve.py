@@ -7,6 +7,7 @@ import signal
 import socket
 from collections.abc import Sequence
 from importlib.util import find_spec
+from types import FrameType
 
 from cyclegan.errors import UsageError
 from cyclegan.serving.config import ServeConfig
@@ -37,13 +38,22 @@ def serve(models: Sequence[str], config: ServeConfig) -> None:
         )
         for name, model in served.items():
             logger.info("%s: %s.", name, model.translator.engine.name)
-        # uvicorn raises the signal again once it has shut down: that is then the end of this function
-        former = {sign: signal.signal(sign, lambda *_: None) for sign in (signal.SIGTERM, signal.SIGINT)}
+        server = uvicorn.Server(settings)
+
+        def stop(number: int, frame: FrameType | None) -> None:
+            if not server.should_exit:
+                logger.info("Finishing the requests that are open; a second Ctrl-C gives them up.")
+            uvicorn.Server.handle_exit(server, number, frame)
+
+        # Signals are the server's from here on, not only once it runs: one in between would be lost. When it
+        # has shut down it raises them again, which then changes nothing.
+        server.handle_exit = stop  # type: ignore[method-assign]
+        former = {sign: signal.signal(sign, stop) for sign in (signal.SIGTERM, signal.SIGINT)}
         try:
             listener.listen(2048)
             host, port = listener.getsockname()[:2]
             print(f"Serving at http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
-            uvicorn.Server(settings).run(sockets=[listener])
+            server.run(sockets=[listener])
         finally:
             for sign, handler in former.items():
                 signal.signal(sign, handler)

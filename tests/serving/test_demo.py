@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import io
+import json
 import os
 import shutil
 import signal
@@ -48,14 +51,11 @@ def model(tmp_path_factory) -> Path:
     return write_model(tmp_path_factory.mktemp("demo") / "small", {"A": "aerial", "B": "map"})
 
 
-@pytest.fixture(scope="module")
-def address(model, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("run")
-    (folder / "prepared").mkdir()
-    for domain, value in (("A", 40), ("B", 200)):
-        np.save(folder / "prepared" / f"test{domain}.npy", np.full((2, 32, 32, 3), value, np.uint8))
+@contextlib.contextmanager
+def running(model: Path, folder: Path, before: str = ""):
+    """The address of a page in a process of its own, which runs `before` first, and the process."""
     port = free_port()
-    code = "import sys; from cyclegan.cli.main import main; sys.exit(main())"
+    code = f"{before}\nimport sys; from cyclegan.cli.main import main; sys.exit(main())"
     command = [sys.executable, "-c", code, "demo", str(model), "--port", str(port), "--prepared", "prepared"]
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(
@@ -68,10 +68,20 @@ def address(model, tmp_path_factory):
             if process.poll() is not None:
                 pytest.fail("the page ended:\n" + (folder / "log").read_text()[-3000:])
             time.sleep(0.2)
-        yield url
+        yield url, process
     finally:
-        os.killpg(process.pid, signal.SIGINT)
-        process.wait(timeout=30)
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture(scope="module")
+def address(model, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    (folder / "prepared").mkdir()
+    for domain, value in (("A", 40), ("B", 200)):
+        np.save(folder / "prepared" / f"test{domain}.npy", np.full((2, 32, 32, 3), value, np.uint8))
+    with running(model, folder) as (url, _):
+        yield url
 
 
 @pytest.fixture(scope="module")
@@ -195,6 +205,47 @@ def test_two_users_at_once(browser, address, model):
     for page, picture in zip(pages, pictures, strict=True):
         assert np.array_equal(result(page, "AtoB"), load(model, "AtoB")(picture))
         page.close()
+
+
+def test_one_ctrl_c_ends_it_with_tabs_open_and_a_translation_under_way(model, tmp_path):
+    endless = """
+import threading, time, cyclegan.serving.demo as demo
+close = demo._close
+def translate(*_):
+    threading.Thread(target=time.sleep, args=(600,), daemon=False).start()  # as an engine might have
+    print("translating", flush=True); time.sleep(600)
+def closing(page): close(page); print("the server runs:", page.server.thread.is_alive(), flush=True)
+demo._translate, demo._close = translate, closing
+"""
+    with running(model, tmp_path, endless) as (url, process), contextlib.ExitStack() as connections:
+        host = urlsplit(url).netloc
+
+        def ask(method: str, path: str, body: str | None = None, **headers: str):
+            connection = http.client.HTTPConnection(host, timeout=60)
+            connections.callback(connection.close)
+            connection.request(
+                method, f"/gradio_api{path}", body, {"Content-Type": "application/json"} | headers
+            )
+            return connection
+
+        assert b"ALIVE" in ask("GET", "/heartbeat/tab").getresponse().readline()
+        asked = ask("POST", "/call/translate", json.dumps({"data": [None, "aerial → map", 0, 1024]}))
+        event = json.loads(asked.getresponse().read())["event_id"]
+        stream = ask("GET", f"/call/translate/{event}").getresponse()
+        ask(
+            "POST",
+            "/upload",
+            "--x",
+            **{"Content-Type": "multipart/form-data; boundary=x", "Content-Length": "999"},
+        )
+        log = tmp_path / "log"
+        while "translating" not in log.read_text():
+            time.sleep(0.1)
+        assert stream.status == 200
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=30) == 0
+    said = log.read_text()
+    assert said.endswith("Closing the page.\nthe server runs: False\n"), said
 
 
 def test_wrong_port():

@@ -21,6 +21,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -61,8 +62,10 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextlib.contextmanager
-def running(model: Path, log: Path, *flags: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    code = "import sys; from cyclegan.cli.main import main; sys.exit(main())"
+def running(
+    model: Path, log: Path, *flags: str, before: str = ""
+) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    code = f"{before}\nimport sys; from cyclegan.cli.main import main; sys.exit(main())"
     command = [sys.executable, "-c", code, "serve", str(model), "--port", "0", "--engine", "torch", *flags]
     with log.open("w") as file:
         process = subprocess.Popen(
@@ -363,6 +366,61 @@ def test_a_full_queue_is_503_and_shutting_down_finishes_what_was_accepted(
             assert (response.status, decoded(response.read()).shape) == (200, (400, 400, 3))
         assert process.wait(timeout=30) == 0
     assert "Traceback" not in (tmp_path / "log").read_text()
+
+
+def test_neither_a_stalled_client_nor_a_long_translation_holds_it_when_it_is_to_end(
+    model: Path, tmp_path: Path
+) -> None:
+    endless = (
+        "import time; from cyclegan.serving.served import Served\n"
+        "def picture(*_): print('translating', flush=True); time.sleep(600)\n"
+        "Served.picture = picture"
+    )
+    log = tmp_path / "log"
+    flags = ["--grace-seconds", "1", "--upload-seconds", "600"]
+    with running(model, log, *flags, before=endless) as (server, process):
+        where = urlsplit(server)
+        idle, translating = (http.client.HTTPConnection(where.netloc, timeout=60) for _ in range(2))
+        idle.request("GET", "/v2")
+        assert idle.getresponse().read()
+        translating.request("POST", "/translate", encoded(PHOTO))
+        with socket.create_connection((where.hostname, where.port), timeout=60) as stalled:
+            stalled.sendall(
+                b"POST /translate HTTP/1.1\r\nHost: here\r\nContent-Length: 1000\r\n\r\nthe first bytes"
+            )
+            while "translating" not in log.read_text():
+                time.sleep(0.1)
+            process.send_signal(signal.SIGINT)
+            assert process.wait(timeout=30) == 0
+            assert stalled.recv(1000).startswith(b"HTTP/1.1 503 ")
+        answer = translating.getresponse()
+        assert (answer.status, json.loads(answer.read())) == (
+            503,
+            {"error": "The server is stopping: ask again later."},
+        )
+    said = log.read_text()
+    assert "Finishing the requests that are open" in said and "Traceback" not in said
+
+
+def test_a_signal_before_the_server_runs_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    import uvicorn
+
+    from cyclegan.serving import serve as module
+    from cyclegan.serving import served
+
+    former, ended = signal.getsignal(signal.SIGTERM), []
+
+    def run(server: uvicorn.Server, sockets: object) -> None:
+        handler = signal.getsignal(signal.SIGTERM)
+        assert callable(handler)
+        handler(signal.SIGTERM, None)
+        ended.append(server.should_exit)
+
+    monkeypatch.setattr(served, "load_all", lambda *_: {})
+    monkeypatch.setattr(uvicorn.Server, "run", run)
+    module.serve(["model"], ServeConfig(port=0))
+    assert ended == [True]
+    assert signal.getsignal(signal.SIGTERM) is former
 
 
 def test_what_cannot_be_served_is_a_sentence(
