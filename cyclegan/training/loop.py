@@ -63,7 +63,9 @@ class Trainer:
                 if state.step == 0:
                     self.translations(0)
                 else:  # for the page; MLflow has those of whole epochs
-                    self.report.draw(*state.exported())
+                    with self.report.pace.pause("samples"):
+                        self.report.draw(*state.exported())
+                        self.report.addresses()
             if setup.processes.is_main and state.step < setup.total:
                 self.show_progress("Resuming" if state.step else f"Starting: {setup.schedule.epochs} epochs")
                 logger.info("The run as it goes, in a browser: %s", progress_page(self.model))
@@ -160,6 +162,7 @@ class Trainer:
         """Log the generators' translations of the sample images after so many epochs."""
         with self.report.pace.pause("samples"):
             self.report.translations(*self.state.exported(), done)
+            self.report.addresses()  # encodes them for the page, which is most of the page's cost
 
     def evaluate(self, done: int) -> bool:
         """Score the generators where it is their turn; returns whether patience is at its end."""

@@ -168,8 +168,7 @@ def pace_of(setup: Setup) -> Pace:
         "checkpoint": config.checkpoint_every,
         "model": config.checkpoint_every,
     }
-    cuda = setup.device.type == "cuda"
-    wait = torch.cuda.synchronize if cuda else (lambda: None)
+    wait = torch.cuda.synchronize if setup.device.type == "cuda" else None
     return Pace(setup.total, setup.steps, every, synchronise=wait)
 
 

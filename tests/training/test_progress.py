@@ -15,7 +15,7 @@ from cyclegan.tracking.base import Tracker
 from cyclegan.training.config import TrainConfig
 from cyclegan.training.progress import reporter as reporting
 from cyclegan.training.progress.advice import alternatives, faster, update_flops
-from cyclegan.training.progress.pace import MEASURED, WARM_UP, Pace, duration
+from cyclegan.training.progress.pace import MEASURED, WARM_UP, Pace, Pause, duration
 from cyclegan.training.progress.reporter import Reporter
 from cyclegan.training.updates.update import TERMS
 
@@ -36,9 +36,10 @@ def play(clock: Clock, pace: Pace, updates: int, *, seconds: float) -> None:
         pace.updated()
 
 
-def test_the_rest_is_estimated_from_updates_and_pauses_without_the_warm_up() -> None:
+def test_the_rest_is_estimated_from_updates_and_the_pauses_to_come_without_the_warm_up() -> None:
     clock = Clock()
-    pace = Pace(100, 10, {"samples": 1, "evaluation": 5, "checkpoint": 0}, clock=clock)
+    every: dict[Pause, int] = {"samples": 4, "evaluation": 5, "checkpoint": 0, "model": 1}
+    pace = Pace(100, 10, every, clock=clock)
     assert pace.left(0) is None
     with pace.pause("samples"):
         clock.now += 3
@@ -49,28 +50,70 @@ def test_the_rest_is_estimated_from_updates_and_pauses_without_the_warm_up() -> 
     play(clock, pace, MEASURED, seconds=2)
     assert pace.measured
     step = WARM_UP + MEASURED
-    assert pace.left(step) == pytest.approx((100 - step) * (2 + 3 / 10))
+    assert step == 23
+    assert pace.left(step) == pytest.approx(77 * 2 + 3 * 3)  # samples after epochs 4, 8 and the last
+    assert pace.unmeasured("evaluation", step) == 2
     with pace.pause("evaluation"):
         clock.now += 40
-    with pace.pause("checkpoint"):  # comes at no regular interval
-        clock.now += 40
-    assert pace.left(step) == pytest.approx((100 - step) * (2 + 3 / 10 + 40 / 50))
+    with pace.pause("checkpoint"):  # at no regular interval, and at the end
+        clock.now += 20
+    with pace.pause("model"):
+        clock.now += 1
+    rest = 3 * 3 + 2 * 40 + 20 + 8 * 1
+    assert pace.left(step) == pytest.approx(77 * 2 + rest)
+    assert pace.unmeasured("evaluation", step) == 0
+    assert pace.left(55) == pytest.approx(45 * 2 + 2 * 3 + 40 + 20 + 5 * 1)
+    assert pace.left(100) == 0
     assert pace.seconds == pytest.approx(60 * WARM_UP + 2 * MEASURED)
     assert pace.speed == pytest.approx(step / pace.seconds)
     assert pace.recent_speed == pytest.approx(0.5)
+    assert pace.elapsed == pytest.approx(3 + 50 + pace.seconds + 61)
 
 
-def test_a_pause_is_no_part_of_the_speed() -> None:
-    clock, synchronised = Clock(), []
-    pace = Pace(100, 10, {}, clock=clock, synchronise=lambda: synchronised.append(clock.now))
-    play(clock, pace, 4, seconds=0.5)
-    assert pace.interval() == pytest.approx(2)
-    play(clock, pace, 3, seconds=0.25)
-    with pace.pause("checkpoint"):
-        clock.now += 100
-    assert pace.interval() == pytest.approx(4)  # of the three updates before the pause
-    assert pace.interval() == 0
-    assert len(synchronised) == 2  # after the warm-up and before the pause
+@pytest.mark.parametrize("epochs_between", [0, 1, 3])
+def test_what_is_said_early_comes_true(epochs_between: int) -> None:
+    """A run of known cost, whose epochs are short beside the samples and checkpoints at their ends."""
+    clock = Clock()
+    every: dict[Pause, int] = {"samples": epochs_between, "evaluation": 0, "checkpoint": 1, "model": 1}
+    pace, epochs, steps = Pace(400, 40, every, clock=clock), 10, 40
+    with pace.pause("samples"):
+        clock.now += 1.2
+    said = []
+    pace.start()
+    for epoch in range(1, epochs + 1):
+        for i in range(steps):
+            clock.now += 3 if pace.updates == 0 else (0.09, 0.11)[i % 2]
+            pace.updated()
+            said.append((clock.now, pace.left(pace.updates)))
+        if epoch == epochs or (epochs_between and epoch % epochs_between == 0):
+            with pace.pause("samples"):
+                clock.now += 1
+        for kind in ("checkpoint", "model"):
+            with pace.pause(kind):  # type: ignore[arg-type]
+                clock.now += 0.1
+    for after, within in ((WARM_UP + MEASURED, 0.2), (60, 0.03), (300, 0.03)):
+        when, left = said[after - 1]
+        assert left == pytest.approx(clock.now - when, rel=within)
+
+
+def test_updates_that_a_device_has_yet_to_do_count_once_they_are_done() -> None:
+    """As on a GPU: ordering an update takes 1 ms, doing it 100 ms, and only some calls wait for that."""
+    clock, ready = Clock(), [1000.0]
+
+    def wait() -> None:
+        clock.now = max(clock.now, ready[0])
+
+    pace = Pace(1000, 500, {}, clock=clock, synchronise=wait)
+    for i in range(1, 401):
+        clock.now += 0.001
+        ready[0] = max(ready[0], clock.now) + 0.1
+        pace.updated()
+        if i % 50 == 0:
+            wait()  # as reading losses does
+            pace.interval()
+        if i >= WARM_UP + MEASURED:
+            assert pace.recent_speed == pytest.approx(10, rel=0.05)
+    assert pace.left(400) == pytest.approx(60, rel=0.05)
 
 
 @pytest.mark.parametrize(
@@ -142,8 +185,20 @@ def test_the_length_of_the_run_is_said_early_and_what_would_shorten_days(
     run(report, clock, range(1, 200), seconds=seconds)
     said = [r.getMessage() for r in caplog.records]
     (estimate,) = [message for message in said if message.startswith("This run takes about")]
-    assert duration((2000 - WARM_UP - MEASURED) * seconds) in estimate
+    assert f"about {duration(2000 * seconds)}, until" in estimate
     assert ("Walk faster." in said) == advised
+
+
+def test_evaluations_that_none_can_tell_the_length_of_are_counted_in_words(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("sys.stderr", io.StringIO())
+    caplog.set_level(logging.INFO)
+    clock = Clock()
+    pace = Pace(200, 20, {"evaluation": 5}, clock=clock)
+    run(Reporter(Tracker(), pace, batch_size=1, step=0, samples=[]), clock, range(1, 30), seconds=1)
+    assert "This run takes about 3 min, until " in caplog.text
+    assert ", and longer by 2 evaluations." in caplog.text
 
 
 def test_advice_counts_operations() -> None:

@@ -26,20 +26,22 @@ class Pace:
         steps_per_epoch: int,
         epochs_between: Mapping[Pause, int],
         *,
-        synchronise: Callable[[], None] = lambda: None,
+        synchronise: Callable[[], None] | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         """`total` counts the updates of the run; `epochs_between` two pauses of a kind, 0 for none.
 
-        `synchronise` waits until the device has done what it was asked to.
+        `synchronise` waits until the device has done what it was asked to; None where an update that has
+        returned is done.
         """
         self.total, self.steps_per_epoch, self.epochs_between = total, steps_per_epoch, epochs_between
         self.synchronise, self.clock = synchronise, clock
         self.updates, self.seconds = 0, 0.0
         """Of this process so far."""
-        self.recent: deque[float] = deque(maxlen=RECENT)
         self.pauses: dict[Pause, list[float]] = {}
-        self._mark = clock()
+        self._done: deque[tuple[int, float]] = deque()
+        self._open = (0, 0.0)
+        self._begun = self._mark = clock()
         self._reported = (0, 0.0)
 
     def start(self) -> None:
@@ -49,17 +51,20 @@ class Pace:
     def updated(self) -> None:
         """Note the end of an update."""
         self.updates += 1
-        if self.updates in (WARM_UP, WARM_UP + MEASURED):
-            self.synchronise()  # so that what was measured is work done rather than work ordered
-        took = self._lap()
-        if self.updates > WARM_UP:
-            self.recent.append(took)
+        known = self.updates in (WARM_UP, WARM_UP + MEASURED)
+        if known and self.synchronise:
+            self.synchronise()
+        self._lap(1)
+        if known or not self.synchronise:
+            self._close()
 
     @contextmanager
     def pause(self, kind: Pause) -> Iterator[None]:
         """Time within the block is a pause and no part of any update."""
-        self.synchronise()
+        if self.synchronise:
+            self.synchronise()
         self._lap()
+        self._close()
         try:
             yield
         finally:
@@ -68,11 +73,17 @@ class Pace:
             self._mark = now
 
     def interval(self) -> float:
-        """Updates per second since this was last called (once the device has done them)."""
+        """Updates per second since this was last called; call it once the device has done them."""
         self._lap()
+        self._close()
         updates, seconds = self.updates - self._reported[0], self.seconds - self._reported[1]
         self._reported = self.updates, self.seconds
         return updates / seconds if seconds > 0 else 0.0
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since this was made."""
+        return self.clock() - self._begun
 
     @property
     def speed(self) -> float:
@@ -82,7 +93,8 @@ class Pace:
     @property
     def recent_speed(self) -> float:
         """Updates per second lately, without the warm-up."""
-        return len(self.recent) / sum(self.recent) if sum(self.recent) > 0 else self.speed
+        updates, seconds = self._recent()
+        return updates / seconds if seconds > 0 else self.speed
 
     @property
     def measured(self) -> bool:
@@ -90,22 +102,48 @@ class Pace:
         return self.updates >= WARM_UP + MEASURED
 
     def left(self, step: int) -> float | None:
-        """Seconds that the run will take after update `step`; None before any update was measured."""
-        if not self.recent:
+        """Seconds that the run will take after update `step`; None before any update was measured.
+
+        It counts the pauses up to the end, of the kinds that there have been; `unmeasured` has the others.
+        """
+        if not self._done:
             return None
-        updates = self.total - step
-        seconds = updates * sum(self.recent) / len(self.recent)
+        updates, spent = self._recent()
+        seconds = (self.total - step) * spent / updates
         for kind, took in self.pauses.items():
-            if every := self.epochs_between.get(kind):
-                seconds += updates / (self.steps_per_epoch * every) * sum(took) / len(took)
+            seconds += self._still(kind, step) * sum(took) / len(took)
         return seconds
 
-    def _lap(self) -> float:
+    def unmeasured(self, kind: Pause, step: int) -> int:
+        """How many pauses of a kind are to come after update `step`; 0 if there has been one to judge by."""
+        return 0 if kind in self.pauses else self._still(kind, step)
+
+    def _still(self, kind: Pause, step: int) -> int:
+        every = self.epochs_between.get(kind, 0)
+        epochs = self.total // self.steps_per_epoch
+        times = epochs // every - step // self.steps_per_epoch // every if every else 0
+        at_the_end = kind != "evaluation" and step < self.total and (not every or epochs % every)
+        return times + bool(at_the_end)
+
+    def _recent(self) -> tuple[int, float]:
+        return sum(updates for updates, _ in self._done), sum(seconds for _, seconds in self._done)
+
+    def _lap(self, updates: int = 0) -> None:
         now = self.clock()
         took = now - self._mark
         self._mark = now
         self.seconds += took
-        return took
+        self._open = self._open[0] + updates, self._open[1] + took
+
+    def _close(self) -> None:
+        """Note what was done since the last time, apart from the warm-up; forget what is long ago."""
+        if self.updates <= WARM_UP:
+            self._open = 0, 0.0
+        elif self._open[0]:
+            self._done.append(self._open)
+            self._open = 0, 0.0
+            while self._recent()[0] - self._done[0][0] >= RECENT:
+                self._done.popleft()
 
 
 def duration(seconds: float) -> str:

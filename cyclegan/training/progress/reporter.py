@@ -123,8 +123,12 @@ class Reporter:
         left = self.pace.left(step) or 0.0
         form = "%A %d %B, %H:%M" if left > 12 * 3600 else "%H:%M"
         ends = time.strftime(form, time.localtime(time.time() + left))
-        what = "This run takes" if step == self.pace.updates else "The rest of this run takes"
-        logger.info("%s about %s, until %s.", what, duration(left), ends)
+        whole = step == self.pace.updates
+        what = "This run takes" if whole else "The rest of this run takes"
+        takes = duration(left + self.pace.elapsed if whole else left)
+        scored = self.pace.unmeasured("evaluation", step)
+        more = f", and longer by {scored} evaluation{'s'[: scored > 1]}" if scored else ""
+        logger.info("%s about %s, until %s%s.", what, takes, ends, more)
         if advice := self.advice() if left > DAY else "":
             logger.warning("%s", advice)
 
