@@ -58,7 +58,7 @@ def translate(model: str, images: str, out: str, config: TranslateConfig) -> Tra
     if not translator.is_rgb:
         from cyclegan.inference.files.channels import translate_channels
 
-        outcome = translate_channels(translator, source, names, target, single, config)
+        outcome = translate_channels(translator, source, names, target, single, done, config)
         return _finish(model, images, out, config, translator, *outcome)
     written, unreadable = translate_rgb(translator, source, waiting, target, single, config)
     there = len(names) - len(waiting)

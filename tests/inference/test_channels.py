@@ -16,6 +16,7 @@ from cyclegan.data.channels.read import read_channels
 from cyclegan.errors import UsageError
 from cyclegan.inference.translate import TranslateConfig, translate
 from cyclegan.inference.translator import Translator, load
+from cyclegan.io.storage import FolderStore
 from cyclegan.model import DIRECTIONS, save_model
 from cyclegan.networks import build_generator
 from cyclegan.pixel_kind import PixelKind, generator_channels
@@ -79,8 +80,10 @@ def test_a_server_answers_with_a_png_where_that_can_hold_it() -> None:
             options.translate(model, buffer.getvalue())
 
 
-def test_files_keep_name_place_and_scale(tmp_path: Path) -> None:
+def test_files_keep_name_place_and_scale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Hounsfield units come back as such, a GeoTIFF where it lay, and what no PNG can hold is a TIFF."""
+    listed, lists = [], FolderStore.list
+    monkeypatch.setattr(FolderStore, "list", lambda store: listed.append(store.uri) or lists(store))
     kinds = {"A": PixelKind(1, 16), "B": PixelKind(1, 16)}
     torch.manual_seed(0)
     pair = {d: build_generator(**OPTIONS, **generator_channels(kinds, d)) for d in DIRECTIONS}
@@ -98,6 +101,11 @@ def test_files_keep_name_place_and_scale(tmp_path: Path) -> None:
         TranslateConfig(device="cpu", metadata="keep"),
     )
     assert (done.written, done.unreadable) == (1, ["damaged.png"])
+    assert listed == [str(tmp_path / "in"), str(tmp_path / "out")]  # each once
+    again = translate(
+        str(tmp_path / "model"), str(tmp_path / "in"), str(tmp_path / "out"), TranslateConfig(device="cpu")
+    )
+    assert (again.written, again.skipped) == (0, 1)
     with tifffile.TiffFile(tmp_path / "out" / "a.tif") as file:
         found, tags = file.asarray(), file.pages[0].tags
         assert tags[33550].value == (10.0, 10.0, 0.0)

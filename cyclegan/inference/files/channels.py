@@ -20,7 +20,7 @@ from cyclegan.inference.media.pictures import Unreadable
 from cyclegan.inference.media.pictures import output_name as usual_name
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Sequence, Set
 
     from cyclegan.inference.config import TranslateConfig
     from cyclegan.inference.translator import Translator
@@ -35,13 +35,14 @@ def translate_channels(
     names: Sequence[str],
     target: Store,
     single: str,
+    done: Set[str],
     config: TranslateConfig,
 ) -> tuple[int, int, dict[str, str]]:
     """Translate pictures into TIFFs, or PNGs where they were PNGs; returns how many were written, how many
     were there, and the reasons of those that cannot be read.
 
-    `single` is the name that one picture's translation gets, empty for many. Raises UsageError for settings
-    that such pictures have not.
+    `single` is the name that one picture's translation gets, empty for many; `done` are translations that are
+    there and stay. Raises UsageError for settings that such pictures have not.
     """
     if config.alpha == "keep":
         raise UsageError("translate: alpha = keep is for RGB; this model keeps the channels of its pictures.")
@@ -49,7 +50,6 @@ def translate_channels(
     if len(set(keys.values())) < len(keys):
         twice = next(key for key in keys.values() if list(keys.values()).count(key) > 1)
         raise UsageError(f"Two pictures would both be written to {twice}.")
-    done = set() if config.overwrite else {entry.key for entry in target.list()}
     waiting = [name for name in names if keys[name] not in done]
     unreadable: dict[str, str] = {}
     for name in tqdm(waiting, desc=translator.direction, unit="image", disable=None):
