@@ -14,6 +14,7 @@ from cyclegan.data.fetch.archives import is_archive
 from cyclegan.data.version import version_of
 from cyclegan.errors import CycleGANError
 from cyclegan.io.download import download, mark_of
+from cyclegan.io.files import is_dir, is_file
 from cyclegan.io.storage import open_store
 from cyclegan.io.uri import path_of, redact, reveal
 
@@ -55,12 +56,13 @@ def source_state(source: str) -> str:
     address = reveal(source)
     if address.startswith("file:"):
         address = unquote(urlsplit(address).path)
+    path = Path(address)
     if address.startswith(("http://", "https://")):
         known = mark_of(address) or uuid.uuid4().hex
     elif address.startswith("s3://") and is_archive(path_of(address)):
         prefix, _, key = address.rpartition("/")
         known = repr([entry for entry in _marks(prefix, key) if entry[0] == key])
-    elif "/" in address and not address.startswith("synthetic:"):
+    elif not address.startswith("synthetic:") and ("/" in address or is_dir(path) or is_file(path)):
         known = repr(_marks(address))
     else:
         return ""

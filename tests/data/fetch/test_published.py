@@ -70,6 +70,17 @@ def test_a_folder_or_file_has_another_state_when_it_is_written_again(tmp_path: P
     assert source_state(str(image)) != states[1]
 
 
+def test_a_folder_is_one_also_without_a_slash_and_where_a_dataset_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert source_state("maps") == source_state("mine") == ""
+    for name in ("maps", "mine"):  # fetch takes the folder too
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "1.png").write_bytes(b"abc")
+        assert source_state(name) == source_state(f"./{name}") != ""
+
+
 @pytest.mark.parametrize("source", ["maps", "synthetic:city", "synthetic:city?train=4&test=2"])
 def test_known_and_drawn_datasets_stay_what_they_are(source: str) -> None:
     assert source_state(source) == ""
