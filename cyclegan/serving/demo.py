@@ -38,6 +38,8 @@ body .gradio-container {
   --block-label-background-fill: var(--card); --input-background-fill: var(--page);
   --body-text-color: var(--ink); --block-label-text-color: var(--soft); --block-title-text-color: var(--ink);
   --border-color-primary: var(--line); --block-border-color: var(--line); --color-accent: var(--ours);
+  --checkbox-background-color-selected: var(--ours); --checkbox-border-color-selected: var(--ours);
+  --checkbox-border-color-focus: var(--ours); --code-background-fill: var(--page);
   --link-text-color: var(--ours); --slider-color: var(--ours); --button-primary-text-color: var(--page);
   --button-primary-background-fill: var(--ours); --button-primary-background-fill-hover: var(--ours);
   background: var(--page); color: var(--ink);
@@ -45,8 +47,12 @@ body .gradio-container {
 """
 CSS = """
 .gradio-container {max-width: min(1200px, 100vw) !important; margin: 0 auto}
+.card h1 {font-size: 1.4em !important}
+.card h2 {font-size: 1.15em !important}
 .card pre, .card code {white-space: pre-wrap !important; overflow-wrap: anywhere}
-.card table {display: block; overflow-x: auto}
+.card table {display: block; overflow-x: auto; border: 0 !important}
+.card tr, .card th, .card td {border-color: var(--line) !important}
+.card th:first-child, .card td:first-child {white-space: nowrap}
 """
 
 
@@ -146,9 +152,7 @@ class Gallery:
 
     def names(self) -> list[str]:
         """A short, unique name of each model."""
-        short = [
-            Path(model).name if "://" not in model and ":/" not in model else model for model in self.models
-        ]
+        short = [_short(model) for model in self.models]
         return short if len(set(short)) == len(short) else self.models
 
     def arrows(self) -> dict[str, Direction]:
@@ -160,10 +164,18 @@ class Gallery:
         return {f"{a} → {b}": "AtoB", f"{b} → {a}": "BtoA"}
 
 
+def _short(model: str) -> str:
+    if ":/" in model:
+        return model
+    path = Path(model).resolve()
+    return path.parent.name if path.name == "model" else path.name
+
+
 def _page(gallery: Gallery, examples: list[str]) -> Any:
     import gradio
 
     names, arrows = gallery.names(), gallery.arrows()
+    several = len(names) > 1
     first = gallery.get(gallery.models[0], None)
     with gradio.Blocks(title="CycleGAN", analytics_enabled=False) as page:
         gradio.Markdown(f"# {' · '.join(names)}")
@@ -199,18 +211,23 @@ def _page(gallery: Gallery, examples: list[str]) -> Any:
                         with gradio.Column(min_width=280):
                             sliders.append(
                                 gradio.ImageSlider(
-                                    label=name, type="filepath", buttons=["fullscreen"], elem_id=f"result{i}"
+                                    label=name if several else "Translation",
+                                    type="filepath",
+                                    buttons=["fullscreen"],
+                                    elem_id=f"result{i}",
                                 )
                             )
                             downloads.append(
                                 gradio.DownloadButton(
-                                    f"Download ({name})", elem_id=f"download{i}", visible=False
+                                    f"Download ({name})" if several else "Download",
+                                    elem_id=f"download{i}",
+                                    visible=False,
                                 )
                             )
         if examples:
             gradio.Examples(examples, inputs=picture, label="From the test set", cache_examples=False)
         for model, name in zip(gallery.models, names, strict=True):
-            with gradio.Accordion(f"About {name}", open=len(names) == 1, elem_classes="card"):
+            with gradio.Accordion(f"About {name}", open=not several, elem_classes="card"):
                 gradio.Markdown(model_card(gallery.get(model, None).config, front_matter=False))
 
         def run(path: str | None, direction: str, side: float, largest: float) -> list[Any]:

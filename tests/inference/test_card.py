@@ -53,6 +53,16 @@ def test_the_card_says_what_the_files_say():
     assert model_card({}, front_matter=False).startswith("# CycleGAN")
 
 
+def test_a_long_command_is_broken_between_flags_and_not_before_their_values():
+    train = {f"parameter_{i}": i * 111 for i in range(40)} | {"betas": [0.5, 0.999], "note": "two words"}
+    text = model_card(CONFIG | {"train": train})
+    command = text.split("## Training command\n\n```\n")[1].split("\n```")[0]
+    first, *others = command.split(" \\\n  ")
+    assert first.startswith("cyclegan train --parameter_0 0 ") and len(others) > 5
+    assert all(line.startswith("--") and len(line) <= 90 for line in others)
+    assert " ".join(others).endswith("--betas 0.5 0.999 --note 'two words'")
+
+
 def test_the_verb_writes_it(model, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["card", "model", "--out", "README.md"]) == 0

@@ -151,6 +151,14 @@ def test_directions_are_called_after_domains_that_all_models_share(model, tmp_pa
     assert list(Gallery([same], DemoConfig()).arrows()) == ["A → B", "B → A"]
 
 
+def test_a_model_is_called_after_its_run(model, tmp_path):
+    runs = [str(write_model(tmp_path / run / "model", {})) for run in ("maps", "city")]
+    assert Gallery([runs[0], str(model)], DemoConfig()).names() == ["maps", "small"]
+    assert Gallery(runs, DemoConfig()).names() == ["maps", "city"]
+    again = str(write_model(tmp_path / "older" / "maps" / "model", {}))
+    assert Gallery([runs[0], again], DemoConfig()).names() == [runs[0], again]
+
+
 def test_a_phone_shows_all_of_it_in_its_width(browser, address):
     page = browser.new_page(viewport={"width": 390, "height": 844})
     page.goto(address)

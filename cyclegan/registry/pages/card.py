@@ -102,9 +102,13 @@ def training_command(config: Mapping[str, Any]) -> str:
     train = config.get("train") or {}
     if not train or _imported(train):
         return ""
-    flags = [_flag(key, value) for key, value in train.items() if value not in ("", None)]
-    command = redact("cyclegan train " + " ".join(flags))
-    return " \\\n  ".join(textwrap.wrap(command, 90, break_long_words=False, break_on_hyphens=False))
+    flags = [redact(_flag(key, value)) for key, value in train.items() if value not in ("", None)]
+    whole = [
+        "cyclegan\0train",
+        *(flag.replace(" ", "\0") for flag in flags),
+    ]  # a flag and its value stay in a line
+    lines = textwrap.wrap(" ".join(whole), 90, break_long_words=False, break_on_hyphens=False)
+    return " \\\n  ".join(lines).replace("\0", " ")
 
 
 def _imported(train: Mapping[str, Any]) -> bool:
