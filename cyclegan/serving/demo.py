@@ -68,9 +68,7 @@ def demo(models: Sequence[str], config: DemoConfig, prepared: Path) -> None:
     os.environ["HF_HUB_OFFLINE"] = "1"
     with tempfile.TemporaryDirectory() as folder:
         page = _page(Gallery(models, config), _examples(prepared, Path(folder)))
-        with StopRequest(
-            "Closing the page."
-        ) as stop:  # a KeyboardInterrupt would leave gradio's threads running
+        with StopRequest("Closing the page.") as stop:  # no KeyboardInterrupt anywhere within gradio
             try:
                 _launch(page, config, folder)
                 print(f"Open {page.local_url}", flush=True)
