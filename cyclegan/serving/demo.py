@@ -110,14 +110,13 @@ def _launch(page: Any, config: DemoConfig, folder: str) -> None:
 
 def _close(page: Any) -> None:
     """Free the port; what is under way gets a second, since an open tab's stream never ends by itself."""
+    if not page.is_running:
+        return
     from gradio.tunneling import CURRENT_TUNNELS
 
-    if page.is_running:
-        logging.getLogger("uvicorn.error").setLevel(
-            logging.CRITICAL + 1
-        )  # no traceback for what is broken off
-        page.server.config.timeout_graceful_shutdown = 1
-        page.close(verbose=False)
+    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL + 1)  # no traceback for what is broken off
+    page.server.config.timeout_graceful_shutdown = 1
+    page.close(verbose=False)
     for tunnel in CURRENT_TUNNELS:
         tunnel.kill()
 

@@ -269,6 +269,7 @@ class Page:
 
     share_url: str | None = None
     local_url: str = "http://here"
+    is_running: bool = False
     opened: dict[str, Any] = field(default_factory=dict)
 
     def queue(self, **options: Any) -> None:
@@ -278,12 +279,6 @@ class Page:
         self.opened = options
         if options["share"]:
             self.share_url = "https://everywhere"
-
-    def block_thread(self) -> None:
-        pass
-
-    def close(self, **options: Any) -> None:
-        pass
 
 
 @dataclass
@@ -316,6 +311,7 @@ def hall(monkeypatch: pytest.MonkeyPatch) -> Hall:
         return SimpleNamespace(direction="AtoB", is_rgb=True)
 
     monkeypatch.setattr(page, "load", load)
+    monkeypatch.setattr(page.StopRequest, "wait", lambda stop: None)
     return found
 
 
