@@ -118,7 +118,7 @@ def _close(page: Any) -> None:
     page.server.config.timeout_graceful_shutdown = 1
     page.close(verbose=False)
     for tunnel in CURRENT_TUNNELS:
-        tunnel.kill()
+        tunnel.kill()  # type: ignore[no-untyped-call]
 
 
 class Gallery:

@@ -47,7 +47,7 @@ def serve(models: Sequence[str], config: ServeConfig) -> None:
 
         # Signals are the server's from here on, not only once it runs: one in between would be lost. When it
         # has shut down it raises them again, which then changes nothing.
-        server.handle_exit = stop  # type: ignore[method-assign]
+        server.handle_exit = stop  # type: ignore[method-assign, assignment]
         former = {sign: signal.signal(sign, stop) for sign in (signal.SIGTERM, signal.SIGINT)}
         try:
             listener.listen(2048)
