@@ -30,7 +30,9 @@ class LayerNorm(nn.Module):
         x = x.float() if x.dtype.itemsize < 4 else x
         variance, mean = torch.var_mean(x, dim=(1, 2, 3), correction=0, keepdim=True)
         deviation = variance.clamp_min(1e-12).sqrt()  # the root has no gradient at 0
-        return (x - mean) / (deviation + self.epsilon) * self.weight + self.bias
+        out = (x - mean) / (deviation + self.epsilon) * self.weight + self.bias
+        # under autocast weights are float32; in a network that is all bfloat16 the next layer takes nothing else
+        return out.to(self.weight.dtype) if self.weight.dtype.itemsize < 4 else out
 
 
 def norm_layer(kind: Norm, channels: int, *, affine: bool) -> nn.Module:

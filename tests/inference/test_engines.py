@@ -9,10 +9,13 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 
 from cyclegan.engines import choose, onnx_file
+from cyclegan.engines.pytorch import TorchEngine
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.inference.translator import load
+from cyclegan.networks import build_generator
 from cyclegan.pixels import to_uint8_array
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (45, 70, 3), np.uint8)
@@ -38,6 +41,21 @@ def test_bfloat16_is_close_to_float32(model):
     fast, exact = (load(model, precision=precision)(IMAGE) for precision in ("bf16", "fp32"))
     assert 0 < apart(fast, exact).mean() < 1
     assert "bf16" in load(model, precision="bf16").engine.name
+
+
+@pytest.mark.parametrize("norm", ["instance", "layer"])
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("vgg_unet", {}), ("resnet", {"blocks": 1, "width": 8}), ("unet", {"depth": 3, "width": 8})],
+)
+def test_every_generator_draws_in_bfloat16(name, options, norm):
+    generator = build_generator(name, norm=norm, **options).eval()
+    side = 2 * generator.multiple
+    image = np.random.default_rng(0).integers(0, 256, (1, side, side, 3), np.uint8)
+    exact = TorchEngine(generator)(image)
+    fast = TorchEngine(generator, torch.bfloat16)(image)
+    assert fast.dtype == np.float32
+    assert 0 < np.abs(fast - exact).mean() < 0.06
 
 
 def test_an_engine_exports_once_and_auto_uses_what_is_there(model, tmp_path, monkeypatch):
