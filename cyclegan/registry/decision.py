@@ -154,7 +154,7 @@ def read_evidence(scores: Path, fingerprint: str = "") -> Evidence:
             protocol=_spell(facts.get("protocol") or {}),
             lower_is_better=facts.get("lower_is_better", True),
             interval=(interval[0], interval[1]) if interval else None,
-            fingerprint=fingerprint,
+            fingerprint=fingerprint or str(facts.get("model_digest") or ""),
         )
         judged = facts["model_digest"] if fingerprint else ""
     except KeyError as error:
