@@ -31,7 +31,7 @@ class LayerNorm(nn.Module):
         variance, mean = torch.var_mean(x, dim=(1, 2, 3), correction=0, keepdim=True)
         deviation = variance.clamp_min(1e-12).sqrt()  # the root has no gradient at 0
         out = (x - mean) / (deviation + self.epsilon) * self.weight + self.bias
-        # under autocast weights are float32; in a network that is all bfloat16 the next layer takes nothing else
+        # under autocast weights are float32; in a network that is all bfloat16 the next layer needs the same
         return out.to(self.weight.dtype) if self.weight.dtype.itemsize < 4 else out
 
 
