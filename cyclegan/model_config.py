@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Required, TypedDict, cast
 
 from cyclegan.errors import UsageError, first_line
-from cyclegan.io.files import is_file, read_json
+from cyclegan.io.files import is_file, read_json, refuse_newer
 from cyclegan.pixel_kind import ALL_RGB, LARGEST_CHANNELS, Kinds, PixelKind, all_rgb, can_be_channels
 
 CONFIG_FILE = "config.json"
@@ -78,12 +78,7 @@ def check_config(values: Any, where: str) -> ModelConfig:
     """The values as a config.json; raises UsageError as `read_config` does."""
     if not isinstance(values, dict):
         raise UsageError(f"The model in {where} is damaged: {CONFIG_FILE} is not a mapping.")
-    format = values.get("format", 0)
-    if isinstance(format, int) and format > FORMAT:
-        raise UsageError(
-            f"The model in {where} has format {format} and this version reads up to {FORMAT}: update "
-            "cyclegan-pipeline."
-        )
+    refuse_newer(values, FORMAT, f"The model in {where}")
     if reason := _wrong(values):
         raise UsageError(f"The model in {where} is damaged: {CONFIG_FILE}: {reason}.")
     return cast(ModelConfig, values)

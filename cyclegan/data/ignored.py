@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from cyclegan.io.files import LITTER
+
 if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
 
 IGNORE_FILE = ".dvcignore"
-LITTER = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
-"""What file managers leave in folders that they show."""
 ALWAYS = (".git", ".hg/", ".dvc/")
 """What DVC ignores unasked."""
 

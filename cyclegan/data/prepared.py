@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from typing_extensions import TypedDict
 
 from cyclegan.data.layout.files import SUBSETS
-from cyclegan.data.source import FORMAT, Names, check_format, domain_names, read_origin
+from cyclegan.data.source import FORMAT, Names, domain_names, read_origin
 from cyclegan.errors import UsageError
-from cyclegan.io.files import read_json, write_json
+from cyclegan.io.files import read_json, refuse_newer, write_json
 from cyclegan.io.uri import data_name
 from cyclegan.pixel_kind import Bits, PixelKind, all_rgb, can_be_channels
 
@@ -166,7 +166,7 @@ def _read_manifest(folder: Path) -> Manifest:
     from pydantic import TypeAdapter  # takes 0.15 s, which a first preprocess can do without
 
     try:
-        check_format(path, read_json(path))
+        refuse_newer(read_json(path), FORMAT, str(path))
         manifest = TypeAdapter(Manifest).validate_json(path.read_bytes(), strict=True)
     except (OSError, ValueError, RecursionError):
         raise UsageError(f"{path} is damaged: run `cyclegan preprocess` again.") from None

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cyclegan.data.version import SOURCE_FILE
-from cyclegan.errors import UsageError
-from cyclegan.io.files import read_json, write_json
+from cyclegan.io.files import read_json, refuse_newer, write_json
 from cyclegan.io.uri import printable
 
 FORMAT = 1
@@ -58,7 +57,7 @@ def read_origin(path: Path) -> tuple[str, Names]:
         values = read_json(path)
     except (OSError, ValueError, RecursionError):
         values = {}
-    check_format(path, values)
+    refuse_newer(values, FORMAT, str(path))
     values = values if isinstance(values, Mapping) else {}
     uri, names = values.get("uri"), values.get("names")
     return uri if isinstance(uri, str) else "", domain_names(names if isinstance(names, Mapping) else {})
@@ -68,12 +67,3 @@ def domain_names(*given: Mapping[str, Any]) -> Names:
     """What the domains are called, by the first of `given` that names each; A and B where none does."""
     found = {side: [name for names in given if isinstance(name := names.get(side), str)] for side in "AB"}
     return {side: next(filter(None, map(printable, found[side])), side) for side in "AB"}
-
-
-def check_format(path: Path, values: Any) -> None:
-    """Raise UsageError if the content of a JSON file is of a newer format than this code reads."""
-    found = values.get("format", FORMAT) if isinstance(values, Mapping) else FORMAT
-    if isinstance(found, int) and found > FORMAT:
-        raise UsageError(
-            f"{path} has format {found}, but this version of cyclegan reads format {FORMAT}: update cyclegan."
-        )

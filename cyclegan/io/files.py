@@ -18,6 +18,8 @@ from typing import Any
 from cyclegan.errors import UsageError
 
 PARTIAL = ".partial"  # how the names of what is still being written end
+LITTER = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
+"""What file managers leave in folders that they show."""
 GRACE_SECONDS = 2.0  # between making a temporary name and locking it
 RENAME_EXCHANGE = 2
 ATTEMPTS = 20
@@ -207,6 +209,19 @@ def parse_json(text: str) -> Any:
     return value
 
 
+def refuse_newer(content: Any, known: int, what: str, remedy: str = "") -> None:
+    """Raise UsageError if the `format` in the content of `what` is newer than `known`.
+
+    Content without that number is for its reader to judge. `remedy` is what helps besides an update.
+    """
+    format = content.get("format") if isinstance(content, dict) else None
+    if isinstance(format, int) and format > known:
+        raise UsageError(
+            f"{what} has format {format} and this version reads up to {known}: update "
+            f"cyclegan-pipeline{remedy and ', or '}{remedy}."
+        )
+
+
 def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is not a number in JSON")
 
@@ -236,7 +251,7 @@ def guard_folder(out: Path, what: str, ours: Collection[str], *, mark: str = "")
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out} is a file: name a folder for {what}.")
     found = {entry.name for entry in out.iterdir()} if out.is_dir() else set()
-    others = found - {*ours, ".gitignore"}  # which DVC writes beside its outputs
+    others = found - {*ours, ".gitignore", *LITTER}  # DVC writes a .gitignore beside its outputs
     if others and mark not in found:
         raise UsageError(
             f"{out} holds other files ('{min(others)}') and would be replaced: name a new folder for {what}."

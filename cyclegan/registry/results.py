@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from typing_extensions import TypedDict
 
 from cyclegan.errors import UsageError
-from cyclegan.io.files import parse_json, read_json
+from cyclegan.io.files import parse_json, read_json, refuse_newer
 
 FORMAT = 1
 """Of evaluation.json; a file without one was written before formats were numbered."""
@@ -79,12 +79,7 @@ def check_facts(values: Any, where: str) -> Facts:
     """The values as the content of evaluation.json; UsageError for anything else, a newer format included."""
     from pydantic import Strict, TypeAdapter, ValidationError
 
-    found = values.get("format", 0) if isinstance(values, dict) else 0
-    if isinstance(found, int) and found > FORMAT:
-        raise UsageError(
-            f"{where} has format {found} and this version reads up to {FORMAT}: update cyclegan-pipeline, or "
-            "evaluate again."
-        )
+    refuse_newer(values, FORMAT, where, "evaluate again")
     try:
         facts: Facts = TypeAdapter(Annotated[Facts, Strict()]).validate_python(values, strict=True)
     except ValidationError as error:

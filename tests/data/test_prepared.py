@@ -47,7 +47,7 @@ def test_arrays_and_names(folder: Path) -> None:
 
 def test_a_manifest_of_the_future(folder: Path) -> None:
     change(folder, lambda m: m.update(format=2))
-    with pytest.raises(UsageError, match=r"manifest\.json has format 2, but .* reads format 1: update"):
+    with pytest.raises(UsageError, match=r"manifest\.json has format 2 and this version reads up to 1"):
         Prepared.open(folder)
 
 
@@ -130,7 +130,7 @@ def test_a_note_of_a_newer_format_is_refused_and_a_damaged_one_passed_over(tmp_p
     note.write_text('{"format": 1, "uri": "mine", "names": {"A": "horse"}}')
     assert read_origin(note) == ("mine", {"A": "horse", "B": "B"})
     note.write_text('{"format": 2, "uri": ["mine"]}')
-    with pytest.raises(UsageError, match=rf"{name} has format 2, but .* reads format 1: update"):
+    with pytest.raises(UsageError, match=rf"{name} has format 2 and this version reads up to 1: update"):
         read_origin(note)
     note.write_text("{")
     assert read_origin(note) == ("", {"A": "A", "B": "B"})

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cyclegan.data.ignored import LITTER
 from cyclegan.data.layout.files import list_files
 from cyclegan.data.version import directory_md5, versioned_files
 from cyclegan.errors import UsageError
+from cyclegan.io.files import LITTER
 
 
 def test_it_is_the_version_that_dvc_gives(tmp_path: Path, make_tree: Callable[..., Path]) -> None:

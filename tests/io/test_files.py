@@ -94,6 +94,7 @@ def test_json_refuses_what_is_not_finite(tmp_path: Path) -> None:
     [
         ([], (), "", ""),
         (["scores.json", ".gitignore"], ("scores.json",), "", ""),
+        (["scores.json", ".DS_Store", "Thumbs.db"], ("scores.json",), "", ""),
         (["scores.json", "thesis.tex", "letter.tex"], ("scores.json",), "", "letter.tex"),
         ([".git"], ("scores.json",), "", ".git"),
         (["trainA.npy", "manifest.json"], (), "manifest.json", ""),

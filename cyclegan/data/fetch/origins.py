@@ -11,14 +11,13 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from cyclegan.data.ignored import LITTER
 from cyclegan.data.layout.arrange import Arrangement, arrange, arrange_pairs
 from cyclegan.data.layout.files import is_image, list_files
 from cyclegan.data.source import Names
 from cyclegan.data.version import SOURCE_FILE
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.io.download import RetryPolicy, download
-from cyclegan.io.files import is_dir, is_file, sha256
+from cyclegan.io.files import LITTER, is_dir, is_file, sha256
 from cyclegan.io.uri import path_of, redact, reveal
 
 if TYPE_CHECKING:

@@ -37,7 +37,7 @@ def verdict(e: Evaluation, champion: Champion | None = None) -> Verdict:
     text = "; ".join(part for part, _ in found)
     if champion:
         text += f". Compared with the champion: {champion.verdict}"
-    for d in DIRECTIONS:
+    for d in DIRECTIONS:  # a mean colour that is closer to the truth than the translations
         if e.scores.get(f"l1_{d}", 0.0) >= e.scores.get(f"l1_{d}_mean", float("inf")):
             tones.append("warn")
     if (e.extractor.name == "random" and not by_truth) or (champion and "worse" in champion.verdict):
@@ -56,12 +56,12 @@ def verdict(e: Evaluation, champion: Champion | None = None) -> Verdict:
 
 def _by_truth(e: Evaluation, d: Direction) -> tuple[str, Tone]:
     source, target = (e.names[end] for end in ENDS[d])
-    error, mean, untranslated = (e.scores.get(f"l1_{d}{what}") for what in ("", "_mean", "_input"))
-    assert error is not None and mean is not None
+    error, mean = e.scores[f"l1_{d}"], e.scores[f"l1_{d}_mean"]
+    untranslated = e.scores.get(f"l1_{d}_input")
     text = f"{source} → {target} is {nearer(error, mean)} the true {target} images than their mean colour"
     if untranslated is not None and error >= untranslated:
         return f"{text}, and worse than no translation at all", "bad"
-    return text, "good" if error < mean else "warn"
+    return text, "good"
 
 
 def _by_distance(e: Evaluation, d: Direction) -> tuple[str, Tone]:

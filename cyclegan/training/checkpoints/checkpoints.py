@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from cyclegan.errors import CycleGANError
-from cyclegan.io.files import parse_json
+from cyclegan.io.files import parse_json, refuse_newer
 from cyclegan.io.store import NotFound
 from cyclegan.training.checkpoints.fingerprint import parse
 from cyclegan.training.checkpoints.record import Progress
@@ -117,8 +117,8 @@ class Checkpoints:
 
         These are its own, then those of runs that differ in their schedule only, as far as both schedules
         agree. Damaged ones are skipped with a warning; a store that can't be read is an error, since
-        starting from scratch because of a network failure would throw work away. Raises CycleGANError for
-        a checkpoint of a newer format as well.
+        starting from scratch because of a network failure would throw work away. Raises UsageError for a
+        checkpoint of a newer format.
         """
         own, decisive = self.all(), self.folder.partition("-")[0]
         others = []
@@ -168,11 +168,7 @@ def _read(data: bytes, found: Checkpoint) -> tuple[dict[str, Tensor], Progress]:
         format = int(metadata["format"])
     except (KeyError, TypeError, ValueError):
         raise ValueError("it says neither its format nor how far it is.") from None
-    if format > FORMAT:
-        raise CycleGANError(
-            f"Checkpoint {found.key} has format {format} and this version reads up to {FORMAT}: update "
-            "cyclegan-pipeline, or train with other --checkpoints."
-        )
+    refuse_newer({"format": format}, FORMAT, f"Checkpoint {found.key}", "train with other --checkpoints")
     try:
         tensors = load(data)
     except SafetensorError as error:
