@@ -113,22 +113,22 @@ class Checkpoints:
         return any(found.folder != self.folder for found in _newest_first(self.store, ""))
 
     def load(self, wanted: Schedule, steps_per_epoch: int) -> Iterator[tuple[dict[str, Tensor], Progress]]:
-        """What the run can resume from, best first: the content of undamaged checkpoints.
+        """What the run can resume from, the furthest first: the content of undamaged checkpoints.
 
-        These are its own, then those of runs that differ in their schedule only, as far as both schedules
+        These are its own and those of runs that differ in their schedule only, as far as both schedules
         agree. Damaged ones are skipped with a warning; a store that can't be read is an error, since
         starting from scratch because of a network failure would throw work away. Raises UsageError for a
         checkpoint of a newer format.
         """
-        own, decisive = self.all(), self.folder.partition("-")[0]
-        others = []
+        decisive = self.folder.partition("-")[0]
+        usable = self.all()
         for found in _newest_first(self.store, f"{decisive}-"):
             schedule = parse(found.folder)
             epochs = -(-found.step // steps_per_epoch)
             fits = schedule and epochs <= wanted.epochs and schedule[1].agrees(wanted, epochs)
             if fits and found.folder != self.folder:
-                others.append(found)
-        for found in [*own, *others]:
+                usable.append(found)
+        for found in sorted(usable, key=lambda checkpoint: checkpoint.step, reverse=True):
             try:
                 tensors, progress = _read(self.store.read(found.key), found)
                 if progress.step > wanted.epochs * steps_per_epoch:

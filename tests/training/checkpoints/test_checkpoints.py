@@ -101,7 +101,7 @@ def test_a_checkpoint_that_cannot_be_written_is_an_error_of_the_run(
             raise ZeroDivisionError
 
 
-def test_own_checkpoints_come_first_then_those_whose_schedule_was_the_same(store: FolderStore) -> None:
+def test_the_furthest_checkpoint_whose_schedule_was_the_same_comes_first(store: FolderStore) -> None:
     keep(store, 7, 14)
     others = {Schedule(3, 0): 21, Schedule(4, 4): 28, Schedule(2, 4): 21, Schedule(99, 0): 63}
     for plan, step in others.items():
@@ -109,7 +109,7 @@ def test_own_checkpoints_come_first_then_those_whose_schedule_was_the_same(store
     keep(store, 70, folder=fingerprint("ba9876543210", PLAN))  # of other parameters
     store.write(f"{KEY}-notes/0000000035-0123456789abcdef.safetensors", b"")
     # the third one's rate fell in its last epoch; the others had the full rate until then
-    assert resumed(store) == [14, 7, 63, 28, 21]
+    assert resumed(store) == [63, 28, 21, 14, 7]
     # of a shorter run none may be further than it will go, to the epoch
     assert resumed(store, Schedule(4, 0), fingerprint(KEY, Schedule(4, 0))) == [28, 21, 14, 7]
     assert resumed(store, Schedule(3, 0), fingerprint(KEY, Schedule(3, 0))) == [21, 14, 7]
