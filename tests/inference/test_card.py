@@ -53,6 +53,14 @@ def test_the_card_says_what_the_files_say():
     assert model_card({}, front_matter=False).startswith("# CycleGAN")
 
 
+def test_the_card_says_which_model_the_training_continued():
+    train = CONFIG["train"] | {"init": "https://user:secret@example.org/maps"}
+    text = model_card(CONFIG | {"train": train})
+    assert "| Trained | 200 epochs at 256 pixels, continued from `https://" in text
+    assert "example.org/maps` |" in text and "secret" not in text
+    assert "continued from" not in model_card(CONFIG)
+
+
 def test_a_long_command_is_broken_between_flags_and_not_before_their_values():
     train = {f"parameter_{i}": i * 111 for i in range(40)} | {"betas": [0.5, 0.999], "note": "two words"}
     text = model_card(CONFIG | {"train": train})

@@ -81,6 +81,8 @@ def facts_table(config: Mapping[str, Any], license_id: str = "") -> str:
     trained = f"elsewhere, at {size} pixels"
     if not _imported(train):
         trained = f"{config.get('epochs', '?')} epochs at {size} pixels"
+        if before := redact(str(train.get("init") or "")):
+            trained += f", continued from `{before}`"
     rows = [
         ("Translates", f"{where('AtoB', names)} (`AtoB`) and {where('BtoA', names)} (`BtoA`)"),
         (
