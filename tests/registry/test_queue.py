@@ -245,6 +245,22 @@ def test_two_hundred_that_wait_ask_little_and_none_sleeps_through_its_turn(
     assert found[0] == (1, pytest.approx(request_seconds))  # a registration alone does not wait
 
 
+def test_whose_turn_comes_sooner_than_expected_is_awake_before_others_skip_it(clock):
+    """The server is slow when all begin at once, and then those ahead decide within a moment."""
+    late, looks = [], 0
+
+    def search(*_: object, **__: object) -> list[Any]:
+        nonlocal looks
+        clock.now, looks = clock.now + (0.01 if looks else 1.0), looks + 1
+        return [SimpleNamespace(version="1" if looks == 1 else "200")]
+
+    for _ in range(20):  # waits are random
+        began, looks = clock.now, 0
+        turns.wait_for_turn(SimpleNamespace(search_model_versions=search), "city", "200")
+        late.append(clock.now - began)
+    assert 10 < max(late) < turns.STALE_SECONDS - 10
+
+
 @pytest.mark.parametrize("ahead", [1, 14, 199])
 def test_one_that_died_is_skipped_by_whoever_waits(clock, ahead):
     skipped: list[str] = []

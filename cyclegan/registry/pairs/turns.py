@@ -17,10 +17,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-STALE_SECONDS = 20.0  # a decision takes less than one second, and up to DECISION_REQUESTS as long as a look
 DECISION_REQUESTS = 14
 LONGEST_DECISION, LONGEST_WAIT = 1.0, 30.0
 """Seconds that a waiting process takes a decision of another to last, and until it looks again, at most."""
+STALE_SECONDS = LONGEST_WAIT + 15.0
+"""How long a turn may last, besides DECISION_REQUESTS looks. Whose turn it is may be asleep when it begins,
+if those before were faster than they had seemed."""
 ATTEMPTS = 8
 
 Result = TypeVar("Result")
