@@ -47,7 +47,8 @@ def test_arrays_and_names(folder: Path) -> None:
 
 def test_a_manifest_of_the_future(folder: Path) -> None:
     change(folder, lambda m: m.update(format=2))
-    with pytest.raises(UsageError, match=r"manifest\.json has format 2 and this version reads up to 1"):
+    said = r"manifest\.json has format 2 and this version reads up to 1: update"
+    with pytest.raises(UsageError, match=said):
         Prepared.open(folder)
 
 

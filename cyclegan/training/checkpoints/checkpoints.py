@@ -121,14 +121,14 @@ class Checkpoints:
         checkpoint of a newer format.
         """
         decisive = self.folder.partition("-")[0]
-        usable = self.all()
+        usable = []
         for found in _newest_first(self.store, f"{decisive}-"):
             schedule = parse(found.folder)
             epochs = -(-found.step // steps_per_epoch)
             fits = schedule and epochs <= wanted.epochs and schedule[1].agrees(wanted, epochs)
-            if fits and found.folder != self.folder:
+            if fits or found.folder == self.folder:
                 usable.append(found)
-        for found in sorted(usable, key=lambda checkpoint: checkpoint.step, reverse=True):
+        for found in sorted(usable, key=lambda one: (one.step, one.folder == self.folder), reverse=True):
             try:
                 tensors, progress = _read(self.store.read(found.key), found)
                 if progress.step > wanted.epochs * steps_per_epoch:
