@@ -53,6 +53,8 @@ class TrainConfig:
     """Strided layers of `patchgan`: 3 give patches of 70×70 pixels."""
     discriminator_width: int = 64
     """Channels of the discriminators' first layer."""
+    discriminator_norm: Literal["same", "instance", "layer"] = "same"
+    """Normalisation in the discriminators; same: what `norm` says, as in the generators."""
 
     # --- objective
     objective: Literal["least_squares", "vanilla"] = "least_squares"
@@ -256,7 +258,8 @@ class TrainConfig:
 
     def discriminator_options(self) -> dict[str, Any]:
         """Name and arguments of the discriminator."""
-        options: dict[str, Any] = {"name": self.discriminator, "norm": self.norm}
+        norm = self.norm if self.discriminator_norm == "same" else self.discriminator_norm
+        options: dict[str, Any] = {"name": self.discriminator, "norm": norm}
         options["width"] = self.discriminator_width
         if self.discriminator == "patchgan":
             options["layers"] = self.discriminator_layers

@@ -376,6 +376,12 @@ EFFECTS: dict[str, Callable[[Watch], None]] = {
         discriminator_layers=2,
     ),
     "discriminator_width": of_all(judges, lambda d: d.body[0].out_channels, 6, discriminator_width=6),
+    "discriminator_norm": of_all(
+        lambda seen: [generators(seen) + judges(seen)],
+        lambda networks: [has(network, LayerNorm) for network in networks],
+        [False, False, True, True],
+        discriminator_norm="layer",
+    ),
     "objective": of_update("objective", "vanilla"),
     "lambda_cycle": of_update("lambda_cycle", 7.0),
     "lambda_identity": of_update("lambda_identity", 0.5),

@@ -133,6 +133,7 @@ DEFAULTS = {
     "discriminator": "strided",
     "discriminator_layers": 3,
     "discriminator_width": 64,
+    "discriminator_norm": "same",
     "objective": "least_squares",
     "lambda_cycle": 10.0,
     "lambda_identity": 1.0,
