@@ -68,9 +68,9 @@ def redact(text: str) -> str:
     end = re.search(r"[/?#\\]|$", rest)
     authority = rest[: end.start()] if end else rest
     beyond = rest[len(authority) :]
-    if "@" in beyond:  # of the path, or of a password that holds a slash?
+    if "@" in beyond:  # of the path, or of a password that holds a slash, as in user:/pass/@host?
         plain = _BUCKET if scheme == "s3" else _PLAIN_HOST
-        if not plain.fullmatch(authority):
+        if scheme.lower() not in _REMOTE or slashes != "//" or not plain.fullmatch(authority):
             return front + HIDDEN
     host = authority.rpartition("@")[2]
     if not _HOST.fullmatch(host):

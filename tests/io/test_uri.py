@@ -49,6 +49,8 @@ def addresses_with_a_token(draw: st.DrawFn) -> str:
 @example("u:hunter2@h/x")
 @example("s3://KEY:hunter2@bucket")
 @example("https://h.org/x?sig=a@hunter2")
+@example("user:/9.hunter2/@host")
+@example("user://9.hunter2/@host")
 def test_no_secret_is_shown(whole: str) -> None:
     assert SECRET not in redact(whole)
     address = Address(whole)
