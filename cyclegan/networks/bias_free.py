@@ -12,7 +12,7 @@ from typing import cast
 
 from torch import Tensor, nn
 
-from cyclegan.networks.norm import Norm
+from cyclegan.networks.norm import DiscriminatorNorm
 
 Size = tuple[int, int]
 
@@ -36,8 +36,8 @@ class ConvTranspose2dBeforeNorm(nn.ConvTranspose2d):
         return nn.functional.conv_transpose2d(x, self.weight, None, stride, padding, output_padding)
 
 
-def before_norm(norm: Norm) -> tuple[type[nn.Conv2d], type[nn.ConvTranspose2d]]:
-    """The classes of convolutions that `norm` follows at once: `layer` takes no channel's bias away."""
+def before_norm(norm: DiscriminatorNorm) -> tuple[type[nn.Conv2d], type[nn.ConvTranspose2d]]:
+    """The classes of convolutions that `norm` follows at once: `instance` takes a channel's bias away."""
     if norm == "instance":
         return Conv2dBeforeNorm, ConvTranspose2dBeforeNorm
     return nn.Conv2d, nn.ConvTranspose2d

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from cyclegan.networks.bias_free import before_norm
 from cyclegan.networks.init import glorot_, normal_
-from cyclegan.networks.norm import Norm, norm_layer
+from cyclegan.networks.norm import DiscriminatorNorm, norm_layer
 
 
 class PatchGAN(nn.Module):
@@ -17,7 +17,7 @@ class PatchGAN(nn.Module):
     """
 
     def __init__(
-        self, layers: int = 3, width: int = 64, norm: Norm = "instance", in_channels: int = 3
+        self, layers: int = 3, width: int = 64, norm: DiscriminatorNorm = "instance", in_channels: int = 3
     ) -> None:
         super().__init__()
         conv, _ = before_norm(norm)
@@ -50,7 +50,7 @@ class AuthorDiscriminator(nn.Module):
     strided, and 'same' padding holds throughout; the first layer is not normalised.
     """
 
-    def __init__(self, width: int = 64, norm: Norm = "instance", in_channels: int = 3) -> None:
+    def __init__(self, width: int = 64, norm: DiscriminatorNorm = "instance", in_channels: int = 3) -> None:
         super().__init__()
         sequence: list[nn.Module] = []
         inputs = in_channels

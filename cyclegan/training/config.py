@@ -53,8 +53,9 @@ class TrainConfig:
     """Strided layers of `patchgan`: 3 give patches of 70×70 pixels."""
     discriminator_width: int = 64
     """Channels of the discriminators' first layer."""
-    discriminator_norm: Literal["same", "instance", "layer"] = "same"
-    """Normalisation in the discriminators; same: what `norm` says, as in the generators."""
+    discriminator_norm: Literal["same", "instance", "layer", "none"] = "same"
+    """Normalisation in the discriminators; same: what `norm` says, as in the generators. none: they see
+    the colours of even areas, which a normalisation takes away, and learn textures more slowly."""
 
     # --- objective
     objective: Literal["least_squares", "vanilla"] = "least_squares"

@@ -166,6 +166,22 @@ def test_layer_norm_divides_by_deviation_plus_epsilon(spread: float) -> None:
     assert layer(images.detach().to(torch.bfloat16)).dtype == torch.float32
 
 
+@pytest.mark.parametrize("name", ["patchgan", "strided"])
+def test_without_norm_a_discriminator_is_its_convolutions_and_activations(name: str) -> None:
+    discriminator = build_discriminator(name, width=4, norm="none")  # in training mode, as discriminators are
+    images = torch.rand(2, 3, 64, 64) * 2 - 1
+    x = images
+    convolutions = [module for module in discriminator.modules() if isinstance(module, nn.Conv2d)]
+    for layer in convolutions:
+        nn.init.normal_(layer.bias)
+        last = layer is convolutions[-1]
+        if name == "strided" and last:
+            x = nn.functional.pad(x, (1, 2, 1, 2))
+        x = nn.functional.conv2d(x, layer.weight, layer.bias, layer.stride, layer.padding)
+        x = x if last else nn.functional.leaky_relu(x, 0.2)
+    torch.testing.assert_close(discriminator(images), x)
+
+
 def test_unknown_names_and_options_are_refused() -> None:
     with pytest.raises(UsageError, match="vgg_unet, resnet, unet"):
         build_generator("resnet9")
