@@ -12,7 +12,7 @@ from typing import cast
 
 from torch import Tensor, nn
 
-from cyclegan.networks.norm import DiscriminatorNorm
+from cyclegan.networks.norm import NormOrNone
 
 Size = tuple[int, int]
 
@@ -36,7 +36,7 @@ class ConvTranspose2dBeforeNorm(nn.ConvTranspose2d):
         return nn.functional.conv_transpose2d(x, self.weight, None, stride, padding, output_padding)
 
 
-def before_norm(norm: DiscriminatorNorm) -> tuple[type[nn.Conv2d], type[nn.ConvTranspose2d]]:
+def before_norm(norm: NormOrNone) -> tuple[type[nn.Conv2d], type[nn.ConvTranspose2d]]:
     """The classes of convolutions that `norm` follows at once: `instance` takes a channel's bias away."""
     if norm == "instance":
         return Conv2dBeforeNorm, ConvTranspose2dBeforeNorm

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from cyclegan.errors import UsageError
 
 Norm = Literal["instance", "layer"]
-DiscriminatorNorm = Literal["instance", "layer", "none"]
+NormOrNone = Norm | Literal["none"]
 
 
 class LayerNorm(nn.Module):
@@ -36,18 +36,14 @@ class LayerNorm(nn.Module):
         return out.to(self.weight.dtype) if self.weight.dtype.itemsize < 4 else out
 
 
-def norm_layer(kind: DiscriminatorNorm, channels: int, *, affine: bool) -> nn.Module:
+def norm_layer(kind: Norm, channels: int, *, affine: bool) -> nn.Module:
     """A normalisation of N×C×H×W features: `instance` over H, W (arXiv 1607.08022), `layer` over C, H, W.
 
     `affine` gives `instance` a learned scale and shift for each channel; `layer` always has its two scalars.
-    `none` gives the features back as they are.
     Raises UsageError for another kind.
     """
-    if kind not in get_args(DiscriminatorNorm):
-        choices = ", ".join(get_args(DiscriminatorNorm))
-        raise UsageError(f"There is no norm '{kind}'; choose one of {choices}.")
+    if kind not in get_args(Norm):
+        raise UsageError(f"There is no norm '{kind}'; choose one of {', '.join(get_args(Norm))}.")
     if kind == "layer":
         return LayerNorm()
-    if kind == "none":
-        return nn.Identity()
     return nn.InstanceNorm2d(channels, affine=affine)

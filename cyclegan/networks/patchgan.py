@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from cyclegan.networks.bias_free import before_norm
 from cyclegan.networks.init import glorot_, normal_
-from cyclegan.networks.norm import DiscriminatorNorm, norm_layer
+from cyclegan.networks.norm import NormOrNone, norm_layer
 
 
 class PatchGAN(nn.Module):
@@ -17,7 +17,7 @@ class PatchGAN(nn.Module):
     """
 
     def __init__(
-        self, layers: int = 3, width: int = 64, norm: DiscriminatorNorm = "instance", in_channels: int = 3
+        self, layers: int = 3, width: int = 64, norm: NormOrNone = "instance", in_channels: int = 3
     ) -> None:
         super().__init__()
         conv, _ = before_norm(norm)
@@ -31,7 +31,7 @@ class PatchGAN(nn.Module):
             stride = 2 if level < layers else 1
             sequence += [
                 conv(inputs, outputs, 4, stride=stride, padding=1),
-                norm_layer(norm, outputs, affine=False),
+                _norm_layer(norm, outputs, affine=False),
                 nn.LeakyReLU(0.2),
             ]
             inputs = outputs
@@ -50,7 +50,7 @@ class AuthorDiscriminator(nn.Module):
     strided, and 'same' padding holds throughout; the first layer is not normalised.
     """
 
-    def __init__(self, width: int = 64, norm: DiscriminatorNorm = "instance", in_channels: int = 3) -> None:
+    def __init__(self, width: int = 64, norm: NormOrNone = "instance", in_channels: int = 3) -> None:
         super().__init__()
         sequence: list[nn.Module] = []
         inputs = in_channels
@@ -58,7 +58,7 @@ class AuthorDiscriminator(nn.Module):
             outputs = width * 2**level
             sequence += [nn.Conv2d(inputs, outputs, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
             if level:
-                sequence.append(norm_layer(norm, outputs, affine=True))
+                sequence.append(_norm_layer(norm, outputs, affine=True))
             inputs = outputs
         # 'Same' padding of an even kernel at stride 1 is one before and two after.
         sequence += [nn.ZeroPad2d((1, 2, 1, 2)), nn.Conv2d(inputs, 1, 4)]
@@ -68,3 +68,7 @@ class AuthorDiscriminator(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         scores: Tensor = self.body(x)
         return scores
+
+
+def _norm_layer(norm: NormOrNone, channels: int, *, affine: bool) -> nn.Module:
+    return nn.Identity() if norm == "none" else norm_layer(norm, channels, affine=affine)

@@ -187,6 +187,8 @@ def test_unknown_names_and_options_are_refused() -> None:
         build_generator("resnet9")
     with pytest.raises(UsageError, match="cannot be built"):
         build_discriminator("patchgan", depth=3)
+    with pytest.raises(UsageError, match="no norm 'none'"):
+        build_generator("resnet", norm="none")  # only discriminators go without
 
 
 def mirrored(x: Tensor, size: int) -> Tensor:
