@@ -12,6 +12,8 @@ from typing import Any
 from cyclegan.errors import CycleGANError, UsageError
 
 NAMES = ("cyclegan", "sweep", "translate")
+NAMING = (("preprocess_options", "names"), ("register_name", ""), ("evaluate_options", "champion"))
+"""Parameters, and fields in them, that say what the images are called."""
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -58,7 +60,9 @@ def _parser() -> argparse.ArgumentParser:
     submitting.add_argument("--service-account", default="", help="of the pods, such as cyclegan-steps")
     submitting.add_argument("--no-cache", action="store_true", help="answer no task from the cache")
     submitting.add_argument(
-        "--wait", action="store_true", help="follow the run to its end; exit 1 if it fails"
+        "--wait",
+        action="store_true",
+        help="follow the run to its end; exit 1 if it fails, 3 if the server is lost from sight before",
     )
     submitting.add_argument("--schedule", metavar="CRON", default="", help="run repeatedly, as '0 3 * * *'")
     return parser
@@ -90,22 +94,42 @@ def _arguments(options: argparse.Namespace, spec: dict[str, Any], given: dict[st
 
     A word such as `train_options={"precision": "bf16"}` sets the fields that it names and keeps the others.
     """
-    from pipeline.arguments import complete, defaults_of, parse
+    from pipeline.arguments import complete, defaults_of, inputs_of, parse
 
     arguments = dict(given)
     if options.params:
-        from pipeline.compiled.compiling import parameters
         from pipeline.defaults import read_defaults
+        from pipeline.parameters import TABLES, chosen
 
-        arguments |= parameters(options.pipeline, read_defaults(options.params))
+        table = TABLES.get(spec["pipelineInfo"]["name"])
+        if table is None:
+            raise UsageError(f"--params sets parameters of {', '.join(TABLES)}: use name=value for others.")
+        chosen_ones = chosen(table, read_defaults(options.params))
+        arguments |= {name: value for name, value in chosen_ones.items() if name in inputs_of(spec)}
     named = parse(spec, options.words)
-    if "data_source" in named and "data_version" not in named:
+    others = "data_source" in named or "a" in named.get("data_options", {})
+    if others and "data_version" not in named:
         named["data_version"] = ""  # the default is the sample's, or the tracked data's
     before = defaults_of(spec) | arguments
     for name in named:
         if name.endswith("_options"):
             named[name] = before.get(name, {}) | named[name]
+    if others and not options.params:
+        _point_out_names(before, before | named)
     return complete(spec, arguments | named)
+
+
+def _point_out_names(before: dict[str, Any], values: dict[str, Any]) -> None:
+    """Say on stderr what other images would be called, registered as and compared with."""
+    kept = []
+    for name, field in NAMING:
+        old, new = (found.get(name, {} if field else "") for found in (before, values))
+        if field:
+            old, new = ({field: found[field]} if found.get(field) else {} for found in (old, new))
+        if new and new == old:
+            kept.append(f"{name}={json.dumps(new) if field else new}")
+    if kept:
+        print(f"With other images the run still has {', '.join(kept)}: set what differs.", file=sys.stderr)
 
 
 def _list(spec: dict[str, Any]) -> None:

@@ -11,7 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from cyclegan.cli.params import config_from
+from cyclegan.cluster.sweep import plan
 from cyclegan.errors import UsageError
+from cyclegan.inference.config import TranslateConfig
+from cyclegan.io.storage import open_store
 from pipeline.compiled.documents import read_documents
 from pipeline.defaults import CONFIGS
 from pipeline.parameters import FORMER, STEPS, own_fields
@@ -48,7 +51,7 @@ def parse(spec: dict[str, Any], words: Sequence[str]) -> dict[str, Any]:
     """The arguments that `words` give, each checked against the pipeline's parameters.
 
     Raises UsageError for a word without '=', an unknown name, a value of another type, or
-    step options that the step would refuse.
+    step options with a field that the step does not have. `check` says what else is wrong.
     """
     known = inputs_of(spec)
     arguments: dict[str, Any] = {}
@@ -60,7 +63,7 @@ def parse(spec: dict[str, Any], words: Sequence[str]) -> dict[str, Any]:
             raise UsageError(f"The pipeline has no parameter '{name}'; {_hint(name, known)}")
         arguments[name] = _value(name, text, known[name]["parameterType"])
         if name.endswith("_options"):
-            _check_options(name, arguments[name])
+            _check_names(name, arguments[name])
     if arguments.get("node_accelerators") == "0":
         arguments["node_accelerators"] = ""  # the pod then says nothing about accelerators
     return arguments
@@ -78,13 +81,40 @@ def defaults_of(spec: dict[str, Any]) -> dict[str, Any]:
 def complete(spec: dict[str, Any], arguments: dict[str, Any]) -> dict[str, Any]:
     """`arguments` and the default of every other parameter: what a run's page shows, and a clone starts from.
 
-    Raises UsageError where a parameter without a default is not given.
+    Raises UsageError where a parameter without a default is not given, and for whatever a step would refuse:
+    the last of them may begin days after the first.
     """
     values = defaults_of(spec) | arguments
     for name, facts in inputs_of(spec).items():
         if name not in values:
             raise UsageError(f"{name} is missing: {facts['description']}")
+    _check(values)
     return values
+
+
+def _check(values: dict[str, Any]) -> None:
+    for step in CONFIGS:
+        given = _fields_of(step, values)
+        if "://" in given.get("version", ""):
+            del given["version"]  # the address of a version, which is read in the run
+        where = f"The parameters of {step}"
+        if step == "train" and "sweep_grid" in values:
+            for trial in plan(values["sweep_grid"], given.pop("options", {})):
+                config_from(CONFIGS[step], given | trial, where)
+        elif given:
+            config_from(CONFIGS[step], given | given.pop("options", {}), where)
+    if "translate_shards" in values:
+        options = {"shards": values["translate_shards"]} | values["translate_options"]
+        config_from(TranslateConfig, options, "The parameters of translate")
+    for name in ("train_checkpoints", "translate_images", "translate_out"):
+        if not values.get(name, "s3://").startswith("s3://"):
+            open_store(values[name])
+
+
+def _fields_of(step: str, values: dict[str, Any]) -> dict[str, Any]:
+    """What the parameters say about a step's fields; under `options` those without a parameter."""
+    mine = [p for p in STEPS if p.step == step and p.name in values]
+    return {"options" if p.field == "*" else p.field: values[p.name] for p in mine}
 
 
 def _hint(name: str, known: dict[str, Any]) -> str:
@@ -113,8 +143,8 @@ def _value(name: str, text: str, kind: str) -> Any:
     return value
 
 
-def _check_options(name: str, values: dict[str, Any]) -> None:
-    """Raise UsageError where a `<group>_options` parameter holds what its step would refuse."""
+def _check_names(name: str, values: dict[str, Any]) -> None:
+    """Raise UsageError where a `<group>_options` parameter holds a field that its step does not have."""
     step = next((p.step for p in STEPS if p.name == name), "")
     if not step:
         return
@@ -125,7 +155,6 @@ def _check_options(name: str, values: dict[str, Any]) -> None:
             raise UsageError(f"{name} holds '{field}', which has its own parameter: use {parameter}=…")
         if field not in known:
             raise UsageError(f"{name} has no field '{field}'; there are {', '.join(sorted(known))}.")
-    config_from(CONFIGS[step], values, name)
 
 
 def _empty(kind: str) -> Any:

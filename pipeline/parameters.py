@@ -17,6 +17,8 @@ from kfp import dsl
 from kfp.dsl.base_component import BaseComponent
 
 from cyclegan.cluster.arguments import describe_fields
+from cyclegan.errors import UsageError
+from cyclegan.io.uri import redact, reveal
 from cyclegan.registry.config import dataset_name
 from pipeline.defaults import CONFIGS, Defaults
 
@@ -63,12 +65,19 @@ class Parameter:
         return text
 
     def default(self, defaults: Defaults) -> Any:
-        """Its value under a parameter file's; `inspect.Parameter.empty` where it must be given."""
+        """Its value under a parameter file's; `inspect.Parameter.empty` where it must be given.
+
+        Raises UsageError for an address whose secret part would have to be left out.
+        """
         if self.name == "data_version":
             return defaults.version
         if self.field == "*":
             return defaults.options(self.step, own_fields(self.step))
-        return getattr(getattr(defaults, self.step), self.field) if self.field else self.value
+        value = getattr(getattr(defaults, self.step), self.field) if self.field else self.value
+        if isinstance(value, str):
+            refuse_secret(f"{self.step}.{self.field}", value)
+            return str(value)  # of an Address, which KFP does not take for text
+        return value
 
 
 STEPS = (
@@ -178,6 +187,8 @@ TRANSLATE = (
     ),
     *NODE,
 )
+TABLES = {"cyclegan": CYCLEGAN, "cyclegan-sweep": SWEEP, "cyclegan-translate": TRANSLATE}
+"""The parameters of each pipeline, by the pipeline's name in its compiled file."""
 FORMER = {p.formerly: p.name for p in (*SWEEP, *TRANSLATE) if p.formerly}
 """The present name of each renamed parameter."""
 
@@ -210,6 +221,29 @@ class Given:
         return {p.name.removeprefix("node_"): self._channels[p.name] for p in NODE}
 
 
+def chosen(parameters: tuple[Parameter, ...], defaults: Defaults) -> dict[str, Any]:
+    """The parameters that a parameter file has a say in, as it has them."""
+    values = _values(parameters, defaults)
+    return {p.name: values[p.name] for p in parameters if p.field or p.name == "translate_model"}
+
+
+def refuse_secret(name: str, value: str) -> None:
+    """Raise UsageError for an address with a password or token: Kubeflow stores arguments and shows them."""
+    if redact(value) != reveal(value):
+        raise UsageError(
+            f"{name}={redact(value)} was given with a password or token, which Kubeflow would store and "
+            "show; put the file where the cluster's own credentials reach it, such as s3://."
+        )
+
+
+def _values(parameters: tuple[Parameter, ...], defaults: Defaults) -> dict[str, Any]:
+    values = {p.name: p.default(defaults) for p in parameters}
+    if "translate_model" in values:
+        name = defaults.register.name or dataset_name(defaults.fetch.source, {})
+        values["translate_model"] = values["translate_model"].format(name=name)
+    return values
+
+
 def pipeline_of(
     parameters: tuple[Parameter, ...], defaults: Defaults, body: Callable[[Given], None], **about: Any
 ) -> BaseComponent:
@@ -221,10 +255,7 @@ def pipeline_of(
     def function(*channels: Any) -> None:
         body(Given(parameters, dict(zip((p.name for p in parameters), channels, strict=True))))
 
-    values = {p.name: p.default(defaults) for p in parameters}
-    if "translate_model" in values:
-        name = defaults.register.name or dataset_name(defaults.fetch.source, {})
-        values["translate_model"] = values["translate_model"].format(name=name)
+    values = _values(parameters, defaults)
     # mypy does not know that a function may carry a signature
     function.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
         [

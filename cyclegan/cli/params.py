@@ -69,7 +69,8 @@ def config_from(cls: type[Config], values: Mapping[str, Any], where: str) -> Con
     """Build the config dataclass `cls` from plain values, checking names and types.
 
     `where` names the values' origin in the message. Strings that spell a number are taken as one,
-    and whole numbers as text where that is wanted, such as `channels: 4`. Raises UsageError for an unknown
+    and whole numbers as text where that is wanted, such as `channels: 4`, which Kubeflow Pipelines hands over
+    as 4.0. Raises UsageError for an unknown
     name or a wrong type or value.
     """
     from pydantic import TypeAdapter, ValidationError
@@ -80,7 +81,7 @@ def config_from(cls: type[Config], values: Mapping[str, Any], where: str) -> Con
             raise UsageError(f"{where} has no parameter '{_cut(name)}'{suggestion(_cut(name), known)}")
     texts = {field.name for field in fields(cls) if field.type == "str"}  # type: ignore[arg-type]
     plain = {
-        name: str(value) if name in texts and type(value) is int and 0 <= value < 10**9 else value
+        name: str(int(value)) if name in texts and _is_count(value) else value
         for name, value in values.items()
     }
     try:
@@ -121,6 +122,11 @@ def load_layers(paths: Sequence[Path], section: str, cls: type[Config]) -> Confi
         values |= read_params(path).get(section, {})
         config = config_from(cls, values, f"Section '{section}' of {path}")
     return config
+
+
+def _is_count(value: object) -> bool:
+    number = type(value) is int or (type(value) is float and value.is_integer())
+    return number and 0 <= value < 10**9  # type: ignore[operator]
 
 
 def _cut(value: object) -> str:

@@ -19,6 +19,10 @@ TOKEN_FILE = "KF_PIPELINES_SA_TOKEN_PATH"
 SECONDS = 20
 
 
+class Unreachable(CycleGANError):
+    """The server does not answer, or has a fault of its own; what it was doing may well continue."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Login:
     """Which server, and who asks; the variables are those of KFP's own command line, and KFP_COOKIES."""
@@ -203,9 +207,11 @@ class Server:
         try:
             yield
         except ApiException as error:
+            if (error.status or 0) >= 500 or error.status == 429:
+                raise Unreachable(f"Kubeflow Pipelines failed: {said_by_server(error)}") from None
             raise CycleGANError(f"Kubeflow Pipelines refused: {said_by_server(error)}") from None
         except (HTTPError, OSError, RuntimeError) as error:
-            raise CycleGANError(
+            raise Unreachable(
                 f"Cannot reach Kubeflow Pipelines at {self.login.where} ({type(error).__name__}): "
                 "set KFP_ENDPOINT to its address."
             ) from None

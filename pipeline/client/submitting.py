@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import tempfile
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +13,6 @@ from typing import Any
 
 from cyclegan.data.config import PreprocessConfig
 from cyclegan.errors import CycleGANError, UsageError
-from cyclegan.io.uri import redact
 from cyclegan.registry.config import dataset_name
 from cyclegan.tracking.base import git_commit
 from pipeline.arguments import load_spec
@@ -21,9 +20,7 @@ from pipeline.client.server import Server
 from pipeline.compiled.adapting import write_adapted
 from pipeline.compiled.backends import VERSIONS, parse_version
 from pipeline.defaults import ROOT, storage, tracked_source, tracked_version
-from pipeline.parameters import CYCLEGAN, SWEEP, TRANSLATE, table
-
-TABLES = {"cyclegan": CYCLEGAN, "cyclegan-sweep": SWEEP, "cyclegan-translate": TRANSLATE}
+from pipeline.parameters import TABLES, refuse_secret, table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,7 +120,7 @@ def with_seconds(cron: str) -> str:
     Raises UsageError for anything else.
     """
     fields = cron.split()
-    if len(fields) == 1 and re.fullmatch(r"@(hourly|daily|weekly|monthly|yearly|every)", fields[0]):
+    if re.fullmatch(r"@(hourly|daily|midnight|weekly|monthly|yearly|annually|every (\d+[hms])+)", cron):
         return cron
     if len(fields) not in {5, 6} or not all(re.fullmatch(r"[\w*?/,#-]+", part) for part in fields):
         raise UsageError(f"--schedule '{cron}': expected five or six cron fields, such as '0 3 * * *'.")
@@ -132,24 +129,22 @@ def with_seconds(cron: str) -> str:
 
 def warnings_about(arguments: dict[str, Any]) -> list[str]:
     """What will disappoint somebody later."""
-    checkpoints = arguments.get("train_checkpoints", "s3://")
-    if checkpoints.startswith(("s3://", "/")):
-        return []
+    lost = {
+        "train_checkpoints": "so a retry starts again: use train_checkpoints=s3://bucket/checkpoints",
+        "translate_out": "so no translation is left: use translate_out=s3://bucket/translations",
+    }
     return [
-        f"Checkpoints in {checkpoints} are lost with their pod, so a retry starts again: use "
-        "train_checkpoints=s3://bucket/checkpoints."
+        f"What is written to {arguments[name]} is lost with its pod, {what}."
+        for name, what in lost.items()
+        if name in arguments and not arguments[name].startswith(("s3://", "/"))
     ]
 
 
 def refuse_secrets(arguments: dict[str, Any]) -> None:
-    """Raise UsageError for an address with a password or token: Kubeflow stores arguments and shows them."""
-    options = {k: v for part in arguments.values() if isinstance(part, dict) for k, v in part.items()}
-    for name, value in {**options, **arguments}.items():
-        if isinstance(value, str) and redact(value) != value:
-            raise UsageError(
-                f"{name}={redact(value)} was given with a password or token, which Kubeflow would store and "
-                "show; put the file where the cluster's own credentials reach it, such as s3://."
-            )
+    """Raise UsageError for an address with a password or token anywhere in the arguments."""
+    for name, value in arguments.items():
+        for part, text in _texts(name, value):
+            refuse_secret(part, text)
 
 
 def starts_anywhere(arguments: dict[str, Any]) -> bool:
@@ -181,6 +176,18 @@ def run_url(server: Server, run: Any) -> list[str]:
         entry = run.plugins_output["mlflow"].entries["run_url"]
         lines.append(f"MLflow {getattr(entry, 'value', entry)}")
     return lines
+
+
+def _texts(name: str, value: Any) -> Iterator[tuple[str, str]]:
+    """Every text in a value, with the name of the parameter or field that holds it."""
+    if isinstance(value, str):
+        yield name, value
+    elif isinstance(value, dict):
+        for field_name, inside in value.items():
+            yield from _texts(field_name, inside)
+    elif isinstance(value, list):
+        for inside in value:
+            yield from _texts(name, inside)
 
 
 def _fields(server: Server, sending: Sending, version: Any, arguments: dict[str, Any]) -> dict[str, Any]:

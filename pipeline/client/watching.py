@@ -9,13 +9,21 @@ from dataclasses import dataclass
 from typing import Any
 
 from cyclegan.errors import CycleGANError
-from pipeline.client.server import Server
+from pipeline.client.server import Server, Unreachable
 
 POLL_SECONDS = 5.0
+PATIENCE_SECONDS = 600.0
+"""How long a server may be out of reach, as behind a port-forward that is opened again."""
 ENDED = frozenset({"SUCCEEDED", "FAILED", "CANCELED", "SKIPPED"})
 LAST_LINES = 25
 NOISE = re.compile(r"[IWEF]\d{4} \d\d:|\[KFP Executor|time=")
 """How lines begin that the backend's own programs print into a step's log."""
+
+
+class LostSight(CycleGANError):
+    """The server stayed out of reach while the run was not over."""
+
+    exit_code = 3
 
 
 @dataclass(frozen=True)
@@ -45,11 +53,12 @@ class Titles:
 def wait(server: Server, run_id: str, titles: Titles, say: Callable[[str], None] = print) -> None:
     """Report each task as it starts and ends; return after a success, with what registration said.
 
-    Raises CycleGANError when the run failed, naming the step, after showing the end of its log.
+    Raises CycleGANError when the run failed, naming the step, after showing the end of its log; LostSight
+    when the server stays out of reach for PATIENCE_SECONDS.
     """
     shown: dict[str, str] = {}
     while True:
-        run = server.get_run(run_id)
+        run = _run(server, run_id, say)
         tasks = [task for task in _tasks(run) if task.display_name in titles.of]
         cached = _cached(run)
         for task in sorted(tasks, key=lambda task: str(task.start_time or "~")):
@@ -83,6 +92,20 @@ def wait(server: Server, run_id: str, titles: Titles, say: Callable[[str], None]
         say("\n".join(lines[-LAST_LINES:]))
     killed = " It was killed, likely for its memory: raise node_memory." if lines[-1:] == ["Killed"] else ""
     raise CycleGANError(f"The run ended {run.state}: step '{titles.of[cause.display_name]}' failed.{killed}")
+
+
+def _run(server: Server, run_id: str, say: Callable[[str], None]) -> Any:
+    end = 0.0
+    while True:
+        try:
+            return server.get_run(run_id)
+        except Unreachable as error:
+            if not end:
+                end = time.monotonic() + PATIENCE_SECONDS
+                say(f"{error} Trying again for {PATIENCE_SECONDS / 60:.0f} minutes.")
+            if time.monotonic() >= end:
+                raise LostSight(f"The server is still out of reach; run {run_id} continues.") from None
+        time.sleep(POLL_SECONDS)
 
 
 def _tasks(run: Any) -> list[Any]:

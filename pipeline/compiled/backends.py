@@ -32,9 +32,9 @@ class Feature:
 def _remove_limits(kubernetes: dict[str, Any]) -> None:
     config = kubernetes.get("pipelineConfig")
     if config:
-        kept = max(config.pop("resourceTtlOnSuccess", 0), config.pop("resourceTtlOnFailure", 0))
+        ends = [config.pop(name, 0) for name in ("resourceTtlOnSuccess", "resourceTtlOnFailure")]
         config.pop("activeDeadlineSeconds", None)
-        config["resourceTtl"] = kept
+        config["resourceTtl"] = max(config.get("resourceTtl", 0), *ends)
 
 
 def _remove_security(kubernetes: dict[str, Any]) -> None:

@@ -54,15 +54,6 @@ def stale(folder: Path = FOLDER) -> list[Path]:
         ]
 
 
-def parameters(name: str, defaults: Defaults) -> dict[str, Any]:
-    """The pipeline's parameters and their values under other defaults, such as those of a preset."""
-    from google.protobuf import json_format
-
-    inputs = PIPELINES[name](defaults).pipeline_spec.root.input_definitions.parameters
-    values = {key: json_format.MessageToDict(value.default_value) for key, value in inputs.items()}
-    return {key: value for key, value in values.items() if value is not None}
-
-
 def _header(text: str, spec: dict[str, Any]) -> str:
     """The comment above a compiled file, objects in it by sorted keys: the compiler's order is by chance."""
     lines = [line for line in text.splitlines() if line.startswith("#")]

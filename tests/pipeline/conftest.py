@@ -36,6 +36,8 @@ class KfpServer:
     progress: list[dict[str, Any]] = field(default_factory=list)
     """States that a run goes through, one each time it is asked for."""
     logs: dict[str, str] = field(default_factory=dict)
+    broken: int = 0
+    """How often it fails with 503 when it is asked for a run."""
 
     def sent_file(self) -> list[dict[str, Any]]:
         """The documents of the newest uploaded version."""
@@ -83,6 +85,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer({"pipeline_versions": shown})
         elif path.endswith("/log"):
             self._answer(state.logs.get(path.split("/")[-2], ""))
+        elif "/runs/" in path and state.broken:
+            state.broken -= 1
+            self._answer({"error": "no healthy upstream"}, 503)
         elif runs := [run for run in state.runs if path.endswith(f"/runs/{run['run_id']}")]:
             now = state.progress.pop(0) if len(state.progress) > 1 else (state.progress or [{}])[0]
             self._answer(runs[0] | now)

@@ -398,3 +398,7 @@ def test_fit_tells_what_is_lost() -> None:
     documents = read_documents(FOLDER / "cyclegan.yaml")
     assert fit(documents, VERSIONS[-1]) == []
     assert len(fit(documents, VERSIONS[0])) == 2
+    kept = dict(documents[1]["platforms"]["kubernetes"]["pipelineConfig"])
+    assert kept["resourceTtl"] > 0
+    fit(documents, VERSIONS[0])  # a file that was compiled for an older server, and is sent to it
+    assert documents[1]["platforms"]["kubernetes"]["pipelineConfig"] == kept

@@ -13,13 +13,20 @@ import pytest
 from google.protobuf import json_format
 
 from cyclegan import __version__
+from cyclegan.cli.params import preset_file
 from cyclegan.data.version import version_of
-from pipeline.__main__ import main
-from pipeline.client.submitting import TABLES, from_storage
+from cyclegan.errors import UsageError
+from pipeline.__main__ import _arguments as _arguments_of
+from pipeline.__main__ import _parser, main
+from pipeline.arguments import inputs_of, load_spec
+from pipeline.client.submitting import from_storage, refuse_secrets, run_name, with_seconds
 from pipeline.compiled.adapting import write_adapted
-from pipeline.parameters import FORMER
+from pipeline.parameters import FORMER, TABLES
 
 ROOT = Path(__file__).resolve().parents[2]
+
+
+TRANSLATING = ["--pipeline", "translate", "translate_images=photos", "translate_out=maps"]
 
 
 def _arguments(run: dict[str, Any]) -> dict[str, Any]:
@@ -47,6 +54,19 @@ def _arguments(run: dict[str, Any]) -> dict[str, Any]:
         (['data_options={"version": ""}'], "use data_version="),
         (["--file", "nowhere.yaml"], "make compile"),
         (["--params", "nowhere.yaml"], "nowhere.yaml"),
+        (["train_generator=resnett"], "The parameters of train: generator = 'resnett'"),
+        (["train_epochs=-3"], "epochs = -3"),
+        (["train_lr=nan"], "lr = nan"),
+        (["gate_max_score=-1"], "max_score = -1"),
+        (["register_name=a/b"], "name = 'a/b'"),
+        (["evaluate_features=foo"], "features = 'foo'"),
+        (["evaluate_features=random", "evaluate_weights=s3://b/x.pth"], "random takes no weights"),
+        (["preprocess_load_size_px=0"], "load_size"),
+        (["data_version=abc"], "must be an MD5"),
+        (["train_checkpoints=gs://bucket/x"], "gs://bucket/x is not a store"),
+        (["--pipeline", "sweep", 'sweep_grid={"lr": [-1]}'], "lr = -1"),
+        ([*TRANSLATING, "translate_shards=0"], "shard = 0 is not one of"),
+        ([*TRANSLATING, 'translate_options={"tiel": 3}'], "did you mean 'tile'?"),
         (["--pipeline", "translate", "translate_out=maps"], "translate_images is missing: s3:// prefix"),
     ],
 )
@@ -105,7 +125,7 @@ def test_submit_runs_an_uploaded_version_with_every_argument(
     assert experiment["display_name"] == "cyclegan" and experiment["description"]
     out, err = capsys.readouterr()
     assert f"{kfp_server.url}/#/runs/details/r0" in out
-    assert "lost with their pod" in err and "FutureWarning" not in err
+    assert "outputs/checkpoints is lost with its pod" in err and "FutureWarning" not in err
 
 
 def test_the_same_content_is_uploaded_once(kfp_server: Any) -> None:
@@ -200,7 +220,14 @@ def test_a_schedule_is_typed(kfp_server: Any, capsys: pytest.CaptureFixture[str]
     assert "#/recurringrun/details/s0" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("cron", ["every day", "0 3 * *", "* * * * * * *", "0 3 * * $(x)"])
+@pytest.mark.parametrize("cron", ["@every 1h30m", "@midnight", "0 0 3 * * *"])
+def test_the_schedules_of_the_backend_are_taken(cron: str) -> None:
+    assert with_seconds(cron) == cron
+
+
+@pytest.mark.parametrize(
+    "cron", ["@every", "@every day", "every day", "0 3 * *", "* * * * * * *", "0 3 * * $(x)"]
+)
 def test_a_wrong_schedule_is_refused(cron: str, kfp_server: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["submit", "--schedule", cron]) == 2
     assert "cron fields" in capsys.readouterr().err
@@ -248,6 +275,21 @@ def test_wait_shows_the_tasks_of_the_pipeline_alone_and_ends_with_the_verdict(
     assert lines[-1].startswith("- MLflow run: [")
 
 
+def test_wait_outlasts_a_server_that_is_out_of_reach(
+    kfp_server: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.client.watching.POLL_SECONDS", 0.01)
+    kfp_server.progress = [_answer("cached.json")]
+    kfp_server.broken = 2
+    assert main(["submit", "--wait"]) == 0
+    out = capsys.readouterr().out
+    assert out.count("Trying again for 10 minutes") == 1 and "succeeded   the run" in out
+    monkeypatch.setattr("pipeline.client.watching.PATIENCE_SECONDS", 0.05)
+    kfp_server.broken = 1000
+    assert main(["submit", "--wait"]) == 3
+    assert re.search(r"out of reach; run r1 continues", capsys.readouterr().err)
+
+
 def test_wait_says_so_where_the_server_stops_listing_tasks(
     kfp_server: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -274,6 +316,23 @@ def test_wait_names_the_step_that_failed_and_shows_what_it_said(
     assert "step 'Train generators' failed" in err
 
 
+def test_other_images_under_the_names_of_the_former_are_pointed_out(
+    kfp_server: Any, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert main(["submit", "data_source=horse2zebra"]) == 0
+    error = capsys.readouterr().err
+    assert all(name in error for name in ("aerial,map", "register_name=cyclegan", "models:/cyclegan"))
+    options = 'preprocess_options={"names": "horse,zebra"}', 'evaluate_options={"champion": ""}'
+    assert main(["submit", "data_source=horse2zebra", *options, "register_name=horses"]) == 0
+    assert "still has" not in capsys.readouterr().err
+    assert main(["submit", "train_epochs=2"]) == 0
+    assert "still has" not in capsys.readouterr().err
+    preset = tmp_path / "mine.yaml"  # whose author knows what its images are called
+    preset.write_text("preprocess: {names: 'horse,zebra'}\nregister: {name: horses}\n")
+    assert main(["submit", "--params", str(preset), "data_source=horse2zebra"]) == 0
+    assert "still has" not in capsys.readouterr().err
+
+
 def test_a_word_for_options_keeps_the_fields_that_it_does_not_name(kfp_server: Any, tmp_path: Path) -> None:
     preset = tmp_path / "mine.yaml"
     preset.write_text("train: {generator: resnet, blocks: 4, width: 24, crop_size: 0}\n")
@@ -284,6 +343,51 @@ def test_a_word_for_options_keeps_the_fields_that_it_does_not_name(kfp_server: A
     assert main(["submit", 'evaluate_options={"resamples": 20}']) == 0
     sent = kfp_server.runs[1]["runtime_config"]["parameters"]["evaluate_options"]
     assert sent == {"champion": "models:/cyclegan", "resamples": 20}
+
+
+TYPES = {"NUMBER_INTEGER": int, "NUMBER_DOUBLE": float, "STRING": str, "STRUCT": dict, "LIST": list}
+
+
+@pytest.mark.parametrize("name", ["sample", "laptop", "maps"])
+def test_a_preset_gives_values_of_the_types_that_the_pipeline_has(name: str) -> None:
+    preset = preset_file(name)
+    options = _parser().parse_args(["run", "--params", str(preset)])
+    spec = load_spec(ROOT / "pipeline" / "cyclegan.yaml")
+    values = _arguments_of(options, spec, {"train_checkpoints": "s3://bucket/checkpoints"})
+    for parameter, facts in inputs_of(spec).items():
+        kind = TYPES[facts["parameterType"]]
+        assert type(values[parameter]) in ({int, float} if kind is float else {kind}), parameter
+    # what no parameter file knows stays as it was
+    assert values["train_checkpoints"] == "s3://bucket/checkpoints"
+    assert values["node_memory"] == "4Gi"
+    assert not re.search(r"\d\.0", run_name(values, ""))
+
+
+def test_an_address_in_a_parameter_file_is_refused_where_it_would_lose_its_query(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    preset = tmp_path / "mine.yaml"
+    for source in ("https://host.example/download?id=42", "https://ann:planted@host.example/maps.zip"):
+        preset.write_text(f"fetch: {{source: '{source}'}}\n")
+        assert main(["run", "--params", str(preset)]) == 2
+        error = capsys.readouterr().err
+        assert "fetch.source=https://host.example/" in error and "planted" not in error
+
+
+def test_secrets_are_refused_wherever_they_are() -> None:
+    for value in (
+        {"init": ["https://ann:planted@host/m.zip"]},
+        [{"deep": ["https://h/x?X-Amz-Signature=1"]}],
+    ):
+        with pytest.raises(UsageError, match="password or token"):
+            refuse_secrets({"sweep_grid": value})
+    refuse_secrets({"sweep_grid": {"init": ["s3://bucket/m.zip"], "seed": [0, 1]}})
+
+
+def test_two_folders_are_not_the_sample_version() -> None:
+    options = _parser().parse_args(["run", 'data_options={"a": "s3://x/a", "b": "s3://x/b"}'])
+    values = _arguments_of(options, load_spec(ROOT / "pipeline" / "cyclegan.yaml"), {})
+    assert values["data_version"] == ""
 
 
 def test_a_configured_storage_gives_source_version_and_checkpoints(tmp_path: Path) -> None:

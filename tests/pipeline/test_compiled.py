@@ -17,9 +17,9 @@ from cyclegan.data.sample.city import draw_city
 from cyclegan.data.version import directory_md5, file_md5, versioned_files
 from cyclegan.errors import UsageError
 from pipeline.compiled import compiling
-from pipeline.compiled.compiling import FOLDER, PIPELINES, parameters, stale
+from pipeline.compiled.compiling import FOLDER, PIPELINES, stale
 from pipeline.defaults import CONFIGS, read_defaults, tracked_version
-from pipeline.parameters import FORMER, STEPS, own_fields
+from pipeline.parameters import CYCLEGAN, FORMER, STEPS, TRANSLATE, chosen, own_fields
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -63,12 +63,12 @@ def test_defaults_are_those_of_params_yaml_and_data_dvc() -> None:
 def test_a_preset_fills_parameters_and_options(tmp_path: Path) -> None:
     preset = tmp_path / "preset.yaml"
     preset.write_text("train: {epochs: 7, pool_size: 0}\nregister: {max_score: 2.5}\n")
-    values = parameters("cyclegan", read_defaults(preset))
+    values = chosen(CYCLEGAN, read_defaults(preset))
     assert values["train_epochs"] == 7
     assert values["train_options"] == {"pool_size": 0}
     assert values["gate_max_score"] == 2.5
     preset.write_text("fetch: {source: maps}\n")
-    model = parameters("translate", read_defaults(preset))["translate_model"]
+    model = chosen(TRANSLATE, read_defaults(preset))["translate_model"]
     assert model == "models:/maps-AtoB@champion"
 
 
@@ -79,7 +79,7 @@ def test_a_teams_own_version_reaches_the_defaults(tmp_path: Path) -> None:
     (tmp_path / "data.dvc").write_text(f"outs:\n- md5: {version}\n  path: data\n")
     (tmp_path / ".dvc").mkdir()
     (tmp_path / ".dvc" / "config").write_text("['remote \"storage\"']\n    url = s3://team/images\n")
-    values = parameters("cyclegan", read_defaults(params, tmp_path))
+    values = chosen(CYCLEGAN, read_defaults(params, tmp_path))
     assert (values["data_source"], values["data_version"]) == ("s3://team/images", version)
 
 

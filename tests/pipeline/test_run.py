@@ -16,6 +16,10 @@ import pytest
 from tests.pipeline.tiny import TINY
 
 ROOT = Path(__file__).resolve().parents[2]
+PARAMS = """
+preprocess: {channels: 3}
+train: {generator: resnet, crop_size: 0}
+"""
 SECRETS = {
     "AWS_ACCESS_KEY_ID": "PLANTEDACCESSKEY",
     "AWS_SECRET_ACCESS_KEY": "planted/secret+key",
@@ -37,25 +41,26 @@ class Execution:
 
 @pytest.fixture(scope="module")
 def executions(_mlflow_server: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Execution]:
-    """The same run with the gate open and tracked, and with the gate shut; both at once, to save time."""
+    """The same run with the gate open, and by a parameter file with the gate shut; both at once."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "KFP_", "CYCLEGAN_"))}
     clean |= SECRETS | {"NO_PROXY": "127.0.0.1", "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     tracked = {"MLFLOW_TRACKING_URI": _mlflow_server, "MLFLOW_EXPERIMENT_NAME": "gate"}
     cases = {
-        "open": ("gate_max_score=0", tracked | {"KFP_RUN_ID": "execution-1"}),
+        "open": (["gate_max_score=0"], tracked | {"KFP_RUN_ID": "execution-1"}),
         "shut": (
-            "gate_max_score=1e-9",
+            ["gate_max_score=1e-9", "--params", "params.yaml"],
             tracked | {"KFP_RUN_ID": "execution-2", "MLFLOW_EXPERIMENT_NAME": "shut gate"},
         ),
     }
     running = {}
     for case, (gate, environment) in cases.items():
         folder = tmp_path_factory.mktemp(case)
+        (folder / "params.yaml").write_text(PARAMS)
         with (folder / "log").open("w") as log:
             running[case] = (
                 folder,
                 subprocess.Popen(
-                    [sys.executable, "-m", "pipeline", "run", *TINY, "register_name=gated", gate],
+                    [sys.executable, "-m", "pipeline", "run", *TINY, "register_name=gated", *gate],
                     cwd=folder,
                     env=clean | environment,
                     stdout=log,
