@@ -3,7 +3,7 @@
 #   make image                                            CUDA through the wheels
 #   make image TORCH_INDEX=<index with CPU builds>        no CUDA libraries, about a fifth of the size
 #   make image COMPILER="gcc libc6-dev"                   for training on GPUs with compiled networks (needs apt)
-#   make image WEIGHTS=deploy/weights                     pretrained weights baked in (see docs/cluster.md)
+# Pretrained weights in deploy/weights are baked in (see docs/cluster.md).
 #
 # A private package index or certificate authority comes in as build secrets, never as layers:
 #   --secret id=uv,src=uv.toml --secret id=pip,src=pip.conf --secret id=ca,src=ca.pem
@@ -45,7 +45,7 @@ COPY cyclegan cyclegan
 RUN --mount=type=secret,id=uv,target=/etc/uv/uv.toml \
     --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     --mount=type=cache,target=/root/.cache/uv \
-    /opt/uv/bin/uv build --quiet --wheel --out-dir /dist \
+    /opt/uv/bin/uv build --quiet --wheel --build-constraints requirements-uv.lock --require-hashes --out-dir /dist \
  && /opt/uv/bin/uv pip install --quiet --no-index --no-deps --python /opt/venv/bin/python --prefix /package /dist/*.whl
 
 FROM ${BASE} AS final
@@ -70,8 +70,7 @@ ENV PATH=/opt/venv/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONDONTWRITEBYTECODE=1 \
     GIT_PYTHON_REFRESH=quiet
 # Files as torch.hub lays them out: hub/checkpoints/NAME. Steps that find a file there download nothing.
-ARG WEIGHTS=deploy/weights
-COPY ${WEIGHTS} /opt/weights/
+COPY deploy/weights /opt/weights/
 RUN mkdir -p -m 1777 /workspace && mkdir -p /opt/weights/hub/checkpoints && chmod -R a+rX /opt/weights \
  && chmod 1777 /opt/weights/hub/checkpoints
 # Last, since it changes with every commit: the package alone, a layer of a few hundred kilobytes. Copied rather

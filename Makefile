@@ -16,15 +16,16 @@ PYTEST = PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n $(JOBS) --max
 # which tests `make test-lowest` runs: all, or files and options of pytest
 TESTS ?=
 UV = $(BIN)/uv
+# what the package itself is built with
+BUILD_PINS = --build-constraints requirements-uv.lock
 READY = $(VENV)/.ready
-# The image: its name and base, an index of CPU builds of torch, Debian packages to compile networks with,
-# a folder of weights to bake in
+# The image: its name and base, an index of CPU builds of torch, Debian packages to compile networks with.
+# Weights in deploy/weights are baked in.
 VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"$$/\1/p' cyclegan/__init__.py)
 IMAGE ?= localhost/cyclegan-pipeline:$(VERSION)
 BASE ?= docker.io/library/python:3.11.15-slim-bookworm@sha256:d29f48a31a8b408ed19272ca1e7b10ebae13b240a27e862d3d4217c528e2e0c3
 TORCH_INDEX ?=
 COMPILER ?=
-WEIGHTS ?= deploy/weights
 BUILD_FLAGS ?=
 ENGINE ?= $(shell docker info >/dev/null 2>&1 && echo docker || echo podman)
 
@@ -56,7 +57,7 @@ else
 	$(UV) pip install --quiet --python $(BIN)/python $(TORCH_FROM) \
 	  $$(sed -nE 's/^(torch|torchvision)==([^ ;]+).*/\1==\2/p' requirements.lock)
 endif
-	$(UV) pip install --quiet --python $(BIN)/python --no-deps --editable .
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps $(BUILD_PINS) --editable .
 	@touch $@
 
 run: $(READY)  ## all five steps on the sample data: fetch, preprocess, train, evaluate, register
@@ -110,7 +111,7 @@ lock: $(UV)  ## resolve the dependencies again into requirements.lock, and those
 	  --custom-compile-command 'make lock' --constraint requirements.lock deploy/mlflow/requirements.in \
 	  -o deploy/mlflow/requirements.lock
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	  --custom-compile-command 'make lock' requirements-uv.in -o requirements-uv.lock
+	  --custom-compile-command 'make lock' --constraint requirements.lock requirements-uv.in -o requirements-uv.lock
 
 compile: $(READY)  ## compile the Kubeflow pipelines to YAML
 	$(BIN)/python -m pipeline compile
@@ -125,10 +126,10 @@ audit: $(UV)  ## the packages of requirements.lock against the published vulnera
 	  --disable-pip --progress-spinner off
 
 wheel: $(UV)  ## build the wheel and the source archive, in dist/
-	$(UV) build --quiet --out-dir dist
+	$(UV) build --quiet $(BUILD_PINS) --require-hashes --out-dir dist
 
 image:  ## build the image that the pipeline's steps run in (docker or podman)
-	$(ENGINE) build --build-arg BASE=$(BASE) --build-arg TORCH_INDEX=$(TORCH_INDEX) --build-arg WEIGHTS=$(WEIGHTS) \
+	$(ENGINE) build --build-arg BASE=$(BASE) --build-arg TORCH_INDEX=$(TORCH_INDEX) \
 	  --build-arg COMPILER="$(COMPILER)" --build-arg VERSION=$(VERSION) \
 	  --build-arg REVISION=$$(git describe --always --abbrev=40 --dirty --exclude='*') $(BUILD_FLAGS) -t $(IMAGE) .
 
@@ -136,7 +137,7 @@ test-lowest: $(UV)  ## the tests with the oldest dependencies that pyproject.tom
 	$(UV) venv --quiet --clear --python $(PYTHON) $(LOWEST)
 	$(UV) pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct --all-extras \
 	  --group dev --requirements pyproject.toml
-	$(UV) pip install --quiet --python $(LOWEST)/bin/python --no-deps --editable .
+	$(UV) pip install --quiet --python $(LOWEST)/bin/python --no-deps $(BUILD_PINS) --editable .
 	PATH="$(CURDIR)/$(LOWEST)/bin:$$PATH" $(LOWEST)/bin/python -m pytest $(TESTS)
 
 test-containers: $(READY) image  ## the compiled pipeline in containers of that image
