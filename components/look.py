@@ -23,11 +23,13 @@ def look(
         data_version: What `version` is, or what its address names.
         state: Another one when the images at `source` are, where `version` does not say which they are.
     """
+    from cyclegan.cluster.arguments import pick
     from cyclegan.cluster.settings import begin
-    from cyclegan.data.fetch.published import resolve_version, source_state
+    from cyclegan.data.config import FetchConfig
+    from cyclegan.data.fetch.published import images_state, resolve_version
 
     begin(tracked=True)
     found = resolve_version(version)
-    state = "" if found or options.get("sha256") else source_state(source)
+    state = "" if found else images_state(pick(FetchConfig, {"source": source, "options": options}, "fetch"))
     print(f"Data version {found or 'of whatever is there'}, state of the source {state or 'fixed'}.")
     return (found, state)

@@ -36,6 +36,9 @@ SETTINGS = (
 LABEL = "cyclegan/step"
 """Label of our pods, by which deploy/steps/network-policy.yaml selects them."""
 
+LIGHT_CPU, LIGHT_MEMORY = "250m", "1Gi"
+"""What tasks ask for that do not train, evaluate or translate."""
+
 HOUR = 3600
 DAY = 24 * HOUR
 NEVER = f"{7 * DAY}s"
@@ -57,8 +60,12 @@ def closed_by(handler: Callable[..., dsl.PipelineTask], name: str) -> dsl.ExitHa
 
 
 def settle(task: dsl.PipelineTask, title: str, *, hours: int, retries: int = 2) -> dsl.PipelineTask:
-    """What every task needs: a title, a time limit, retries with back-off, settings, optional secrets."""
+    """What every task needs: a title, a time limit, retries with back-off, settings, optional secrets.
+
+    It asks for little memory, so that it isn't the first to be evicted; `place` asks for more.
+    """
     task.set_display_name(title)
+    task.set_cpu_request(LIGHT_CPU).set_memory_request(LIGHT_MEMORY)
     if retries:
         task.set_retry(retries, backoff_duration="60s", backoff_factor=2.0, backoff_max_duration=NEVER)
     kubernetes.set_timeout(task, hours * HOUR)

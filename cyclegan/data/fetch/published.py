@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from cyclegan.data.config import FetchConfig
 from cyclegan.data.fetch.archives import is_archive
 from cyclegan.data.version import version_of
 from cyclegan.errors import CycleGANError
@@ -43,6 +44,14 @@ def resolve_version(version: str) -> str:
         raise CycleGANError(
             f"{redact(version)} names no data version: expected the md5 of a data.dvc."
         ) from None
+
+
+def images_state(config: FetchConfig) -> str:
+    """Another text when the images that `config` names are others, as `source_state` says of each source."""
+    if config.sha256:
+        return ""
+    sources = [config.a, config.b] if config.a else [config.source]
+    return "".join(source_state(source) for source in sources)
 
 
 def source_state(source: str) -> str:

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from cyclegan.data.fetch.published import resolve_version, source_state
+from cyclegan.data.config import FetchConfig
+from cyclegan.data.fetch.published import images_state, resolve_version, source_state
 from cyclegan.errors import CycleGANError
 from cyclegan.io.storage import open_store
 
@@ -84,3 +85,16 @@ def test_a_folder_is_one_also_without_a_slash_and_where_a_dataset_has_its_name(
 @pytest.mark.parametrize("source", ["maps", "synthetic:city", "synthetic:city?train=4&test=2"])
 def test_known_and_drawn_datasets_stay_what_they_are(source: str) -> None:
     assert source_state(source) == ""
+
+
+def test_two_folders_have_the_state_of_both(tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "1.png").write_bytes(b"first")
+    config = FetchConfig(a=str(tmp_path / "a"), b=str(tmp_path / "b"))
+    states = {images_state(config)}
+    for name in "ab":
+        (tmp_path / name / "2.png").write_bytes(b"second")
+        states.add(images_state(config))
+    assert len(states) == 3 and "" not in states
+    assert images_state(FetchConfig(source=str(tmp_path), sha256="0" * 64)) == ""
