@@ -90,6 +90,8 @@ def test_what_images_are_built_from_is_pinned_by_digest_and_hashes() -> None:
                 "TORCH",
             )
             assert any(word in command for word in known), command
+        for command in re.findall(r"\b(?:uv|UV\)) build [^;&\n]*|\bpip install [^;&\n]*--editable", lines):
+            assert "--build-constraints requirements-uv.lock" in command or "$(BUILD_PINS)" in command, command
 
 
 def test_actions_are_pinned_by_commit() -> None:
