@@ -1,4 +1,4 @@
-"""config.json of a model folder: what it may hold, and reading it. Needs no torch."""
+"""A model folder without its weights: its config.json, and what else it may hold. Needs no torch."""
 
 from __future__ import annotations
 
@@ -8,10 +8,17 @@ from pathlib import Path
 from typing import Any, Required, TypedDict, cast
 
 from cyclegan.errors import UsageError, first_line
-from cyclegan.io.files import is_file, read_json, refuse_newer
+from cyclegan.io.files import guard_folder, is_file, read_json, refuse_newer
 from cyclegan.pixel_kind import ALL_RGB, LARGEST_CHANNELS, Kinds, PixelKind, all_rgb, can_be_channels
 
 CONFIG_FILE = "config.json"
+FILES = frozenset(
+    {
+        *(f"{d}.{kind}" for d in ("AtoB", "BtoA") for kind in ("safetensors", "onnx", "xml", "bin", "pt2")),
+        *(CONFIG_FILE, "losses.csv", "README.md", "pictures"),
+    }
+)
+"""What there may be in a model folder, with what `export` and `push` make of it."""
 FORMAT = 1
 """Of the model folder. Raise it when older code could no longer read what is written."""
 LARGEST = 2048
@@ -57,6 +64,11 @@ _KINDS: dict[str, Any] = {
     "finished": bool,
 }
 _DATA: dict[str, Any] = {"uri": str, "version": str, "names": dict, "paired": bool}
+
+
+def guard_model(folder: Path) -> None:
+    """Raise UsageError where a model written to `folder` would replace other files."""
+    guard_folder(folder, "the model", FILES)
 
 
 def read_config(folder: Path, where: str = "") -> ModelConfig:

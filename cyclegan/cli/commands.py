@@ -21,6 +21,7 @@ from cyclegan.cli.use_model import FLAT, PATH, Card, Demo, Export, ImportWeights
 from cyclegan.data.config import FetchConfig, InspectConfig, PreprocessConfig
 from cyclegan.errors import UsageError
 from cyclegan.evaluation.config import EvaluateConfig
+from cyclegan.model_config import guard_model
 from cyclegan.registry.config import CompareConfig, RegisterConfig
 from cyclegan.training.config import TrainConfig
 
@@ -112,6 +113,7 @@ class Train(FromFile):
         prepared, model = self.prepared or run.prepared, self.model or run.model
         checkpoints = self.checkpoints or run.checkpoints
         places.writable(model)
+        guard_model(model)
         data = preflight.check_train(prepared, self.config, checkpoints)
         try:
             preflight.check_test_images(data)
@@ -180,7 +182,7 @@ class Register(FromFile):
     def run(self) -> None:
         run = places.run_folder(self.folder, self.model, self.scores, holding="scores")
         out = self.out or run.registration
-        places.writable(out)
+        places.writable(out, file=True)
         model = self.model or run.model
         preflight.check_model(model)
         preflight.check_tracking()
@@ -260,7 +262,7 @@ class Inspect:
     def run(self) -> None:
         folder = places.choose_dataset(self.folder)
         report = self.report or places.RUNS / folder.resolve().name / "inspect.html"
-        places.writable(report)
+        places.writable(report, file=True)
         from cyclegan.data.inspect.inspect import as_table, inspect
 
         print(as_table(inspect(folder, report, self.config)))
@@ -278,7 +280,7 @@ class Compare:
     """Page to write."""
 
     def run(self) -> None:
-        places.writable(self.out)
+        places.writable(self.out, file=True)
         logger.info("Reading the runs from MLflow.")
         from cyclegan.registry.compare import compare
 

@@ -6,6 +6,7 @@ failure, 130 after Ctrl-C. `demo` and `serve` have no other end than that, and o
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
@@ -46,14 +47,17 @@ def _overview(commands: dict[str, type]) -> str:
 
 def _take(flag: str, args: list[str], example: str) -> tuple[str | None, list[str]]:
     """Split `--flag VALUE` off the arguments: it decides the defaults that the parser shows."""
-    for i, arg in enumerate(args):
-        if arg == flag:
-            if i + 1 == len(args) or args[i + 1].startswith("--"):
-                raise UsageError(f"{flag} needs a value, such as {flag} {example}.")
-            return args[i + 1], args[:i] + args[i + 2 :]
-        if arg.startswith(f"{flag}="):
-            return arg.removeprefix(f"{flag}="), args[:i] + args[i + 1 :]
-    return None, args
+    given = [i for i, arg in enumerate(args) if arg == flag or arg.startswith(f"{flag}=")]
+    if not given:
+        return None, args
+    if len(given) > 1:
+        raise UsageError(f"{flag} is given {len(given)} times: give it once.")
+    (i,) = given
+    if args[i] != flag:
+        return args[i].removeprefix(f"{flag}="), args[:i] + args[i + 1 :]
+    if i + 1 == len(args) or args[i + 1].startswith("--"):
+        raise UsageError(f"{flag} needs a value, such as {flag} {example}.")
+    return args[i + 1], args[:i] + args[i + 2 :]
 
 
 def _defaults(command: type, preset: str | None, params: Path | None) -> Any:
@@ -121,6 +125,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = list(sys.argv[1:] if argv is None else argv)
     name = args[0] if args else ""
     hide(args)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal of another encoding than UTF-8
     try:
         code = _main(args)
         sys.stdout.flush()

@@ -5,12 +5,13 @@ Neither is a folder of the sample, which DVC looks after.
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cyclegan.errors import UsageError
+from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.io.tracked import refuse_tracked
 from cyclegan.io.uri import data_name
 
@@ -105,10 +106,21 @@ def run_folder(folder: Path | None, *given: Path | None, holding: str) -> RunFol
     )
 
 
-def writable(*paths: Path) -> None:
-    """Raise UsageError for a path that lies below a folder of DVC's."""
+def writable(*paths: Path, file: bool = False) -> None:
+    """Raise UsageError for a path below a folder of DVC's, below a file, or for a folder instead of a `file`.
+
+    Raises CycleGANError where the folder above may not be written to.
+    """
     for path in paths:
         refuse_tracked(path)
+        if file and path.is_dir():
+            raise UsageError(f"{path} is a folder: name a file.")
+        above = next(p for p in path.absolute().parents if os.path.lexists(p))
+        if not above.is_dir():
+            raise UsageError(f"{above} is a file, so there can be no {path}: name another place.")
+        within = [path, above] if path.is_dir() else [above]
+        if not any(os.access(folder, os.W_OK | os.X_OK) for folder in within):
+            raise CycleGANError(f"Nothing may be written to {above}: name another place than {path}.")
 
 
 def _folders(top: Path) -> list[Path]:

@@ -15,6 +15,7 @@ from cyclegan.errors import UsageError
 from cyclegan.inference.config import ImportConfig, TranslateConfig
 from cyclegan.inference.export import ExportConfig
 from cyclegan.io.uri import redact
+from cyclegan.model_config import guard_model
 from cyclegan.serving.config import DemoConfig, ServeConfig
 
 logger = logging.getLogger(__name__)
@@ -188,6 +189,7 @@ class ImportWeights:
 
     def run(self) -> None:
         places.writable(self.out)
+        guard_model(self.out)
         if not (self.config.AtoB or self.config.BtoA):
             raise UsageError("Name the files: --AtoB latest_net_G_A.pth --BtoA latest_net_G_B.pth, or one.")
         for file, flag in ((self.config.AtoB, "--AtoB"), (self.config.BtoA, "--BtoA")):

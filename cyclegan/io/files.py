@@ -47,7 +47,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        _name(error, path)
+        _name(error, temporary, path)
         raise
     finally:
         temporary.unlink(missing_ok=True)
@@ -71,7 +71,7 @@ def atomic_dir(path: Path) -> Iterator[Path]:
         temporary.chmod(0o777 & ~_umask())
         _take_place(temporary, path)
     except OSError as error:
-        _name(error, path)
+        _name(error, temporary, path)
         raise
     finally:
         _remove(temporary)
@@ -79,9 +79,12 @@ def atomic_dir(path: Path) -> Iterator[Path]:
             os.close(descriptor)
 
 
-def _name(error: OSError, path: Path) -> None:
-    """Say which file or folder could not be written; the system doesn't where a disk is full."""
-    if error.errno in _OF_DISKS and error.filename is None:
+def _name(error: OSError, temporary: Path, path: Path) -> None:
+    """Say which file or folder could not be written, by the name that it was to have in the end."""
+    named = "" if error.filename is None else os.fsdecode(error.filename)
+    if named.startswith(str(temporary)):
+        error.filename, error.filename2 = str(path) + named.removeprefix(str(temporary)), None
+    elif error.errno in _OF_DISKS and not named:  # the system doesn't say it where a disk is full
         error.filename = str(path)
 
 

@@ -154,7 +154,7 @@ class TrainConfig:
             if isinstance(value, float):
                 _require(math.isfinite(value), item.name, value, "must be a finite number")
         positive = ("blocks", "depth", "width", "discriminator_layers", "discriminator_width", "batch_size")
-        for name in (*positive, "accumulation_steps", "log_every", "checkpoint_every", "lr"):
+        for name in (*positive, "accumulation_steps", "log_every", "samples", "checkpoint_every", "lr"):
             _require(getattr(self, name) > 0, name, getattr(self, name), "must be positive")
         natural: tuple[str, ...] = ("lambda_cycle", "lambda_identity", "pool_size", "crop_size", "image_size")
         natural += (
@@ -162,7 +162,6 @@ class TrainConfig:
             "epochs",
             "decay_epochs",
             "sample_every",
-            "samples",
             "evaluate_every",
             "patience",
         )

@@ -14,6 +14,7 @@ from cyclegan.data.packed import PackedImages
 from cyclegan.data.prepared import Prepared
 from cyclegan.errors import enough_memory
 from cyclegan.io.storage import open_store
+from cyclegan.model_config import guard_model
 from cyclegan.runtime.cpu import resolve_threads
 from cyclegan.runtime.device import machine, resolve_device, resolve_precision
 from cyclegan.runtime.distributed import process_group
@@ -54,6 +55,7 @@ def train(
     Raises UsageError for parameters that don't fit data or machine, Interrupted (exit code 128 + signal) when
     SIGTERM or Ctrl-C ended it early with a checkpoint, CycleGANError when the losses cease to be numbers.
     """
+    guard_model(model)
     data = Prepared.open(prepared)
     config, initial = read_initial(config)
     config.check_kinds(data.kinds)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from cyclegan.cli import offer_weights, preflight
+from cyclegan.cli import offer_weights, places, preflight
 from cyclegan.data.layout.files import SUBSETS
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.evaluation.config import EvaluateConfig
@@ -151,3 +151,17 @@ def test_the_weights_of_fid_are_offered_once_in_a_terminal(
     monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
     offer_weights.offer_evaluation_weights(EvaluateConfig())
     assert loaded == ["weights"], "nobody is asked where there is no terminal"
+
+
+def test_a_place_that_may_not_be_written_to_is_found_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mounted").mkdir()
+    closed = {tmp_path}
+    monkeypatch.setattr("os.access", lambda path, mode: Path(path) not in closed)
+    places.writable(tmp_path / "mounted")  # into which translations may go
+    with pytest.raises(CycleGANError, match="Nothing may be written to"):
+        places.writable(tmp_path / "new" / "model")
+    closed.add(tmp_path / "mounted")
+    with pytest.raises(CycleGANError, match="Nothing may be written to"):
+        places.writable(tmp_path / "mounted")

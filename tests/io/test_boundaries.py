@@ -32,6 +32,21 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "model"
 
 
+def test_a_model_replaces_a_model_and_nothing_else(folder: Path, tmp_path: Path) -> None:
+    pair = {direction: build_generator(**OPTIONS) for direction in DIRECTIONS}
+    (folder / "AtoB.onnx").touch()  # exported from the former weights
+    save_model(folder, pair, {"generator": OPTIONS})
+    assert not (folder / "AtoB.onnx").exists()
+    (folder / "holiday.jpg").touch()
+    with pytest.raises(UsageError, match=r"holds other files \('holiday.jpg'\)"):
+        save_model(folder, pair, {"generator": OPTIONS})
+    assert (folder / "holiday.jpg").exists() and load_model(folder)
+    (tmp_path / "large disk").mkdir()
+    (tmp_path / "linked").symlink_to("large disk")
+    save_model(tmp_path / "linked", pair, {"generator": OPTIONS})
+    assert (tmp_path / "linked").is_symlink() and load_model(tmp_path / "large disk")
+
+
 def write_config(folder: Path, **changes: Any) -> None:
     config = json.loads((folder / "config.json").read_text())
     options = changes.pop("generator", {})

@@ -74,6 +74,17 @@ def test_a_full_disk_is_reported_with_the_name_of_what_was_written(tmp_path: Pat
     assert other.value.filename is None
 
 
+@pytest.mark.parametrize("write", [atomic_file, atomic_dir])
+def test_what_could_not_be_written_is_called_by_its_own_name(tmp_path: Path, write) -> None:
+    with pytest.raises(OSError, match="not allowed") as inside, write(tmp_path / "x") as temporary:
+        raise PermissionError(errno.EPERM, "not allowed", str(temporary / "AtoB.safetensors"))
+    assert inside.value.filename == str(tmp_path / "x" / "AtoB.safetensors")
+    (tmp_path / "folder" / "filled").mkdir(parents=True)
+    with pytest.raises(OSError, match="directory") as taken, atomic_file(tmp_path / "folder") as temporary:
+        temporary.touch()
+    assert taken.value.filename == str(tmp_path / "folder") and taken.value.filename2 is None
+
+
 @pytest.mark.parametrize("text", ["1e999", "[NaN]", '"\\ud800"', "[" * 100_000, "9" * 5000, "\x00"])
 def test_json_that_cannot_be_written_again_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "x.json").write_text(text)
