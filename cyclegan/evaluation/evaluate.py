@@ -58,7 +58,7 @@ def evaluate(prepared: Path, model: Path, out: Path, config: EvaluateConfig) -> 
         evaluation = measure(data, loaded, config, device)
         _require_finite(evaluation)
         details = describe(evaluation, run_id=tracker.run_id, model_digest=digest)
-        with atomic_dir(out) as folder:
+        with atomic_dir(out.resolve()) as folder:  # a link to a larger disk stays a link
             write_json(folder / "scores.json", evaluation.scores)
             write_json(folder / "headline.json", headline(evaluation.scores))
             details["samples"] = write_samples(folder / "samples", evaluation)

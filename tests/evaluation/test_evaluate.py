@@ -111,6 +111,24 @@ def test_writes_scores_that_other_steps_can_use(
     assert details["intervals"]["l1_AtoB"] == pytest.approx(expected_ends, rel=1e-3)
 
 
+def test_two_test_images_beside_three_are_reported_without_an_influence(
+    make_prepared: Make, make_model: Make, tmp_path: Path
+) -> None:
+    prepared = make_prepared(test_a=2, test_b=3, paired=False)
+    evaluate(prepared, make_model(), tmp_path / "scores", fast(resamples=0))
+    with (tmp_path / "scores" / "per_image.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {(row["direction"], bool(row["influence"])) for row in rows} == {("AtoB", False), ("BtoA", True)}
+
+
+def test_scores_go_where_a_link_leads(make_prepared: Make, make_model: Make, tmp_path: Path) -> None:
+    (tmp_path / "large disk").mkdir()
+    (tmp_path / "scores").symlink_to("large disk")
+    evaluate(make_prepared(), make_model(), tmp_path / "scores", fast(resamples=0))
+    assert (tmp_path / "scores").is_symlink()
+    assert (tmp_path / "large disk" / "report.html").is_file()
+
+
 def test_a_name_that_spreadsheets_would_compute_is_text_in_the_table(tmp_path: Path) -> None:
     names = ["=cmd|' /C calc'!A0.png", "+1.png", "-2.png", "@sum.png", " =1.png", "\t=1.png", "\n=1.png"]
     images = SimpleNamespace(names=[*names, 'plain, "quoted".png'])

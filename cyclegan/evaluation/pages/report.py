@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -108,7 +108,11 @@ def write_per_image(path: Path, e: Evaluation) -> None:
         writer.writerow(["direction", "image", *names])
         for d, values in e.per_image.items():
             for i, image in enumerate(e.sets[ENDS[d][0]].names):
-                writer.writerow([d, _cell(image), *(f"{values[name][i]:.6g}" for name in names)])
+                writer.writerow([d, _cell(image), *(_number(values, name, i) for name in names)])
+
+
+def _number(values: Mapping[str, np.ndarray], name: str, i: int) -> str:
+    return f"{values[name][i]:.6g}" if name in values else ""  # two images have no influence
 
 
 def _cell(name: str) -> str:
