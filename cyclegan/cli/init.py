@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import logging
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from string import Template
 from typing import Any
 
-from cyclegan.cli.params import preset_file, read_params
+from cyclegan.cli.params import config_from, preset_file, read_params
 from cyclegan.cli.places import writable
+from cyclegan.cli.preflight import least_side
 from cyclegan.data.config import FetchConfig, InspectConfig
 from cyclegan.errors import UsageError
+from cyclegan.training.config import TrainConfig
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +42,8 @@ class Facts:
 def choose(facts: Facts, preset: str, name: str) -> tuple[dict[str, dict[str, Any]], str]:
     """Sections of params.yaml for these data, from a preset, and a sentence on what training will cost.
 
-    Images are packed at most at their own size, and an epoch count is chosen that a CPU finishes.
+    Images are packed at most at their own size, the discriminators have no more layers than these allow, and
+    an epoch count is chosen that a CPU finishes.
     """
     sections = read_params(preset_file(preset))
     train, preprocess = sections["train"], sections["preprocess"]
@@ -57,6 +61,11 @@ def choose(facts: Facts, preset: str, name: str) -> tuple[dict[str, dict[str, An
         factor = IDENTITY_COST if train.get("lambda_identity") else 1.0
         fast, slow = (updates * factor / speed / 3600 for speed in SPEEDS)
         cost += f": about {fast:.1f} hours on two quiet cores with AVX-512 BF16, {slow:.1f} on a slower CPU"
+    side = train["crop_size"] or preprocess["load_size"]
+    config = config_from(TrainConfig, train, f"The preset '{preset}'")
+    while least_side(config) > side and config.discriminator_layers > 1:
+        train["discriminator_layers"] = config.discriminator_layers - 1
+        config = config_from(TrainConfig, train, f"The preset '{preset}'")
     sections["fetch"] = {"source": "data"}
     sections["evaluate"] = sections.get("evaluate", {}) | {"champion": f"models:/{name}"}
     sections["register"] = {"name": name}
@@ -104,21 +113,18 @@ def has_gpu() -> bool:
 
 
 def _short_side(data: Path) -> int:
-    from PIL import Image
-
+    from cyclegan.data.decode import open_image
+    from cyclegan.data.errors import BadImage
     from cyclegan.data.layout.files import is_image, list_files
 
     sides = []
     for subset in ("trainA", "trainB"):
         names = [name for name in list_files(data / subset) if is_image(name)]
         for file in names[:: -(-len(names) // LOOKED_AT)]:
-            try:
-                with Image.open(data / subset / file) as image:
-                    sides.append(min(image.size))
-            except (OSError, ValueError, Image.DecompressionBombError):
-                continue  # inspect and preprocess say what is wrong with it
+            with suppress(BadImage):  # inspect and preprocess say what is wrong with it
+                sides.append(min(open_image((data / subset / file).read_bytes()).size))
     if not sides:
-        raise UsageError(f"None of the images in {data} can be read.")
+        raise UsageError("None of the images can be read: `cyclegan inspect FOLDER` says why.")
     return int(median(sides))
 
 

@@ -8,7 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tifffile
 import yaml
 
 from cyclegan.cli.commands import SECTIONS
@@ -40,6 +42,7 @@ def mine(tmp_path: Path) -> FetchConfig:
         (facts(10**6), 1, 256, 112),
         (facts(1000, side=107), 15, 104, 104),
         (facts(1000, side=200), 15, 200, 112),
+        (facts(1000, side=20), 15, 20, 20),
     ],
 )
 def test_parameters_follow_from_the_images(given: Facts, epochs: int, load: int, crop: int) -> None:
@@ -70,6 +73,17 @@ def test_the_project_is_whole(mine: FetchConfig, tmp_path: Path, capsys: pytest.
     assert (params["register"]["name"], params["train"]["crop_size"]) == ("mine", 48)
     with pytest.raises(UsageError, match="not empty"):
         init(folder, mine, "")
+
+
+def test_sizes_are_read_of_whatever_preprocess_reads(tmp_path: Path) -> None:
+    for domain in "ab":
+        (tmp_path / domain).mkdir()
+        for number in range(12):
+            values = np.full((40, 48, 3), number / 12)
+            tifffile.imwrite(tmp_path / domain / f"{number}.tif", values, photometric="rgb")
+    init(tmp_path / "deep", FetchConfig(a=str(tmp_path / "a"), b=str(tmp_path / "b")), "")
+    params = yaml.safe_load((tmp_path / "deep" / "params.yaml").read_text())
+    assert params["preprocess"]["load_size"] == 40
 
 
 def test_a_failed_init_leaves_nothing(tmp_path: Path) -> None:
