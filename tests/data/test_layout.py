@@ -197,6 +197,37 @@ def test_folders_with_names_of_their_own(names: list[str], domains: dict[str, st
         assert domains[place.split("/")[0][-1]].lower() in name.lower()
 
 
+@pytest.mark.parametrize(
+    "sides", [("A", "B"), ("horse", "zebra"), ("set/domain_A/images", "set/domain_B/images")]
+)
+@pytest.mark.parametrize("held", ["test", "Val"])
+def test_the_split_inside_a_domains_folder_counts(
+    sides: tuple[str, str], held: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    names = [name for side in sides for name in (*all_of(6, f"{side}/train/x"), *all_of(4, f"{side}/{held}"))]
+    found = places(*names)
+    inside = "images/" if "images" in sides[0] else ""
+    for side, folder in zip("AB", sides, strict=True):
+        assert {p: n for p, n in found.items() if p.startswith(f"test{side}")} == {
+            f"test{side}/{inside}{i}.jpg": f"{folder}/{held}/{i}.jpg" for i in range(4)
+        }
+        assert {p: n for p, n in found.items() if p.startswith(f"train{side}")} == {
+            f"train{side}/{inside}x/{i}.jpg": f"{folder}/train/x/{i}.jpg" for i in range(6)
+        }
+    assert "holding out" not in caplog.text
+
+
+def test_a_split_inside_one_domain_alone_leaves_the_other_to_be_divided() -> None:
+    found = places(*all_of(4, "A/train"), *all_of(3, "A/test"), *all_of(8, "B"))
+    counts = {d: sum(p.startswith(d) for p in found) for d in ("trainA", "testA", "trainB", "testB")}
+    assert counts == {"trainA": 4, "testA": 3, "trainB": 6, "testB": 2}
+    # images beside the folders, or none to train on: these folders are not a division
+    for others in (all_of(1, "A"), []):
+        found = places(*all_of(7, "A/test"), *others, *all_of(8, "B"))
+        assert all("/test/" in place for place, name in found.items() if name.startswith("A/test"))
+
+
 def test_folders_by_pattern() -> None:
     names = all_of(4, "set/Photos/2020", "set/art/monet", "set/art/degas", "set/test/Photos")
     found = arrange(names, test_share=0.25, seed=0, where="here", a_folder="photos", b_folder="art/m*")

@@ -93,7 +93,8 @@ def find_domains(names: Collection[str], where: str, *, a_folder: str = "", b_fo
 
     `a_folder` and `b_folder` are patterns of the domains' folders (`*` for any part of a path, in any case);
     without them the folders are `trainA trainB`, `train/A train/B`, `A B`, two folders of any names in train,
-    or two folders in all. Raises UsageError, naming `where`, as `arrange` does.
+    or two folders in all; folders train, test and val inside `A B` or inside two folders count too. Raises
+    UsageError, naming `where`, as `arrange` does.
     """
     images = sorted(filter(is_image, names))
     if a_folder:
@@ -101,7 +102,33 @@ def find_domains(names: Collection[str], where: str, *, a_folder: str = "", b_fo
     found = _by_role(images, where) or _by_two_folders(images, where)
     if not found:
         raise UsageError(f"{where} {_nothing_found(names, images)}")
-    return found
+    return Found(_with_splits(found.domains, where), found.names)
+
+
+def _with_splits(domains: Domains, where: str) -> Domains:
+    """Domains A and B by the folders train, test and val inside them, where all images of one lie in such."""
+    if domains.keys() != {"A", "B"}:
+        return domains
+    divided: Domains = {}
+    for side, names in domains.items():
+        splits = {below: _split_inside(below) for below in names}
+        roles = {role for role, _ in splits.values()}
+        if "" in roles or "train" not in roles:
+            continue
+        for below, (role, rest) in splits.items():
+            add_image(divided, f"{role}{side}", rest, names[below], where)
+    if not divided:
+        return domains
+    return {f"train{side}": names for side, names in domains.items()} | divided
+
+
+def _split_inside(below: str) -> tuple[str, str]:
+    """The first of a path's folders that is train, test or val ('' for none), and the path without it."""
+    *folders, name = PurePosixPath(below).parts
+    for i, folder in enumerate(folders):
+        if (role := role_of(folder)) in {"train", "test", "val"}:
+            return role, "/".join([*folders[:i], *folders[i + 1 :], name])
+    return "", below
 
 
 def add_image(domains: Domains, domain: str, below: str, name: str, where: str) -> None:
