@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from cyclegan.data.layout.arrange import Arrangement, arrange, arrange_pairs
 from cyclegan.data.layout.files import is_image, list_files
-from cyclegan.data.source import Names
+from cyclegan.data.source import Names, read_origin
 from cyclegan.data.version import SOURCE_FILE
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.io.download import RetryPolicy, download
@@ -150,7 +150,9 @@ def _from_folder(folder: Path, path: Path, config: FetchConfig) -> Origin:
     else:
         for place, name in arrangement.places.items():
             _copy(path / name, folder / place)
-    return Origin(str(path), names=arrangement.names)
+    found = arrangement.names
+    named = found if found != {"A": "A", "B": "B"} else read_origin(path / SOURCE_FILE)[1]
+    return Origin(str(path), names=named)
 
 
 def _from_afar(folder: Path, uri: str, config: FetchConfig) -> Origin:

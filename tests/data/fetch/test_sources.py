@@ -319,6 +319,8 @@ def test_the_domains_keep_their_names(tmp_path: Path, make_tree: MakeTree) -> No
     make_tree(tmp_path, {"horses": 20, "zebras": 20})
     config = FetchConfig(a=str(tmp_path / "horses"), b=str(tmp_path / "zebras"))
     assert fetch(tmp_path / "data", config).names == {"A": "horses", "B": "zebras"}
+    for out in ("copy", "data"):  # what was fetched is a source too, even in its own place
+        assert fetch(tmp_path / out, FetchConfig(source=str(tmp_path / "data"))).names["A"] == "horses"
     preprocess(tmp_path / "data", tmp_path / "out", PreprocessConfig(load_size=16))
     assert Prepared.open(tmp_path / "out").title == "horses → zebras"
 
