@@ -9,6 +9,8 @@ from collections import Counter
 from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 
+from cyclegan.errors import CycleGANError
+
 SUBSETS = ("trainA", "trainB", "testA", "testB")
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif"}
@@ -27,10 +29,13 @@ def is_hidden(name: str) -> bool:
 
 
 def list_files(folder: Path) -> list[str]:
-    """All files below `folder` as sorted relative POSIX paths; linked folders are followed, once."""
+    """All files below `folder` as sorted relative POSIX paths; linked folders are followed, once.
+
+    Raises CycleGANError for a folder that cannot be read: its images would be missing without a word.
+    """
     names: list[str] = []
     seen = {folder.resolve()}
-    for parent, folders, files in os.walk(folder, followlinks=True):
+    for parent, folders, files in os.walk(folder, onerror=_refuse, followlinks=True):
         kept = []
         for name in sorted(folders):
             try:
@@ -44,6 +49,12 @@ def list_files(folder: Path) -> list[str]:
         below = "" if parent == str(folder) else f"{Path(parent).relative_to(folder).as_posix()}/"
         names += [f"{below}{file}" for file in files if not _loops(f"{parent}/{file}")]
     return sorted(names)
+
+
+def _refuse(error: OSError) -> None:
+    # the root of a disk has a folder that root alone can read, and it never holds images
+    if Path(error.filename).name != "lost+found":
+        raise CycleGANError(f"Cannot read {error.filename}: {error.strerror}.") from None
 
 
 def _loops(path: str) -> bool:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -373,6 +375,30 @@ def test_a_link_that_leads_to_itself_costs_nothing(tmp_path: Path, original: Pat
     (original / "trainA" / "loop.png").symlink_to(original / "trainA" / "loop.png")
     (original / "loop").symlink_to(original / "loop")
     assert fetch(tmp_path / "out", FetchConfig(source=str(original))).counts == COUNTS
+
+
+def test_a_folder_that_cannot_be_read_is_named(
+    tmp_path: Path, original: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = {str(original / "trainA" / "more"), str(original / "lost+found")}
+    look = os.scandir
+
+    def refusing(path: Any) -> Any:  # permissions do not stop root, who may run this
+        if str(path) in closed:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return look(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    (original / "lost+found").mkdir()
+    fetch(tmp_path / "out", FetchConfig(source=str(original)))
+    (original / "trainA" / "more").mkdir()
+    for config in (
+        FetchConfig(source=str(original)),
+        FetchConfig(a=str(original / "trainA"), b=str(original / "trainB")),
+    ):
+        with pytest.raises(CycleGANError, match=r"^Cannot read .*/trainA/more: Permission denied\.$"):
+            fetch(tmp_path / "new", config)
+    assert not (tmp_path / "new").exists()
 
 
 @pytest.mark.parametrize(
