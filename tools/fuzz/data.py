@@ -215,7 +215,7 @@ def addresses(here: Path) -> Attack:
                 if "synthetic" not in address and not any(
                     map(is_dir, (Path(address), Path(path_of(address))))
                 ):
-                    fill(folder, config)
+                    fill(folder, folder, config)
             elif kind == 4:
                 _ask_server(address)
             elif kind == 5:

@@ -38,7 +38,7 @@ def fetch(out: Path, config: FetchConfig) -> Source:
 def _fetch(folder: Path, out: Path, config: FetchConfig) -> Source:
     from cyclegan.data.fetch.origins import fill
 
-    origin = fill(folder, config)
+    origin = fill(folder, out, config)
     names = {domain: [n for n in list_files(folder / domain) if is_image(n)] for domain in SUBSETS}
     source = Source(
         uri=origin.uri,

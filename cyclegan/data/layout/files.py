@@ -28,13 +28,14 @@ def is_hidden(name: str) -> bool:
     return any(part.startswith(".") or part.upper() == "__MACOSX" for part in name.split("/"))
 
 
-def list_files(folder: Path) -> list[str]:
+def list_files(folder: Path, leave_out: Path | None = None) -> list[str]:
     """All files below `folder` as sorted relative POSIX paths; linked folders are followed, once.
 
-    Raises CycleGANError for a folder that cannot be read: its images would be missing without a word.
+    The folder `leave_out` is passed over where it is one of those below. Raises CycleGANError for a folder
+    that cannot be read: its images would be missing without a word.
     """
     names: list[str] = []
-    seen = {folder.resolve()}
+    seen = {path.resolve() for path in (folder, leave_out) if path}
     for parent, folders, files in os.walk(folder, onerror=_refuse, followlinks=True):
         kept = []
         for name in sorted(folders):

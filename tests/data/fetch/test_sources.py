@@ -271,6 +271,52 @@ def test_fetching_a_folder_into_itself_keeps_it(tmp_path: Path, original: Path) 
     assert directory_md5(original) == source.version
 
 
+def test_a_folder_around_the_result_is_fetched_without_it(
+    tmp_path: Path, make_tree: MakeTree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_tree(tmp_path, {"photos": 5, "paintings": 5})
+    monkeypatch.chdir(tmp_path)
+    out = Path("datasets/mine")
+    first = fetch(out, FetchConfig(source="."))
+    make_tree(tmp_path, {"photos": 9}, seed=1)
+    second = fetch(out, FetchConfig(source="."))
+    assert (first.counts["trainA"], second.counts["trainA"]) == (4, 4)
+    assert (first.counts["trainB"], second.counts["trainB"]) == (4, 8)
+    assert second.names == {"A": "paintings", "B": "photos"}
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "out", "message"),
+    [
+        ("photos", "photos", "out", "a = photos and b = photos overlap"),
+        ("photos", "photos/x", "out", "overlap: pass two that have no images in common"),
+        ("link/x", "photos", "out", "a = link/x and b = photos overlap"),
+        (
+            "photos",
+            "paintings",
+            "photos/out",
+            "photos/out is inside a = photos, the images to fetch: write to",
+        ),
+        ("photos", "paintings", "paintings", "paintings is inside b = paintings"),
+    ],
+)
+def test_two_folders_and_the_result_lie_apart(
+    tmp_path: Path,
+    make_tree: MakeTree,
+    monkeypatch: pytest.MonkeyPatch,
+    a: str,
+    b: str,
+    out: str,
+    message: str,
+) -> None:
+    make_tree(tmp_path, {"photos/x": 5, "paintings/testA": 5})
+    monkeypatch.chdir(tmp_path)
+    Path("link").symlink_to("photos")
+    with pytest.raises(UsageError, match=message):
+        fetch(Path(out), FetchConfig(a=a, b=b))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["link", "paintings", "photos"]
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
