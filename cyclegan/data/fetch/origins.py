@@ -68,6 +68,7 @@ def fill(folder: Path, out: Path, config: FetchConfig) -> Origin:
     source = reveal(config.source)
     scheme = source.partition(":")[0] if ":" in source else ""
     if scheme == "synthetic":
+        _refuse_sha256(config, source)
         return _draw(folder, source)
     if scheme == "file":
         source, scheme = unquote(urlsplit(source).path), ""
@@ -121,11 +122,19 @@ def _draw(folder: Path, uri: str) -> Origin:
     return Origin(uri, names={"A": "aerial", "B": "map"})
 
 
+def _refuse_sha256(config: FetchConfig, where: str) -> None:
+    """Raise UsageError where a SHA-256 is expected of what is not one file; nothing would check it."""
+    if config.sha256:
+        raise UsageError(f"sha256 belongs to an archive, but {where} is not one: leave sha256 out.")
+
+
 def _from_two_folders(folder: Path, out: Path, config: FetchConfig) -> Origin:
     tops = {"A": Path(reveal(config.a)), "B": Path(reveal(config.b))}
     for top in tops.values():
         if not is_dir(top):
             raise UsageError(f"There is no folder {top}.")
+    where = f"{tops['A']} + {tops['B']}"
+    _refuse_sha256(config, where)
     _check_apart(tops["A"], tops["B"], out)
     names = []
     for side, top in tops.items():
@@ -133,7 +142,6 @@ def _from_two_folders(folder: Path, out: Path, config: FetchConfig) -> Origin:
         if not any(map(is_image, below)):
             raise UsageError(f"{top} holds no images ({len(below)} other files).")
         names += [f"{side}/{name}" for name in below]
-    where = f"{tops['A']} + {tops['B']}"
     for place, name in _arrange(names, config, where).places.items():
         side, _, below_top = name.partition("/")
         _copy(tops[side] / below_top, folder / place)
@@ -159,6 +167,7 @@ def _from_folder(folder: Path, out: Path, path: Path, config: FetchConfig) -> Or
 
     if config.version and has_version(path, config.version):
         return _from_dvc(folder, str(path), config)
+    _refuse_sha256(config, str(path))
     arrangement = _arrange(list_files(path, leave_out=out), config, str(path))
     if config.side_by_side != "no":
         _cut_pairs(path, arrangement, folder, config, str(path))
@@ -215,6 +224,7 @@ def _from_prefix(folder: Path, uri: str, config: FetchConfig) -> Origin:
     from cyclegan.io.storage import open_store
 
     store = open_store(uri)
+    _refuse_sha256(config, store.uri)
     names = [entry.key for entry in store.list()]
     if not names:
         raise CycleGANError(f"There are no objects below {store.uri}/.")
@@ -248,12 +258,13 @@ def _from_dvc(folder: Path, remote: str, config: FetchConfig) -> Origin:
         origin = _from_archive(folder, archive, config, where=f"{redact(remote)}: {config.version}")
         archive.unlink()
         return replace(origin, uri=redact(remote), rearranged="were unpacked")
+    where = f"{redact(remote)}: version {config.version}"
+    _refuse_sha256(config, where)
     tree = folder / ".version"
     tree.mkdir()
     names, exact = get_version(
         remote, config.version, tree, workers=config.workers, patience=_retry_policy(config)
     )
-    where = f"{redact(remote)}: version {config.version}"
     arrangement = _arrange(names, config, where)
     places = arrangement.places
     if config.side_by_side != "no":

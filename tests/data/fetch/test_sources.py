@@ -84,6 +84,25 @@ def test_an_archive(tmp_path: Path, original: Path, archive: bytes) -> None:
     check(tmp_path / "out", source, original)
 
 
+def test_a_sha256_of_what_is_not_an_archive_is_refused(
+    tmp_path: Path, original: Path, s3_bucket: str
+) -> None:
+    open_store(f"s3://{s3_bucket}").write("set/A/1.png", b"x")
+    remote = tmp_path / "remote" / "files" / "md5" / "00"
+    remote.mkdir(parents=True)
+    (remote / f"{'0' * 30}.dir").write_text("[]")
+    sources: list[dict[str, str]] = [
+        {"source": str(original)},
+        {"source": "synthetic:city?train=2&test=1&size=32"},
+        {"a": str(original / "trainA"), "b": str(original / "trainB")},
+        {"source": f"s3://{s3_bucket}/set/"},
+        {"source": str(tmp_path / "remote"), "version": f"{'0' * 32}.dir"},
+    ]
+    for source in sources:
+        with pytest.raises(UsageError, match=r"sha256 belongs to an archive, but .* is not one: leave"):
+            fetch(tmp_path / "out", FetchConfig(**source, sha256="0" * 64))  # type: ignore[arg-type]
+
+
 def test_the_drawn_city(tmp_path: Path) -> None:
     source = fetch(tmp_path / "1", FetchConfig(source="synthetic:city?train=2&test=1&size=32&seed=5"))
     assert source.uri == "synthetic:city?train=2&test=1&size=32&seed=5"
