@@ -16,7 +16,7 @@ from tyro.conf import Positional, arg
 
 from cyclegan.cli import experiments, offer_weights, places, preflight
 from cyclegan.cli.next_steps import tell
-from cyclegan.cli.params import preset_file
+from cyclegan.cli.params import load_layers, preset_file
 from cyclegan.cli.use_model import FLAT, PATH, Card, Demo, Export, ImportWeights, Push, Serve, Translate
 from cyclegan.data.config import FetchConfig, InspectConfig, PreprocessConfig
 from cyclegan.errors import UsageError
@@ -53,6 +53,18 @@ class FromFile:
         words: list[str | Path] = ["--preset", self.preset] if self.preset else []
         return [*words, "--params", self.params] if self.params else words
 
+    def check_one_source(self, given: FetchConfig) -> None:
+        """Raise UsageError where the command line names a source besides a and b.
+
+        One that a preset or a parameter file names is a default, for which a and b may be given instead.
+        """
+        files = [preset_file(self.preset)] if self.preset else []
+        files += [self.params] if self.params else []
+        if given.a and given.source != load_layers(files, SECTIONS[FetchConfig], FetchConfig).source:
+            raise UsageError(
+                f"Either {given.source} or a and b are the images: leave out the source, or a and b."
+            )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Fetch(FromFile):
@@ -63,6 +75,7 @@ class Fetch(FromFile):
     """Folder to write; by default datasets/NAME, such as datasets/maps."""
 
     def run(self) -> None:
+        self.check_one_source(self.config)
         out = self.out or places.dataset_folder(self.config)
         from cyclegan.data.fetch.fetch import fetch
 
@@ -215,6 +228,7 @@ class Run(FromFile):
 
     def run(self) -> None:
         fetch = replace(self.fetch, a=self.a, b=self.b) if self.a or self.b else self.fetch
+        self.check_one_source(fetch)
         out = self.out or places.RUNS / places.name_of(fetch)
         places.writable(out)
         from cyclegan.cli.run_all import run
@@ -240,11 +254,14 @@ class Init:
     def run(self) -> None:
         if not (self.source or self.a or self.b):
             raise UsageError("Name the images: --a photos/ --b paintings/, or --source for other places.")
+        if self.source and (self.a or self.b):
+            raise UsageError("Pass either --source or --a and --b: the images come from one or the other.")
         if self.preset:
             preset_file(self.preset)
         from cyclegan.cli.init import init
 
-        init(self.folder, FetchConfig(source=self.source or "-", a=self.a, b=self.b), self.preset)
+        given = FetchConfig(source=self.source) if self.source else FetchConfig(a=self.a, b=self.b)
+        init(self.folder, given, self.preset)
         logger.info("\nThe project: %s", self.folder)
         logger.info("Next: cd %s && cyclegan run", shlex.quote(str(self.folder)))
 

@@ -72,10 +72,12 @@ def dataset_folder(config: FetchConfig) -> Path:
 
 
 def choose_dataset(*given: Path | None) -> Path:
-    """The first folder given, else the only one below datasets/; UsageError if that is ambiguous."""
-    for folder in given:
-        if folder is not None:
-            return folder
+    """The folder given, else the only one below datasets/; UsageError if that is ambiguous."""
+    named = list(dict.fromkeys(folder for folder in given if folder is not None))
+    if len(named) > 1:
+        raise UsageError(f"Both {named[0]} and {named[1]} are named as the dataset: pass one of them.")
+    if named:
+        return named[0]
     return _only(
         DATASETS,
         [p for p in _folders(DATASETS) if (p / "trainA").is_dir()],

@@ -105,7 +105,8 @@ class PreprocessConfig:
     """Value that becomes 255, or 65535 with bits = 16, in images of more than 8 bits a channel, such as 4095
     for 12 bits in 16-bit files; 0: the largest value of the file's own type."""
     percentile: float = 0.0
-    """Above 0: scale each image of more than 8 bits from this percentile of its values to 100 minus it."""
+    """Above 0: scale each image of more than 8 bits from this percentile of its values to 100 minus it,
+    without black and white."""
     channels: str = later("3")
     """Channels of the images; 3 with 8 bits: whatever the files hold becomes RGB. With others, files keep
     their channels and values, and must have that many: 4, or 2,1 where A has two and B one."""
@@ -141,6 +142,10 @@ class PreprocessConfig:
             raise UsageError(f"white = {self.white:g}: it must be above black = {self.black:g}.")
         if not 0 <= self.percentile < 50:
             raise UsageError(f"percentile = {self.percentile:g}: it must be at least 0 and below 50.")
+        if self.percentile and (self.black or self.white):
+            raise UsageError(
+                f"percentile = {self.percentile:g}: it replaces black and white, pass one or the other."
+            )
         if not 0 <= self.max_bad_share <= 1:
             raise UsageError(f"max_bad_share = {self.max_bad_share}: it must be between 0 and 1.")
         if self.workers < 0:

@@ -124,7 +124,13 @@ WRONG: list[tuple[str, int, list[str]]] = [
     ("preprocess raw --load-size 0", 2, ["load_size = 0", "at least 1"]),
     ("preprocess raw --load-width 64 --aspect keep", 2, ["load_width = 64", "not resized"]),
     ("preprocess raw --percentile 60", 2, ["percentile = 60", "below 50"]),
+    ("preprocess raw --white 4095 --percentile 1", 2, ["percentile = 1", "black and white"]),
+    ("preprocess raw --raw p", 2, ["Both raw and p", "pass one"]),
     ("preprocess raw --white 3 --black 5", 2, ["white = 3", "black = 5"]),
+    ("fetch maps --a raw/trainA --b raw/trainB", 2, ["Either maps or a and b", "leave out"]),
+    ("run raw --a raw/trainA --b raw/trainB", 2, ["Either raw or a and b"]),
+    ("run raw --fetch.a raw/trainA --fetch.b raw/trainB", 2, ["Either raw or a and b"]),
+    ("init new --source raw --a raw/trainA --b raw/trainB", 2, ["either --source or --a and --b"]),
     ("fetch raw --test-share 1", 2, ["test_share = 1.0", "between 0 and 1"]),
     ("fetch raw --sha256 abc", 2, ["sha256 = 'abc'", "64 hexadecimal digits"]),
     ("fetch raw --version 12", 2, ["version = '12'", "data.dvc"]),
@@ -186,6 +192,17 @@ def test_a_parameter_file_sets_the_defaults_and_flags_win(cyclegan: Command, tmp
     assert "(default: 0.0003)" in shown
     assert "{vgg_unet,resnet,unet}" in shown
     assert "(default: resnet)" in shown
+
+
+@pytest.mark.parametrize("defaults", ["--preset sample", "--preset maps", "--params mine.yaml", ""])
+def test_a_and_b_take_the_place_of_a_files_source(
+    cyclegan: Command, tmp_path: Path, raw: Path, defaults: str
+) -> None:
+    (tmp_path / "mine.yaml").write_text("fetch: {source: raw}\n")
+    words = ["fetch", "--a", "raw/trainA", "--b", "raw/trainB", *defaults.split()]
+    done = cyclegan(*words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "datasets" / "trainA-trainB" / "source.json").is_file()
 
 
 def test_a_folder_with_one_text_file_is_no_dataset(cyclegan: Command, tmp_path: Path) -> None:
