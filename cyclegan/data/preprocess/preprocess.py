@@ -82,6 +82,11 @@ def preprocess(raw: Path, out: Path, config: PreprocessConfig) -> Prepared:
     if former_of:
         logger.info("%d images are packed in %s already", len(former_of), out)
     paired = config.pairs == "auto" and are_pairs(files["testA"], files["testB"])
+    if paired:
+        logger.info(
+            "Test images of A and B have the same names and count as pairs; "
+            "if that is by chance, pass --pairs no."
+        )
     with atomic_dir(out.resolve()) as folder:  # resolved: a link to a larger disk stays a link
         outcomes = _pack(raw, folder, files, size, config, former_of)
         refused = {

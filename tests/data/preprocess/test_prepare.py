@@ -55,14 +55,20 @@ def test_arrays_and_manifest(tmp_path: Path, make_tree: MakeTree) -> None:
     assert json.loads((out / "manifest.json").read_text())["format"] == 1
 
 
-def test_the_rows_of_pairs_meet(tmp_path: Path, make_tree: MakeTree) -> None:
+def test_the_rows_of_pairs_meet(
+    tmp_path: Path, make_tree: MakeTree, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
     names = {"testA": ["10_A.png", "2_A.png", "b/1_A.png"], "testB": ["b/1_B.png", "2_B.png", "10_B.png"]}
     raw = make_tree(tmp_path / "raw", {"trainA": 2, "trainB": 3, **names})
     manifest = preprocess(raw, tmp_path / "out", SMALL)
     assert manifest.paired
     assert manifest.domains["testA"]["names"] == ["10_A.png", "2_A.png", "b/1_A.png"]
     assert manifest.domains["testB"]["names"] == ["10_B.png", "2_B.png", "b/1_B.png"]
+    assert "count as pairs; if that is by chance, pass --pairs no" in caplog.text
+    caplog.clear()
     assert not preprocess(raw, tmp_path / "no", PreprocessConfig(load_size=16, pairs="no")).paired
+    assert "as pairs" not in caplog.text
 
 
 def test_a_bad_half_takes_its_pair_along(tmp_path: Path, make_tree: MakeTree) -> None:
