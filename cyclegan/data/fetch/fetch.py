@@ -8,11 +8,12 @@ from pathlib import Path
 from cyclegan.data.config import FetchConfig
 from cyclegan.data.layout.files import SUBSETS, is_image, list_files
 from cyclegan.data.layout.pairs import are_pairs
-from cyclegan.data.source import Source, write_source
+from cyclegan.data.source import Source, domain_names, write_source
 from cyclegan.data.version import SOURCE_FILE, directory_md5
 from cyclegan.errors import CycleGANError
 from cyclegan.io.files import atomic_dir, guard_folder
 from cyclegan.io.tracked import refuse_tracked
+from cyclegan.io.uri import printable
 
 logger = logging.getLogger(__name__)
 
@@ -41,12 +42,12 @@ def _fetch(folder: Path, out: Path, config: FetchConfig) -> Source:
     origin = fill(folder, out, config)
     names = {domain: [n for n in list_files(folder / domain) if is_image(n)] for domain in SUBSETS}
     source = Source(
-        uri=origin.uri,
+        uri=printable(origin.uri),  # names of folders need not be UTF-8
         version=directory_md5(folder, at=out),
         counts={domain: len(names[domain]) for domain in SUBSETS},
         paired=are_pairs(names["testA"], names["testB"]),
         sha256=origin.sha256,
-        names=origin.names,
+        names=domain_names(origin.names),
         served_by=origin.served_by,
     )
     if origin.served_by:

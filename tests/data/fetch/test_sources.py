@@ -392,6 +392,19 @@ def test_the_domains_keep_their_names(tmp_path: Path, make_tree: MakeTree) -> No
     assert Prepared.open(tmp_path / "out").title == "horses → zebras"
 
 
+def test_folders_with_names_that_are_not_utf8(tmp_path: Path, make_tree: MakeTree) -> None:
+    odd = make_tree(tmp_path / os.fsdecode(b"odd\xff"), {os.fsdecode(b"ph\xffotos"): 3, "zebras": 3})
+    shown = rf"{tmp_path}/odd\udcff"
+    parts = {"a": str(odd / os.fsdecode(b"ph\xffotos")), "b": str(odd / "zebras")}
+    for config, uri in (
+        (FetchConfig(**parts), rf"{shown}/ph\udcffotos + {shown}/zebras"),  # type: ignore[arg-type]
+        (FetchConfig(source=str(odd)), shown),
+    ):
+        source = fetch(tmp_path / "out", config)
+        assert (source.uri, source.names) == (uri, {"A": r"ph\udcffotos", "B": "zebras"})
+        assert json.loads((tmp_path / "out" / "source.json").read_text())["uri"] == uri
+
+
 @pytest.mark.parametrize("order", ["AB", "BA"])
 @pytest.mark.parametrize("packed", [False, True])
 def test_pairs_side_by_side(tmp_path: Path, order: Literal["AB", "BA"], packed: bool) -> None:
