@@ -62,8 +62,13 @@ class RunFolder:
 def name_of(config: FetchConfig) -> str:
     """What a dataset is called by default: maps, city, photos-paintings."""
     sources = [config.a, config.b] if config.a else [config.source]
-    names = [re.sub(r"[^\w.-]+", "-", data_name(source)).strip("-.") for source in sources]
+    names = [re.sub(r"[^\w.-]+", "-", _title(source)).strip("-.") for source in sources]
     return "-".join(names) or "images"
+
+
+def _title(source: str) -> str:
+    name = data_name(source)
+    return name if name.strip(".") else Path(source).resolve().name  # `.` stands for a folder that has a name
 
 
 def dataset_folder(config: FetchConfig) -> Path:

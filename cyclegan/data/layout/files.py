@@ -8,6 +8,7 @@ import posixpath
 from collections import Counter
 from collections.abc import Collection
 from pathlib import Path, PurePosixPath
+from typing import Literal
 
 from cyclegan.errors import CycleGANError
 
@@ -31,42 +32,50 @@ def is_hidden(name: str) -> bool:
 def list_files(folder: Path, leave_out: Path | None = None) -> list[str]:
     """All files below `folder` as sorted relative POSIX paths; linked folders are followed, once.
 
-    The folder `leave_out` is passed over where it is one of those below. Raises CycleGANError for a folder
-    that cannot be read: its images would be missing without a word.
+    Pipes, sockets and devices are none: reading one may never end. A link that leads nowhere is one, for
+    whoever reads it to name. The folder `leave_out` is passed over where it is one of those below. Raises
+    CycleGANError for a folder that cannot be read: its images would be missing without a word.
     """
     names: list[str] = []
     seen = {path.resolve() for path in (folder, leave_out) if path}
-    for parent, folders, files in os.walk(folder, onerror=_refuse, followlinks=True):
-        kept = []
-        for name in sorted(folders):
-            try:
-                real = (Path(parent) / name).resolve()
-            except (OSError, RuntimeError):  # a link that leads to itself
-                continue
-            if real not in seen:
+    waiting = [(folder, "")]
+    while waiting:
+        parent, below = waiting.pop()
+        inside = []
+        for entry in _entries(parent):
+            kind = _kind(entry)
+            if kind == "file":
+                names.append(f"{below}{entry.name}")
+            elif kind == "folder" and (real := Path(entry.path).resolve()) not in seen:
                 seen.add(real)
-                kept.append(name)
-        folders[:] = kept
-        below = "" if parent == str(folder) else f"{Path(parent).relative_to(folder).as_posix()}/"
-        names += [f"{below}{file}" for file in files if not _loops(f"{parent}/{file}")]
+                inside.append((Path(entry.path), f"{below}{entry.name}/"))
+        waiting += reversed(inside)
     return sorted(names)
 
 
-def _refuse(error: OSError) -> None:
-    # the root of a disk has a folder that root alone can read, and it never holds images
-    if Path(error.filename).name != "lost+found":
-        raise CycleGANError(f"Cannot read {error.filename}: {error.strerror}.") from None
-
-
-def _loops(path: str) -> bool:
-    """Whether this is a link that leads to itself, which can be neither read nor named as missing."""
-    if not os.path.islink(path):  # noqa: PTH114 - a Path of every file takes longer than reading it
-        return False
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    """What a folder holds, by name: of several links to one folder, the same is followed on every machine."""
     try:
-        Path(path).stat()
+        with os.scandir(folder) as entries:
+            return sorted(entries, key=lambda entry: entry.name)
     except OSError as error:
-        return error.errno == errno.ELOOP
-    return False
+        # the root of a disk has a folder that root alone can read, and it never holds images
+        if folder.name == "lost+found":
+            return []
+        raise CycleGANError(f"Cannot read {folder}: {error.strerror}.") from None
+
+
+def _kind(entry: os.DirEntry[str]) -> Literal["file", "folder", "other"]:
+    """What an entry is, or what it links to; a link that leads to itself is neither file nor folder."""
+    try:
+        if entry.is_dir():
+            return "folder"
+        if entry.is_file():
+            return "file"
+        entry.stat()
+    except OSError as error:
+        return "other" if error.errno == errno.ELOOP else "file"
+    return "other"
 
 
 def count_suffixes(names: Collection[str]) -> str:

@@ -455,6 +455,16 @@ def test_a_link_that_leads_to_itself_costs_nothing(tmp_path: Path, original: Pat
     assert fetch(tmp_path / "out", FetchConfig(source=str(original))).counts == COUNTS
 
 
+def test_what_is_not_a_file_is_not_an_image(tmp_path: Path, original: Path) -> None:
+    """A pipe would be waited for, for ever."""
+    os.mkfifo(original / "trainA" / "pipe.jpg")
+    (original / "testB" / "linked.jpg").symlink_to(original / "trainA" / "pipe.jpg")
+    assert fetch(tmp_path / "out", FetchConfig(source=str(original))).counts == COUNTS
+    (original / "testB" / "gone.jpg").symlink_to("nowhere")
+    with pytest.raises(CycleGANError, match=r"Cannot copy .*/testB/gone\.jpg .*: No such file"):
+        fetch(tmp_path / "out", FetchConfig(source=str(original)))
+
+
 def test_a_folder_that_cannot_be_read_is_named(
     tmp_path: Path, original: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
