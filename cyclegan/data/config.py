@@ -193,6 +193,8 @@ class InspectConfig:
     """Pictures of each domain on the page."""
     examples: int = 12
     """Pictures shown of each kind of problem."""
+    min_size: int = 16
+    """Images with a side shorter than this, in pixels, are reported as unusable."""
     max_pixels: int = 100_000_000
     """Images with more pixels than this are reported as unusable."""
     workers: int = 0
@@ -202,5 +204,7 @@ class InspectConfig:
         for name in ("samples", "examples", "workers"):
             if getattr(self, name) < 0:
                 raise UsageError(f"{name} = {getattr(self, name)}: it must not be negative.")
+        if self.min_size < 1:
+            raise UsageError(f"min_size = {self.min_size}: it must be at least 1.")
         if not 1 <= self.max_pixels <= 178_000_000:
             raise UsageError(f"max_pixels = {self.max_pixels}: it must be between 1 and 178000000.")

@@ -17,7 +17,7 @@ from cyclegan.data.config import InspectConfig, PreprocessConfig
 from cyclegan.data.decode import open_image, to_rgb
 from cyclegan.data.deep import Levels
 from cyclegan.data.errors import BadImage
-from cyclegan.data.inspect.inspect import inspect
+from cyclegan.data.inspect.inspect import as_table, inspect
 from cyclegan.data.preprocess.preprocess import preprocess
 
 Picture = Callable[..., Image.Image]
@@ -161,3 +161,27 @@ def test_manifest_and_inspect_say_the_scale(
     assert "no value is above" not in caplog.text
     findings = [f.text for f in inspect(raw, None, InspectConfig()).findings]
     assert any("--white 4095" in text for text in findings)
+
+
+def test_inspect_judges_each_image_by_its_own_scale(
+    tmp_path: Path, make_tree: Callable[..., Path], grey: np.ndarray
+) -> None:
+    """That one of 16 bits has a scale says nothing of one of 32 beside it, which preprocess refuses."""
+    raw = make_tree(tmp_path / "raw")
+    for i in range(2):
+        (raw / "trainA" / f"{i}.tif").write_bytes(tiff(grey.astype(np.uint16) * 257))
+    (raw / "trainA" / "wide.tif").write_bytes(tiff(grey.astype(np.uint32) * 7))
+    (raw / "trainB" / "black.tif").write_bytes(tiff(np.zeros((40, 40), np.uint32)))
+    inspection = inspect(raw, None, InspectConfig())
+    low, high = int(grey.min()), int(grey.max())
+    assert [f.text.partition(";")[0] for f in inspection.findings if f.level == "bad"] == [
+        f"trainA: 1 images have values from {7 * low} to {7 * high} without a known scale",
+        "trainB: 1 images have values from 0 to 0 without a known scale",
+    ]
+    notes = [f.text for f in inspection.findings if f.level == "note"]
+    assert any(text.startswith("trainA: 2 images have more than 8 bits, 0 to 65535 become") for text in notes)
+    assert f"{7 * low} to {257 * high}" in as_table(inspection)
+    refused = preprocess(
+        raw, tmp_path / "out", PreprocessConfig(load_size=16, max_bad_share=0.5)
+    ).manifest.rejected
+    assert [row["file"] for row in refused] == ["trainA/wide.tif", "trainB/black.tif"]

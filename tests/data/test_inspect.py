@@ -39,7 +39,7 @@ def test_a_clean_dataset_has_no_complaints(tmp_path: Path, make_tree: MakeTree) 
 @pytest.mark.parametrize("quality", [30, 50, 75, 85, 92, 96])
 def test_jpeg_quality_is_estimated(tmp_path: Path, picture: Picture, quality: int) -> None:
     picture(0, (64, 48)).save(tmp_path / "x.jpg", quality=quality)
-    assert measure(Job(str(tmp_path / "x.jpg"), 10**6)).quality == pytest.approx(quality, abs=2)
+    assert measure(Job(str(tmp_path / "x.jpg"), 16, 10**6)).quality == pytest.approx(quality, abs=2)
 
 
 def test_duplicates_of_every_kind(tmp_path: Path, make_tree: MakeTree, picture: Picture) -> None:

@@ -65,6 +65,12 @@ def max_pixels(desk: Desk) -> None:
     assert reason.startswith("50x20 is ")
 
 
+def min_size(desk: Desk) -> None:
+    desk.picture(7, (50, 15)).save(desk.raw / "trainA" / "low.png")
+    assert desk.look().rejected == [("trainA/low.png", "50x15 is smaller than 16 pixels")]
+    assert desk.look(min_size=15).rejected == []
+
+
 def threads(desk: Desk) -> None:
     started = count_threads(desk.patch)
     for count in (0, 2, 1):  # the last one in this thread
@@ -75,6 +81,7 @@ def threads(desk: Desk) -> None:
 INSPECT: dict[str, Callable[[Desk], None]] = {
     "samples": samples,
     "examples": examples,
+    "min_size": min_size,
     "max_pixels": max_pixels,
     "workers": threads,
 }

@@ -55,16 +55,18 @@ def judge(domains: dict[str, DomainSummary], duplicates: Sequence[Duplicate]) ->
 
 def _of_levels(name: str, domain: DomainSummary) -> list[Finding]:
     """Of images of more than 8 bits: whether their files say what is black and white."""
-    count, low, high, scale = domain.deep
-    if not count:
-        return []
-    if low < 0 or high > scale:
+    found = []
+    count, low, high, _ = domain.unscaled
+    if count:
         text = f"{count} images have values from {low:g} to {high:g} without a known scale"
-        return [Finding("bad", f"{name}: {text}; preprocess with --black and --white, or --percentile.")]
+        found.append(Finding("bad", f"{name}: {text}; preprocess with --black and --white, or --percentile."))
+    count, _, high, scale = domain.deep
     if hint := dark(high, scale):
-        return [Finding("warn", f"{name}: {hint}.")]
-    text = f"{count} images have more than 8 bits, 0 to {scale:g} become 0 to 255"
-    return [Finding("note", f"{name}: {text}, unless --channels and --bits keep them as they are.")]
+        found.append(Finding("warn", f"{name}: {hint}."))
+    elif count:
+        text = f"{count} images have more than 8 bits, 0 to {scale:g} become 0 to 255"
+        found.append(Finding("note", f"{name}: {text}, unless --channels and --bits keep them as they are."))
+    return found
 
 
 def _of_duplicates(duplicates: Sequence[Duplicate]) -> list[Finding]:

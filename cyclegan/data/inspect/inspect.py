@@ -40,7 +40,11 @@ def inspect(folder: Path, report: Path | None, config: InspectConfig) -> Inspect
         raise UsageError(f"There is no folder {folder}.")
     found = find_domains(list_files(folder), str(folder)).domains
     names = {domain: sorted(found[domain].values()) for domain in ORDER if domain in found}
-    jobs = [Job(str(folder / name), config.max_pixels) for files in names.values() for name in files]
+    jobs = [
+        Job(str(folder / name), config.min_size, config.max_pixels)
+        for files in names.values()
+        for name in files
+    ]
     results = for_each(measure, jobs, config.workers, "inspect")
     with warnings.catch_warnings():  # here, since it is not for single threads
         warnings.simplefilter("ignore")  # Pillow's, of damaged EXIF and the like that cost no pixel
@@ -100,7 +104,8 @@ def _summarise(images: dict[str, Measurement], total: int) -> DomainSummary:
         turned=sum(m.turned for m in values),
         animated=sum(m.animated for m in values),
         wide=sum(m.wide for m in values),
-        deep=_deep([m.deep for m in values if m.deep]),
+        deep=_deep([m.deep for m in values if m.deep and m.scaled]),
+        unscaled=_deep([m.deep for m in values if m.deep and not m.scaled]),
         brightness=float(small.mean()),
         contrast=float(np.mean([m.contrast for m in values])),
         colour=(red, green, blue),
@@ -113,6 +118,15 @@ def _deep(found: list[tuple[float, float, float]]) -> tuple[int, float, float, f
         return 0, 0.0, 0.0, 0.0
     lows, highs, scales = zip(*found, strict=True)
     return len(found), min(lows), max(highs), max(scales)
+
+
+def _range(domain: DomainSummary) -> str:
+    found = [levels for levels in (domain.deep, domain.unscaled) if levels[0]]
+    return (
+        f"{min(low for _, low, _, _ in found):g} to {max(high for _, _, high, _ in found):g}"
+        if found
+        else "-"
+    )
 
 
 def _duplicates(images: dict[str, dict[str, Measurement]]) -> list[Duplicate]:
@@ -162,8 +176,8 @@ def as_table(inspection: Inspection) -> str:
     row("saturation", [f"{d.saturation:.0f}" for d in of])
     row("no colour", [str(d.grey) for d in of])
     row("near-flat", [str(d.flat) for d in of])
-    if any(d.deep[0] for d in of):
-        row("above 8 bits", [f"{d.deep[1]:g} to {d.deep[2]:g}" if d.deep[0] else "-" for d in of])
+    if any(d.deep[0] or d.unscaled[0] for d in of):
+        row("above 8 bits", [_range(d) for d in of])
     widths = [max(len(line[i]) for line in rows) for i in range(len(rows[0]))]
     padded = [[cell.ljust(width) for cell, width in zip(line, widths, strict=True)] for line in rows]
     lines = ["  ".join(cells).rstrip() for cells in padded]

@@ -26,6 +26,7 @@ class Job:
     """One image to measure."""
 
     path: str
+    min_size: int
     max_pixels: int
 
 
@@ -55,6 +56,12 @@ class Measurement:
     """Of the pixels, so that the same picture in two lossless formats is the same."""
     thumbnail: bytes = b""
     """uint8 16×16×3."""
+
+    @property
+    def scaled(self) -> bool:
+        """Whether the scale of its own file covers all its values; else preprocess asks for one."""
+        lowest, largest, scale = self.deep or (0.0, 0.0, 1.0)
+        return bool(scale) and lowest >= 0 and largest <= scale
 
     @property
     def pixels(self) -> NDArray[np.uint8]:
@@ -87,7 +94,7 @@ def measure(job: Job) -> Measurement:
     except OSError as error:
         return Measurement(reason=f"cannot be read: {error.strerror}")
     try:
-        image = open_image(data, max_pixels=job.max_pixels)
+        image = open_image(data, min_size=job.min_size, max_pixels=job.max_pixels)
         mode, kind, quality = image.mode, kind_of(image), jpeg_quality(image)
         animated = getattr(image, "n_frames", 1) > 1
         turned = image.getexif().get(ORIENTATION, 1) not in (0, 1)

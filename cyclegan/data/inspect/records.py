@@ -35,6 +35,8 @@ class DomainSummary:
     """Images with a colour profile other than sRGB."""
     deep: tuple[int, float, float, float]
     """Images of more than 8 bits a channel: how many, lowest and largest value, largest that they declare."""
+    unscaled: tuple[int, float, float, float]
+    """The same of those, not counted there, with values that their files' scale does not cover."""
     brightness: float
     """Mean of all pixels, in [0, 255]."""
     colourless: list[str]
