@@ -136,6 +136,17 @@ def test_the_page_is_whole_and_needs_nothing_else(tmp_path: Path, make_tree: Mak
     assert not re.search(r"https?://", html)
 
 
+def test_pillows_warnings_do_not_reach_the_terminal(
+    tmp_path: Path, make_tree: MakeTree, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+) -> None:
+    """Of images above Pillow's limit and below our own, which are measured and shown all the same."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 24 * 20 - 1)
+    inspection = inspect(make_tree(tmp_path / "data"), tmp_path / "page.html", InspectConfig())
+    assert inspection.rejected == []
+    assert (tmp_path / "page.html").read_text().count("data:image") >= 13
+    assert [str(warning.message) for warning in recwarn] == []
+
+
 def test_what_cannot_be_looked_at(tmp_path: Path, make_tree: MakeTree) -> None:
     with pytest.raises(UsageError, match="no folder"):
         look(tmp_path / "absent")

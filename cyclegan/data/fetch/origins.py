@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
@@ -322,7 +323,9 @@ def _cut_pairs(tree: Path, pairs: Arrangement, folder: Path, config: FetchConfig
     for place, name in pairs.places.items():
         subset, _, below = place.partition("/")
         try:
-            image = to_rgb(open_image((tree / name).read_bytes()))
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # Pillow's, of large images, damaged EXIF and the like
+                image = to_rgb(open_image((tree / name).read_bytes()))
         except (BadImage, OSError) as error:
             raise CycleGANError(f"{where}: '{name}' cannot be cut in two: {error}.") from None
         middle = image.width // 2

@@ -32,12 +32,18 @@ def inspect(folder: Path, report: Path | None, config: InspectConfig) -> Inspect
     `folder` may have any layout that fetch understands. Raises UsageError if it has none,
     CycleGANError if no image of a domain can be read.
     """
+    if not folder.is_dir():
+        raise UsageError(f"There is no folder {folder}.")
+    with warnings.catch_warnings():  # here, since it is not for single threads
+        warnings.simplefilter("ignore")  # Pillow's, of large images, damaged EXIF and the like
+        return _inspect(folder, report, config)
+
+
+def _inspect(folder: Path, report: Path | None, config: InspectConfig) -> Inspection:
     from cyclegan.data.inspect.findings import judge
     from cyclegan.data.inspect.measure import Job, measure
     from cyclegan.data.preprocess.workers import for_each
 
-    if not folder.is_dir():
-        raise UsageError(f"There is no folder {folder}.")
     found = find_domains(list_files(folder), str(folder)).domains
     names = {domain: sorted(found[domain].values()) for domain in ORDER if domain in found}
     jobs = [
@@ -46,11 +52,7 @@ def inspect(folder: Path, report: Path | None, config: InspectConfig) -> Inspect
         for name in files
     ]
     results = for_each(measure, jobs, config.workers, "inspect")
-    with warnings.catch_warnings():  # here, since it is not for single threads
-        warnings.simplefilter("ignore")  # Pillow's, of damaged EXIF and the like that cost no pixel
-        measured = {
-            d: dict(zip(files, islice(results, len(files)), strict=True)) for d, files in names.items()
-        }
+    measured = {d: dict(zip(files, islice(results, len(files)), strict=True)) for d, files in names.items()}
     good = {d: {name: m for name, m in ms.items() if not m.reason} for d, ms in measured.items()}
     for domain, images in good.items():
         if not images:

@@ -428,6 +428,17 @@ def test_pairs_side_by_side(tmp_path: Path, order: Literal["AB", "BA"], packed: 
     assert {p.name for p in (tmp_path / "out").iterdir()} == {*COUNTS, "source.json"}
 
 
+def test_pairs_above_pillows_limit_are_cut_without_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+) -> None:
+    (tmp_path / "pairs").mkdir()
+    for name in ("1.png", "2.png"):
+        Image.new("RGB", (40, 20)).save(tmp_path / "pairs" / name)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 40 * 20 - 1)
+    fetch(tmp_path / "out", FetchConfig(source=str(tmp_path / "pairs"), side_by_side="AB"))
+    assert [str(warning.message) for warning in recwarn] == []
+
+
 def test_what_is_not_side_by_side(tmp_path: Path) -> None:
     raw = tmp_path / "pairs"
     raw.mkdir()
