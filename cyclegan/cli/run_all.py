@@ -83,7 +83,7 @@ def run(
 
     seconds: dict[str, float] = {}
     with _timed("fetch", seconds):
-        fetch(raw, fetch_config)
+        fetch(raw, fetch_config, within=out)
     with _timed("preprocess", seconds):
         preprocess(raw, here.prepared, preprocess_config)
     prepared = Prepared.open(here.prepared)

@@ -1,8 +1,36 @@
-"""How a run ends: the scores in words."""
+"""How a run begins, with images around it, and how it ends, with the scores in words."""
 
 from __future__ import annotations
 
-from cyclegan.cli.run_all import in_words
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cyclegan.cli.run_all import in_words, run
+from cyclegan.data.config import FetchConfig, PreprocessConfig
+from cyclegan.data.fetch import fetch
+from cyclegan.errors import UsageError
+from cyclegan.evaluation.config import EvaluateConfig
+from cyclegan.registry.config import RegisterConfig
+from cyclegan.training.config import TrainConfig
+
+
+def test_a_source_around_the_run_is_fetched_without_the_runs_pictures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[tuple[Path, Path]] = []
+
+    def stop(out: Path, config: FetchConfig, *, within: Path) -> Any:
+        calls.append((out, within))
+        raise UsageError("enough")
+
+    monkeypatch.setattr(fetch, "fetch", stop)
+    train = TrainConfig(generator="resnet", crop_size=128)
+    rest = (PreprocessConfig(), train, EvaluateConfig(), RegisterConfig())
+    with pytest.raises(UsageError, match="enough"):
+        run(tmp_path, FetchConfig(source="."), *rest)
+    assert calls == [(tmp_path / "raw", tmp_path)]
 
 
 def test_paired_scores_are_said_in_words_a_person_understands() -> None:

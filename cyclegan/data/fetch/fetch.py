@@ -18,17 +18,18 @@ from cyclegan.io.uri import printable
 logger = logging.getLogger(__name__)
 
 
-def fetch(out: Path, config: FetchConfig) -> Source:
+def fetch(out: Path, config: FetchConfig, *, within: Path | None = None) -> Source:
     """Write trainA trainB testA testB and source.json into the folder `out`.
 
-    A failed fetch leaves an existing `out` as it was. Raises UsageError for an unknown source, and
+    Where a source contains `out`, or `within`, a folder around it that holds results alone, that part is not
+    fetched. A failed fetch leaves an existing `out` as it was. Raises UsageError for an unknown source, and
     CycleGANError when it cannot be fetched completely.
     """
     refuse_tracked(out, itself=True)
     guard_folder(out, "the images", {*SUBSETS, SOURCE_FILE})
     try:
         with atomic_dir(out.resolve()) as folder:  # resolved: a link to a larger disk stays a link
-            source = _fetch(folder, out, config)
+            source = _fetch(folder, out, within or out, config)
     except OSError as error:
         raise CycleGANError(f"Cannot write {out}: {error.strerror}.") from None
     counts = ", ".join(f"{domain} {count}" for domain, count in source.counts.items())
@@ -36,10 +37,10 @@ def fetch(out: Path, config: FetchConfig) -> Source:
     return source
 
 
-def _fetch(folder: Path, out: Path, config: FetchConfig) -> Source:
+def _fetch(folder: Path, out: Path, results: Path, config: FetchConfig) -> Source:
     from cyclegan.data.fetch.origins import fill
 
-    origin = fill(folder, out, config)
+    origin = fill(folder, results, config)
     names = {domain: [n for n in list_files(folder / domain) if is_image(n)] for domain in SUBSETS}
     source = Source(
         uri=printable(origin.uri),  # names of folders need not be UTF-8

@@ -58,14 +58,14 @@ class Origin:
     """Why the folder's version differs from the checked one, in words that follow "the files"."""
 
 
-def fill(folder: Path, out: Path, config: FetchConfig) -> Origin:
+def fill(folder: Path, results: Path, config: FetchConfig) -> Origin:
     """Write trainA trainB testA testB into the empty `folder`, from whatever kind of source `config` names.
 
-    `folder` is going to replace `out`, which is not fetched along with a source around it. Raises UsageError
-    for an unknown source or layout, CycleGANError where it cannot be fetched completely.
+    The folder `results` is not fetched along with a source around it. Raises UsageError for an unknown source
+    or layout, CycleGANError where it cannot be fetched completely.
     """
     if config.a:
-        return _from_two_folders(folder, out, config)
+        return _from_two_folders(folder, results, config)
     source = reveal(config.source)
     scheme = source.partition(":")[0] if ":" in source else ""
     if scheme == "synthetic":
@@ -77,7 +77,7 @@ def fill(folder: Path, out: Path, config: FetchConfig) -> Origin:
         return _from_afar(folder, source, config)
     path = Path(source)
     if is_dir(path):
-        return _from_folder(folder, out, path, config)
+        return _from_folder(folder, results, path, config)
     if is_file(path):
         return _from_archive(folder, path, config, where=str(path))
     if source in OFFICIAL_NAMES:
@@ -129,14 +129,14 @@ def _refuse_sha256(config: FetchConfig, where: str) -> None:
         raise UsageError(f"sha256 belongs to an archive, but {where} is not one: leave sha256 out.")
 
 
-def _from_two_folders(folder: Path, out: Path, config: FetchConfig) -> Origin:
+def _from_two_folders(folder: Path, results: Path, config: FetchConfig) -> Origin:
     tops = {"A": Path(reveal(config.a)), "B": Path(reveal(config.b))}
     for top in tops.values():
         if not is_dir(top):
             raise UsageError(f"There is no folder {top}.")
     where = f"{tops['A']} + {tops['B']}"
     _refuse_sha256(config, where)
-    _check_apart(tops["A"], tops["B"], out)
+    _check_apart(tops["A"], tops["B"], results)
     names = []
     for side, top in tops.items():
         below = list_files(top)
@@ -151,25 +151,25 @@ def _from_two_folders(folder: Path, out: Path, config: FetchConfig) -> Origin:
     return Origin(where, names=titles if distinct else {"A": "A", "B": "B"})
 
 
-def _check_apart(a: Path, b: Path, out: Path) -> None:
-    """Raise UsageError where an image would be of both domains, or the result be fetched the next time."""
-    real_a, real_b, real_out = a.resolve(), b.resolve(), out.resolve()
+def _check_apart(a: Path, b: Path, results: Path) -> None:
+    """Raise UsageError where an image would be of both domains, or a result be fetched the next time."""
+    real_a, real_b, real_results = a.resolve(), b.resolve(), results.resolve()
     if real_a.is_relative_to(real_b) or real_b.is_relative_to(real_a):
         raise UsageError(f"The folders a = {a} and b = {b} overlap: pass two that have no images in common.")
     for name, top, real in (("a", a, real_a), ("b", b, real_b)):
-        if real_out.is_relative_to(real):
+        if real_results.is_relative_to(real):
             raise UsageError(
-                f"{out} is inside {name} = {top}, the images to fetch: write to a folder elsewhere."
+                f"{results} is inside {name} = {top}, the images to fetch: write to a folder elsewhere."
             )
 
 
-def _from_folder(folder: Path, out: Path, path: Path, config: FetchConfig) -> Origin:
+def _from_folder(folder: Path, results: Path, path: Path, config: FetchConfig) -> Origin:
     from cyclegan.data.fetch.dvc_remote import has_version
 
     if config.version and has_version(path, config.version):
         return _from_dvc(folder, str(path), config)
     _refuse_sha256(config, str(path))
-    arrangement = _arrange(list_files(path, leave_out=out), config, str(path))
+    arrangement = _arrange(list_files(path, leave_out=results), config, str(path))
     if config.side_by_side != "no":
         _cut_pairs(path, arrangement, folder, config, str(path))
     else:

@@ -106,7 +106,7 @@ def find_domains(names: Collection[str], where: str, *, a_folder: str = "", b_fo
 
 
 def _with_splits(domains: Domains, where: str) -> Domains:
-    """Domains A and B by the folders train, test and val inside them, where all images of one lie in such."""
+    """Domains A and B by the folders train, test and val inside them, where all images of one are in such."""
     if domains.keys() != {"A", "B"}:
         return domains
     divided: Domains = {}

@@ -33,7 +33,7 @@ def list_files(folder: Path, leave_out: Path | None = None) -> list[str]:
     """All files below `folder` as sorted relative POSIX paths; linked folders are followed, once.
 
     Pipes, sockets and devices are none: reading one may never end. A link that leads nowhere is one, for
-    whoever reads it to name. The folder `leave_out` is passed over where it is one of those below. Raises
+    whoever reads it to name. The folder `leave_out` is skipped where it is one of those below. Raises
     CycleGANError for a folder that cannot be read: its images would be missing without a word.
     """
     names: list[str] = []

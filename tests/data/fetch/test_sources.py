@@ -302,6 +302,11 @@ def test_a_folder_around_the_result_is_fetched_without_it(
     assert (first.counts["trainA"], second.counts["trainA"]) == (4, 4)
     assert (first.counts["trainB"], second.counts["trainB"]) == (4, 8)
     assert second.names == {"A": "paintings", "B": "photos"}
+    shutil.rmtree("datasets")
+    for _ in range(2):  # as `run` does, whose other results are pictures too
+        third = fetch(Path("runs/mine/raw"), FetchConfig(source="."), within=Path("runs/mine"))
+        assert third == second
+        make_tree(tmp_path / "runs" / "mine", {"model": 2})
 
 
 @pytest.mark.parametrize(
