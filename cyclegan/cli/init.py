@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import warnings
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,7 +122,8 @@ def _short_side(data: Path) -> int:
     for subset in ("trainA", "trainB"):
         names = [name for name in list_files(data / subset) if is_image(name)]
         for file in names[:: -(-len(names) // LOOKED_AT)]:
-            with suppress(BadImage):  # inspect and preprocess say what is wrong with it
+            # inspect and preprocess say what is wrong with it
+            with suppress(BadImage), warnings.catch_warnings(action="ignore"):
                 sides.append(min(open_image((data / subset / file).read_bytes()).size))
     if not sides:
         raise UsageError("None of the images can be read: `cyclegan inspect FOLDER` says why.")
