@@ -244,7 +244,11 @@ def _page(gallery: Gallery, examples: list[str]) -> Any:
 
 
 def _translate(translator: Translator, path: str | None, size: int, tile: int) -> tuple[str, str]:
-    """The picture as it was read and its translation, as PNG files that gradio serves and removes."""
+    """The picture as it was read and its translation, as PNG files that gradio serves and removes.
+
+    They lie in a folder of their own: gradio's for an upload is named after its content, so that models, sizes
+    and users share it.
+    """
     from PIL import Image
 
     if not path:
@@ -255,7 +259,7 @@ def _translate(translator: Translator, path: str | None, size: int, tile: int) -
         raise UsageError(f"This picture cannot be read: {error}.") from None
     with enough_memory("choose a smaller size or tile"):
         translated = Image.fromarray(translator.array(np.asarray(image), tile=tile))
-    folder = Path(path).parent  # gradio's own folder for this upload
+    folder = Path(tempfile.mkdtemp(dir=Path(path).parent))
     before, after = folder / "input.png", folder / f"{Path(path).stem}-{translator.direction}.png"
     image.save(before)
     translated.save(after)

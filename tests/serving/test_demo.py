@@ -21,7 +21,7 @@ from PIL import Image
 
 from cyclegan.errors import UsageError
 from cyclegan.serving.config import DemoConfig
-from cyclegan.serving.demo import Gallery
+from cyclegan.serving.demo import Gallery, _translate
 from tests.ports import free_port
 
 pytest.importorskip("gradio")
@@ -32,13 +32,13 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium on the 
 PHOTO = np.random.default_rng(0).integers(0, 256, (47, 70, 3), np.uint8)
 
 
-def write_model(folder: Path, names: dict[str, str]) -> Path:
+def write_model(folder: Path, names: dict[str, str], seed: int = 0) -> Path:
     import torch
 
     from cyclegan.model import DIRECTIONS, save_model
     from cyclegan.networks import build_generator
 
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     options = {"name": "resnet", "blocks": 1, "width": 4}
     data = {"uri": "synthetic:city", "version": "abc", "names": names}
     config = {"generator": options, "epochs": 3, "data": data}
@@ -213,6 +213,23 @@ def test_two_users_at_once(browser, address, model):
     for page, picture in zip(pages, pictures, strict=True):
         assert np.array_equal(result(page, "AtoB"), load(model, "AtoB")(picture))
         page.close()
+
+
+def test_models_and_sizes_do_not_share_their_files(model, tmp_path):
+    from cyclegan.inference.translator import load
+
+    other = load(str(write_model(tmp_path / "other", {}, seed=1)), "AtoB")
+    first = load(str(model), "AtoB")
+    uploaded = tmp_path / "photo.png"
+    uploaded.write_bytes(png(PHOTO))
+    shown = [_translate(*asked, 1024) for asked in ((first, str(uploaded), 0), (other, str(uploaded), 0))]
+    small = [_translate(first, str(uploaded), size, 1024) for size in (32, 16)]
+    for translator, (before, after) in zip((first, other), shown, strict=True):
+        assert np.array_equal(np.asarray(Image.open(before)), PHOTO)
+        assert np.array_equal(np.asarray(Image.open(after)), translator(PHOTO))
+        assert Path(after).name == "photo-AtoB.png"
+    for side, files in zip((32, 16), small, strict=True):
+        assert [min(Image.open(file).size) for file in files] == [side, side]
 
 
 def test_one_ctrl_c_ends_it_with_tabs_open_and_a_translation_under_way(model, tmp_path):
