@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 EXAMPLES = 4  # of each domain
+KEPT, CHECKED = 3600, 600  # seconds that pictures stay on disk, and between looks for older ones
 COLOURS = """
 body, gradio-app {background: var(--page) !important}
 body .gradio-container {
@@ -59,14 +60,18 @@ CSS = """
 def demo(models: Sequence[str], config: DemoConfig, prepared: Path) -> None:
     """Serve the page for one or more models until interrupted, with examples from `prepared` if it exists.
 
-    Raises UsageError where the extra `demo` is missing, a model cannot be loaded or the port is taken.
+    Pictures and translations are removed after an hour, and all of them at the end, in a folder that the user
+    named by GRADIO_TEMP_DIR too. Raises UsageError where the extra `demo` is missing, a model cannot be loaded or the port is taken.
     """
     if not find_spec("gradio"):
         raise UsageError("The page needs more packages: pip install 'cyclegan-pipeline[demo]'.")
     # read by gradio when it is imported: no calls home, no addresses on other machines
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["HF_HUB_OFFLINE"] = "1"
-    with tempfile.TemporaryDirectory() as folder:
+    # a translation that is given up may still write there
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        if not os.environ.get("GRADIO_TEMP_DIR"):
+            os.environ["GRADIO_TEMP_DIR"] = str(Path(folder, "pictures"))
         page = _page(Gallery(models, config), _examples(prepared, Path(folder)))
         with StopRequest("Closing the page.") as stop:  # no KeyboardInterrupt anywhere within gradio
             try:
@@ -174,7 +179,7 @@ def _page(gallery: Gallery, examples: list[str]) -> Any:
     names, arrows = gallery.names(), gallery.arrows()
     several = len(names) > 1
     first = gallery.get(gallery.models[0], None)
-    with gradio.Blocks(title="CycleGAN", analytics_enabled=False) as page:
+    with gradio.Blocks(title="CycleGAN", analytics_enabled=False, delete_cache=(CHECKED, KEPT)) as page:
         gradio.Markdown(f"# {' · '.join(names)}")
         with gradio.Row():
             with gradio.Column(scale=1, min_width=300):
@@ -255,6 +260,8 @@ def _translate(translator: Translator, path: str | None, size: int, tile: int) -
         raise UsageError("Drop a picture first.")
     try:
         image = decode(Path(path).read_bytes(), size)
+    except FileNotFoundError:
+        raise UsageError("This picture has been removed in the meantime: drop it again.") from None
     except Unreadable as error:
         raise UsageError(f"This picture cannot be read: {error}.") from None
     with enough_memory("choose a smaller size or tile"):

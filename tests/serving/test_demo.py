@@ -57,11 +57,12 @@ def running(model: Path, folder: Path, before: str = ""):
     port = free_port()
     code = f"{before}\nimport sys; from cyclegan.cli.main import main; sys.exit(main())"
     command = [sys.executable, "-c", code, "demo", str(model), "--port", str(port), "--prepared", "prepared"]
+    (folder / "tmp").mkdir()
+    environment = {"TMPDIR": str(folder / "tmp"), "GRADIO_TEMP_DIR": "", "NO_PROXY": "127.0.0.1,localhost"}
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(
-            command, cwd=folder, stdout=log, stderr=log, start_new_session=True,
-            env=os.environ | {"GRADIO_TEMP_DIR": str(folder / "uploads"), "NO_PROXY": "127.0.0.1,localhost"},
-        )  # fmt: skip
+            command, cwd=folder, stdout=log, stderr=log, start_new_session=True, env=os.environ | environment
+        )
     url = f"http://127.0.0.1:{port}/"
     try:
         while "Open " not in (folder / "log").read_text():
@@ -74,12 +75,16 @@ def running(model: Path, folder: Path, before: str = ""):
         process.wait()
 
 
-@pytest.fixture(scope="module")
-def address(model, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("run")
+def write_examples(folder: Path) -> None:
     (folder / "prepared").mkdir()
     for domain, value in (("A", 40), ("B", 200)):
         np.save(folder / "prepared" / f"test{domain}.npy", np.full((2, 32, 32, 3), value, np.uint8))
+
+
+@pytest.fixture(scope="module")
+def address(model, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    write_examples(folder)
     with running(model, folder) as (url, _):
         yield url
 
@@ -230,6 +235,53 @@ def test_models_and_sizes_do_not_share_their_files(model, tmp_path):
         assert Path(after).name == "photo-AtoB.png"
     for side, files in zip((32, 16), small, strict=True):
         assert [min(Image.open(file).size) for file in files] == [side, side]
+
+
+def wait_until(reached) -> None:
+    end = time.monotonic() + 60
+    while not reached():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def test_pictures_do_not_stay_on_disk(browser, model, tmp_path):
+    def kept(name: str) -> list[Path]:
+        return list((tmp_path / "tmp").rglob(name))
+
+    def translated(page, name: str) -> None:
+        page.click("#translate")
+        page.wait_for_selector(f"#result0 img[src*='{name}-AtoB']", state="attached")
+
+    write_examples(tmp_path)
+    every_second_once_the_hour_is_over = """
+import pathlib, cyclegan.serving.demo as demo
+made, demo.CHECKED = demo._page, 1
+def page(*given):
+    import gradio.route_utils as routes
+    remove = routes.delete_files_created_by_app
+    def removed(page, age): remove(page, None if pathlib.Path("hour").exists() else age)
+    routes.delete_files_created_by_app = removed
+    return made(*given)
+demo._page = page
+"""
+    with running(model, tmp_path, every_second_once_the_hour_is_over) as (url, process):
+        page = browser.new_page()
+        page.set_default_timeout(60_000)
+        page.goto(url)
+        upload(page, "secret.png", png(PHOTO))
+        translated(page, "secret")
+        (tmp_path / "hour").touch()
+        wait_until(lambda: not kept("secret*") and not kept("input.png"))
+        page.click("#translate")
+        page.wait_for_selector("text=removed in the meantime: drop it again")
+        (tmp_path / "hour").unlink()
+        page.locator("button:has(img), .gallery-item, td:has(img)").first.click()
+        page.wait_for_selector("#picture img[src*='testA']")
+        translated(page, "testA-0")
+        page.close()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=30) == 0
+    assert not list((tmp_path / "tmp").iterdir())
 
 
 def test_one_ctrl_c_ends_it_with_tabs_open_and_a_translation_under_way(model, tmp_path):

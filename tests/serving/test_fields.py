@@ -303,7 +303,7 @@ def hall(monkeypatch: pytest.MonkeyPatch) -> Hall:
     gradio.themes = SimpleNamespace(Default=lambda **options: None)  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "gradio", gradio)
     # which the demo sets for Gradio, and which would outlive this test
-    for name in ("GRADIO_ANALYTICS_ENABLED", "HF_HUB_OFFLINE"):
+    for name in ("GRADIO_ANALYTICS_ENABLED", "GRADIO_TEMP_DIR", "HF_HUB_OFFLINE"):
         monkeypatch.setenv(name, "")
 
     def load(model: str, direction: Any, **options: Any) -> Any:
