@@ -60,8 +60,9 @@ CSS = """
 def demo(models: Sequence[str], config: DemoConfig, prepared: Path) -> None:
     """Serve the page for one or more models until interrupted, with examples from `prepared` if it exists.
 
-    Pictures and translations are removed after an hour, and all of them at the end, in a folder that the user
-    named by GRADIO_TEMP_DIR too. Raises UsageError where the extra `demo` is missing, a model cannot be loaded or the port is taken.
+    Pictures and translations are removed after an hour and at the end, also from the folder that the user
+    named by GRADIO_TEMP_DIR. Raises UsageError where the extra `demo` is missing, a model cannot be loaded or
+    the port is taken.
     """
     if not find_spec("gradio"):
         raise UsageError("The page needs more packages: pip install 'cyclegan-pipeline[demo]'.")
@@ -251,8 +252,8 @@ def _page(gallery: Gallery, examples: list[str]) -> Any:
 def _translate(translator: Translator, path: str | None, size: int, tile: int) -> tuple[str, str]:
     """The picture as it was read and its translation, as PNG files that gradio serves and removes.
 
-    They lie in a folder of their own: gradio's for an upload is named after its content, so that models, sizes
-    and users share it.
+    Each pair has its own folder: gradio's for an upload is named after its content, so models, sizes and
+    users share it.
     """
     from PIL import Image
 
@@ -274,16 +275,20 @@ def _translate(translator: Translator, path: str | None, size: int, tile: int) -
 
 
 def _examples(prepared: Path, folder: Path) -> list[str]:
-    """A few test pictures of both domains as PNG files in `folder`; none where nothing was prepared."""
+    """A few test pictures of both domains as PNG files in `folder`; none where none can be shown."""
     from PIL import Image
 
+    packed = [path for path in (prepared / f"test{domain}.npy" for domain in "AB") if path.is_file()]
     files = []
-    for domain in "AB":
-        packed = prepared / f"test{domain}.npy"
-        if packed.is_file():
-            images = np.load(packed, mmap_mode="r")
+    try:
+        for path in packed:
+            images = np.load(path, mmap_mode="r", allow_pickle=False)
+            if images.dtype != np.uint8 or images.shape[3:] != (3,):
+                raise TypeError
             for i in np.linspace(0, len(images) - 1, min(EXAMPLES, len(images))).astype(int):
-                path = folder / f"test{domain}-{i}.png"
-                Image.fromarray(np.asarray(images[i])).save(path)
-                files.append(str(path))
+                files.append(str(folder / f"{path.stem}-{i}.png"))
+                Image.fromarray(np.asarray(images[i])).save(files[-1])
+    except Exception:  # the header is Python text, and each of its readers has errors of its own
+        logger.warning("No examples: %s holds no readable RGB pictures of 8 bits.", path)
+        return []
     return files

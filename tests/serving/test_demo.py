@@ -21,7 +21,7 @@ from PIL import Image
 
 from cyclegan.errors import UsageError
 from cyclegan.serving.config import DemoConfig
-from cyclegan.serving.demo import Gallery, _translate
+from cyclegan.serving.demo import Gallery, _examples, _translate
 from tests.ports import free_port
 
 pytest.importorskip("gradio")
@@ -323,6 +323,23 @@ demo._translate, demo._close = translate, closing
         assert process.wait(timeout=30) == 0
     said = log.read_text()
     assert said.endswith("Closing the page.\nthe server runs: False\n"), said
+
+
+@pytest.mark.parametrize("what", ["damaged", "1 channel", "4 channels", "16 bits", "cut short"])
+def test_an_unusable_test_set_gives_no_examples_and_one_warning(tmp_path, caplog, what):
+    write_examples(tmp_path)
+    prepared = tmp_path / "prepared"
+    assert len(_examples(prepared, tmp_path)) == 4 and not caplog.text
+    bad = prepared / "testB.npy"
+    if what in {"damaged", "cut short"}:
+        bad.write_bytes(b"\x93NUMPY\1\0v\0{'descr" if what == "damaged" else bad.read_bytes()[:-1])
+    else:
+        channels = int(what[0]) if "channel" in what else 3
+        np.save(bad, np.zeros((2, 32, 32, channels), "u2" if what == "16 bits" else "u1"))
+    assert _examples(prepared, tmp_path) == []
+    assert [record.getMessage() for record in caplog.records] == [
+        f"No examples: {bad} holds no readable RGB pictures of 8 bits."
+    ]
 
 
 def test_wrong_port():
