@@ -59,6 +59,7 @@ class DeepTiff(Image.Image):
                 self.samples = int(page.samplesperpixel)
                 self.kind = {1: "u", 2: "i", 3: "f"}.get(int(page.sampleformat), "")
                 self.bits = int(page.bitspersample)
+                self.decoded_bytes = _decoded_bytes(page)
                 self.inverted = int(page.photometric) == 0
                 self.separate = int(page.planarconfig) == 2 and self.samples > 1
                 self.known = int(page.photometric) in {0, 1, 2}
@@ -134,6 +135,12 @@ class DeepTiff(Image.Image):
             return np.asarray(image)
 
 
+def _decoded_bytes(page: Any) -> int:
+    """What a page takes in memory; a tile can be larger than the page, and is decoded whole."""
+    width, height = max(page.imagewidth, page.tilewidth), max(page.imagelength, page.tilelength)
+    return int(width) * int(height) * int(page.samplesperpixel) * -(-int(page.bitspersample) // 8)
+
+
 def _number(value: Any) -> float:
     return float(value[0] if isinstance(value, tuple) else value)
 
@@ -155,7 +162,7 @@ def to_range(values: NDArray[Any], scale: float, levels: Levels, bits: int = 8) 
     `scale` is the largest value that the file declares, 0 if none. Raises BadImage for values that are not
     finite, and for those outside 0 to `scale` unless `levels` says where black and white are.
     """
-    values = values.astype(np.float32) if values.dtype.kind == "f" else values
+    values = values.astype(np.float32, copy=False) if values.dtype.kind == "f" else values
     low, high = float(values.min()), float(values.max())
     if not (np.isfinite(low) and np.isfinite(high)):
         raise BadImage("values that are not finite")
@@ -169,11 +176,13 @@ def to_range(values: NDArray[Any], scale: float, levels: Levels, bits: int = 8) 
         )
     if white <= black:
         raise BadImage(f"black = {black:g} must be below white = {white:g}")
-    exact: Any = np.float32 if bits == 8 else np.float64
     top = (1 << bits) - 1
-    scaled: NDArray[Any] = (values.astype(exact) - exact(black)) * exact(top / (white - black))
-    whole: NDArray[Any] = np.clip(np.rint(scaled), 0, top).astype(f"uint{bits}")
-    return whole
+    exact: Any = np.float32 if bits == 8 else np.float64
+    scaled: NDArray[Any] = values.astype(exact)
+    scaled -= exact(black)
+    scaled *= exact(top / (white - black))
+    np.clip(np.rint(scaled, out=scaled), 0, top, out=scaled)
+    return scaled.astype(f"uint{bits}")
 
 
 def dark(largest: float, scale: float) -> str:

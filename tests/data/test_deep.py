@@ -142,6 +142,26 @@ def test_sizes_are_checked_before_decoding() -> None:
         open_image(tiff(np.zeros((30, 40), np.float32)), min_size=32)
 
 
+def bomb(samples: int, bits: int, tile: int = 0) -> bytes:
+    """A TIFF of 64×64 pixels, all of them zero, whose tiles may be larger."""
+    floats = np.zeros((64, 64, samples), f"f{bits // 8}")
+    options: dict[str, Any] = {"extrasamples": ["unspecified"] * (samples - 1), "planarconfig": "contig"}
+    if tile:
+        options["tile"] = (tile, tile)
+    return tiff(floats, photometric="minisblack", compression="zlib", **options)
+
+
+def test_what_all_channels_take_is_checked_before_decoding() -> None:
+    most = 64 * 64
+    assert open_image(bomb(4, 32), max_pixels=most).size == (64, 64)
+    with pytest.raises(BadImage, match="5 channels of 32 bits: more to decode than 4096 pixels of 16 bytes"):
+        open_image(bomb(5, 32), max_pixels=most)
+    with pytest.raises(BadImage, match="128 channels of 64 bits"):
+        open_image(bomb(128, 64), max_pixels=most)
+    with pytest.raises(BadImage, match="4 channels of 32 bits"):
+        open_image(bomb(4, 32, tile=80), max_pixels=most)
+
+
 def test_manifest_and_inspect_say_the_scale(
     tmp_path: Path, make_tree: Callable[..., Path], grey: np.ndarray, caplog: pytest.LogCaptureFixture
 ) -> None:
