@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import reprlib
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Any, Literal, TypeVar
@@ -25,6 +26,7 @@ from cyclegan.serving.served import Served
 T = TypeVar("T")
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
+MOST_DIGITS = 18  # of a number of bytes: int() refuses thousands
 ABOUT = """\
 Send a JPEG, PNG, WebP, … to **/translate** and get the translated picture in the same size. Below **/v2** the
 server speaks the [Open Inference Protocol](https://github.com/kserve/open-inference-protocol)."""
@@ -175,12 +177,10 @@ def create_app(served: Mapping[str, Served], config: ServeConfig) -> FastAPI:
         **protocol,
     )
     async def infer(request: Request, name: str) -> Response:
-        chosen, length = find(name), request.headers.get(HEADER_LENGTH)
-        if length is not None and not length.isdecimal():
-            raise UsageError(f"{HEADER_LENGTH} = {length!r} is not a number of bytes.")
+        chosen, length = find(name), _header_length(request)
 
         def work(body: bytes) -> Response:
-            asked = read_request(body, None if length is None else int(length))
+            asked = read_request(body, length)
             content, header = write_response(name, asked, chosen.infer(asked))
             if header is None:
                 return Response(content, media_type="application/json")
@@ -197,6 +197,16 @@ def create_app(served: Mapping[str, Served], config: ServeConfig) -> FastAPI:
 def _ranged(name: str, description: str) -> Any:
     least, most = RANGES[name]
     return Query(description=description, ge=least, le=most)
+
+
+def _header_length(request: Request) -> int | None:
+    """Where the request's JSON ends, if it says so."""
+    given = request.headers.get(HEADER_LENGTH)
+    if given is None:
+        return None
+    if not given.isdecimal() or len(given) > MOST_DIGITS:
+        raise UsageError(f"{HEADER_LENGTH} = {reprlib.repr(given)} is not a number of bytes.")
+    return int(given)
 
 
 async def _body(request: Request, config: ServeConfig) -> bytes:

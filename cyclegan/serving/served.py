@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from cyclegan.errors import UsageError, enough_memory
-from cyclegan.inference.media.pictures import Unreadable, count_pixels
+from cyclegan.inference.media.pictures import Unreadable, check_sides, size_of
 from cyclegan.inference.translator import Translator, directions_of, load
 from cyclegan.io.uri import redact
 from cyclegan.serving.config import ServeConfig
-from cyclegan.serving.options import PictureOptions
+from cyclegan.serving.options import FORMATS, PictureOptions
 from cyclegan.serving.protocol import Request
 
 NAMED = re.compile(r"(?P<name>[A-Za-z0-9][\w.-]*)=(?P<address>.+)")
@@ -85,9 +85,11 @@ class Served:
         most, whole = self.config.max_pixels, 0
         for i, data in enumerate(pictures, start=1):
             try:
-                whole += count_pixels(data, options.size)
+                width, height = size_of(data, options.size)
             except Unreadable as error:
                 raise UsageError(f"Image {i} of {len(pictures)} cannot be read: {error}.") from None
+            check_sides(width, height, FORMATS[options.format])
+            whole += width * height
         if whole > most:
             raise UsageError(f"The pictures have {whole} pixels together: at most {most} in one request.")
         return [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import io
 import json
 import socket
@@ -361,6 +362,17 @@ def test_a_field_of_serving_changes_what_it_says(name: str, bench: Bench) -> Non
 @pytest.mark.parametrize("name", DEMO)
 def test_a_field_of_the_demo_changes_what_it_says(name: str, hall: Hall) -> None:
     DEMO[name](hall)
+
+
+def test_a_batch_is_refused_before_any_of_it_is_translated(bench: Bench) -> None:
+    used = Translates()
+    pictures = [base64.b64encode(png(*size)).decode() for size in ((4, 4), (16384, 1))]
+    tensor = {"name": "image", "datatype": "BYTES", "shape": [2], "data": pictures}
+    body = json.dumps({"inputs": [tensor], "parameters": {"format": "webp"}}).encode()
+    ((status, error),) = bench.post(body, translator=used, path="/v2/models/m/infer")
+    assert status == 400
+    assert "this picture has 16384x1" in error
+    assert not used.tiles
 
 
 def test_the_address_that_the_tunnel_gives_is_shown(hall: Hall, capsys: pytest.CaptureFixture[str]) -> None:

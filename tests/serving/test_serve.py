@@ -215,6 +215,8 @@ FLOATS = {"name": "images", "datatype": "FP32", "shape": [1, 3, 8, 8], "data": [
 TINY = base64.b64encode(encoded(PHOTO[:9, :9])).decode()
 BYTES = {"name": "image", "datatype": "BYTES", "shape": [1], "data": [TINY]}
 HUGE = base64.b64encode(encoded(np.zeros((200, 201, 3), np.uint8))).decode()
+WIDE = np.zeros((2, 16384, 3), np.uint8)  # WebP holds 16383 a side
+LONG = base64.b64encode(encoded(WIDE)).decode()
 HALF = base64.b64encode(encoded(np.zeros((150, 150, 3), np.uint8))).decode()
 
 
@@ -242,6 +244,7 @@ HALF = base64.b64encode(encoded(np.zeros((150, 150, 3), np.uint8))).decode()
         ({"inputs": [BYTES | {"parameters": {"binary_data_size": 9}}]}, "but 0 bytes follow the JSON"),
         ({"inputs": [BYTES], "outputs": [{"name": "translated"}]}, "There is no output translated for image"),
         ({"inputs": [BYTES], "parameters": {"format": "bmp"}}, "format = 'bmp' is unknown"),
+        ({"inputs": [BYTES | {"data": [LONG]}], "parameters": {"format": "webp"}}, "WEBP holds at most"),
         ({"inputs": [BYTES], "parameters": {"quality": 0}}, "quality = 0 is out of range"),
         ({"inputs": [BYTES], "parameters": {"tile": 256}}, "tile = 256 is out of range: use up to 128"),
         ({"inputs": [BYTES], "parameters": {"size": "big"}}, "size = 'big' must be int"),
@@ -286,7 +289,8 @@ def test_wrong_binary_data_is_400_and_a_sentence(server: str) -> None:
         bytes(12), 12, name="images", datatype="FP32", shape=[1, 3, 8, 8]
     )
     assert "but the body has" in send(b"", 0, "99999")
-    assert "is not a number of bytes" in send(b"", 0, "-1")
+    for wrong in ("-1", "9" * 5000):
+        assert len(said := send(b"", 0, wrong)) < 100 and "is not a number of bytes" in said
 
 
 @pytest.mark.parametrize(
@@ -299,6 +303,7 @@ def test_wrong_binary_data_is_400_and_a_sentence(server: str) -> None:
         ("/translate?tile=256", encoded(PHOTO), 400, "use up to 128"),
         ("/translate?qualty=90", b"x", 400, "There is no parameter 'qualty'"),
         ("/translate", encoded(np.zeros((200, 201, 3), np.uint8)), 400, "200 is more than 40000 pixels"),
+        ("/translate?format=webp", encoded(WIDE), 400, "16383 pixels a side, and this picture has 16384x2"),
         ("/translate?size=8192", encoded(PHOTO), 400, "it is more than 40000 pixels"),
         ("/translate", bytes(MOST_BYTES + 1), 413, "more than 300000 bytes"),
         ("/v2/models/other/infer", b"{}", 404, "There is no model 'other'"),

@@ -14,6 +14,7 @@ from cyclegan.inference.media.pictures import (
     WRITTEN,
     Picture,
     Unreadable,
+    check_sides,
     encode,
     output_name,
     read_picture,
@@ -40,8 +41,8 @@ def translate_rgb(
     """Translate the pictures `waiting` in `source` into `target`; returns how many were written, and the
     reasons of those that cannot be read.
 
-    `single` is the name that one picture's translation gets, empty for many. Raises UsageError where
-    transparency is to be kept in a file that cannot hold it, CycleGANError if memory runs out.
+    `single` is the name that one picture's translation gets, empty for many. Raises UsageError where the
+    file cannot hold the picture's size or the transparency to keep, CycleGANError if memory runs out.
     """
     import numpy as np
 
@@ -57,7 +58,7 @@ def translate_rgb(
             try:
                 with enough_memory(f"use a tile smaller than {config.tile or 1024}, or device = cpu"):
                     picture = reading.result()()
-                    _check_alpha(picture, key)
+                    _check_fits(picture, key)
                     if not (config.size or written or unreadable):
                         _tell_scale(translator, picture.image.shape)
                     if picture.large:
@@ -133,7 +134,9 @@ def _tell_scale(translator: Translator, shape: tuple[int, ...]) -> None:
         )
 
 
-def _check_alpha(picture: Picture, key: str) -> None:
+def _check_fits(picture: Picture, key: str) -> None:
+    height, width = picture.image.shape[:2]
+    check_sides(width, height, _kind(key))
     if picture.alpha and _kind(key) not in TRANSPARENT:
         raise UsageError(f"{key} cannot be transparent: write .png, .webp or .tif, or use --alpha drop.")
 

@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from cyclegan.errors import CycleGANError
+from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.inference.config import MAX_PIXELS
 from cyclegan.inference.media.metadata import Metadata
 
@@ -147,22 +147,30 @@ def read_picture(
     return lambda: ready
 
 
-def count_pixels(data: bytes, size: int = 0) -> int:
-    """How many pixels a picture has once it is scaled, by its header alone. Raises Unreadable."""
+def size_of(data: bytes, size: int = 0) -> tuple[int, int]:
+    """A picture's sides once it is scaled, by its header alone. Raises Unreadable."""
     from cyclegan.data.decode import open_image
     from cyclegan.data.errors import BadImage
 
     try:
-        width, height = scaled(*open_image(data, max_pixels=MAX_PIXELS).size, size)
+        return scaled(*open_image(data, max_pixels=MAX_PIXELS).size, size)
     except BadImage as error:
         raise Unreadable(str(error)) from None
-    return width * height
+
+
+def check_sides(width: int, height: int, kind: str) -> None:
+    """Raise UsageError where Pillow's format `kind` cannot hold so large a picture."""
+    if max(width, height) > LONGEST.get(kind, max(width, height)):
+        raise UsageError(
+            f"{kind} holds at most {LONGEST[kind]} pixels a side, and this picture has {width}x{height}: "
+            "use PNG."
+        )
 
 
 def encode(image: Image.Image, kind: str, quality: int = QUALITY, *, metadata: Metadata = NOTHING) -> bytes:
-    """A picture as the bytes of a file of Pillow's format `kind`; `quality` concerns JPEG and WEBP.
+    """A picture that passes `check_sides` as a file of Pillow's format `kind`.
 
-    Raises CycleGANError for a picture that the format cannot hold.
+    `quality` concerns JPEG and WEBP.
     """
     buffer = io.BytesIO()
     save(image, buffer, kind, quality, metadata=metadata)
@@ -172,15 +180,10 @@ def encode(image: Image.Image, kind: str, quality: int = QUALITY, *, metadata: M
 def save(
     image: Image.Image, file: IO[bytes], kind: str, quality: int = QUALITY, *, metadata: Metadata = NOTHING
 ) -> None:
-    """`encode` into an open file; CycleGANError where the format cannot hold a picture of this size."""
+    """`encode` into an open file."""
     options: dict[str, Any] = {"quality": quality} if kind in {"JPEG", "WEBP"} else {}
     if kind == "JPEG":
         options["subsampling"] = 0
-    if max(image.size) > LONGEST.get(kind, max(image.size)):
-        raise CycleGANError(
-            f"{kind} holds at most {LONGEST[kind]} pixels a side, and this picture is "
-            f"{image.width}x{image.height}: write .png or .tif."
-        )
     image.save(file, kind, **options, **metadata.options(kind))
 
 
@@ -194,8 +197,12 @@ def translate_picture(
     tile: int | None = None,
     max_pixels: int = MAX_PIXELS,
 ) -> bytes:
-    """An encoded picture of any size and mode to the encoded translation of that size. Raises Unreadable."""
+    """An encoded picture of any mode to the encoded translation of its size.
+
+    Raises Unreadable, and UsageError where `kind` cannot hold so large a picture.
+    """
     from PIL import Image
 
-    image = np.asarray(decode(data, size, max_pixels=max_pixels))
-    return encode(Image.fromarray(translator.array(image, tile=tile)), kind, quality)
+    image = decode(data, size, max_pixels=max_pixels)
+    check_sides(*image.size, kind)
+    return encode(Image.fromarray(translator.array(np.asarray(image), tile=tile)), kind, quality)

@@ -31,8 +31,8 @@ def write_bands(
 ) -> None:
     """Write the bands (uint8 h×W×3, from top to bottom) as a file of Pillow's format `kind`.
 
-    `size` is width and height; `alpha`, of that size and mode L, becomes the fourth channel. Raises
-    CycleGANError for a picture that the format cannot hold.
+    `size`, which the format can hold, is width and height; `alpha`, of that size and mode L, becomes the
+    fourth channel.
     """
     rows = _with_alpha(bands, alpha)
     channels = 3 if alpha is None else 4

@@ -16,6 +16,7 @@ from PIL import Image, ImageCms
 from cyclegan.errors import UsageError
 from cyclegan.inference.media import large
 from cyclegan.inference.translate import TranslateConfig, translate
+from cyclegan.inference.translator import Translator
 
 NOISE = np.random.default_rng(0).integers(0, 256, (150, 210, 3), np.uint8)
 MAKER, ORIENTATION, PHOTOGRAPH, PLACE, TAKEN, WIDTH = 271, 274, 0x8769, 0x8825, 0x9003, 0xA002
@@ -94,6 +95,21 @@ def test_a_picture_that_cannot_be_transparent(model, pictures, tmp_path):
     translate(str(model), str(pictures / "plain.png"), str(tmp_path / "b.jpg"), config)
     with pytest.raises(UsageError, match="max_pixels = 0"):
         TranslateConfig(max_pixels=0)
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize(("end", "longest"), [("webp", 16383), ("jpg", 65500)])
+def test_a_format_that_cannot_hold_the_sides_is_refused_before_the_work(
+    model, tmp_path, monkeypatch, end, longest, streamed
+):
+    monkeypatch.setattr(large, "LARGE", 100 if streamed else large.LARGE)
+    for method in ("array", "bands"):
+        monkeypatch.setattr(Translator, method, lambda *_: pytest.fail("translated"))
+    wide = tmp_path / "wide.png"
+    Image.new("RGB", (longest + 1, 8)).save(wide)
+    with pytest.raises(UsageError, match=f"at most {longest} pixels a side, .* has {longest + 1}x8: use PNG"):
+        translate(str(model), str(wide), str(tmp_path / f"a.{end}"), TranslateConfig(**CONFIG))
+    assert not list(tmp_path.glob("*a.*"))
 
 
 def test_damage_in_a_streamed_file_leaves_nothing_behind(model, pictures, tmp_path, monkeypatch, caplog):
