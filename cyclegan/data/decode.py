@@ -14,14 +14,14 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
-from cyclegan.data.deep import MAGIC, ORIENTATION, DeepTiff, Levels, is_deep, to_grey_or_rgb, to_range
+from cyclegan.data.deep import MAGIC, ORIENTATION, DeepTiff, Levels, is_deep, to_range
 from cyclegan.data.errors import BadImage
 
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "PPM")  # JPEG opens MPO as well
 LARGEST_PIXEL = 16
 """Bytes a pixel, four floats of 32 bits, up to which an image of as many pixels as are allowed is decoded."""
 FILTER = "bicubic, antialiased (torch, uint8)"
-RULES = "2: upright by EXIF; sRGB by embedded profile; transparent on white; above 8 bits by declared scale"
+RULES = "3: upright by EXIF; sRGB by embedded profile; transparent on white; above 8 bits by declared scale"
 """How files become pixels, with a number that is raised when the same file would give other pixels."""
 
 _HEIF = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
@@ -128,15 +128,16 @@ def to_rgb(image: Image.Image, levels: Levels | None = None) -> Image.Image:
     levels = levels or Levels()
     try:
         if isinstance(image, DeepTiff):
-            values = image.values()
-            rgb = _deep(values, image.scale, levels)
+            values, opacity = image.shown()
+            rgb = _deep(values, image.scale, levels, image.info.get("icc_profile"), opacity)
             rgb.getexif()[ORIENTATION] = int(image.orientation)
             return ImageOps.exif_transpose(rgb)
         image.load()
         upright = ImageOps.exif_transpose(image)
         if upright.mode.startswith("I") or upright.mode == "F":
             # Pillow brings PNG and PPM of 16 bits to the full range of 16 bits
-            return _deep(np.asarray(upright), 1.0 if upright.mode == "F" else 65535.0, levels)
+            scale = 1.0 if upright.mode == "F" else 65535.0
+            return _deep(np.asarray(upright), scale, levels, upright.info.get("icc_profile"))
         return _convert(upright)
     except BadImage:
         raise
@@ -207,7 +208,7 @@ def _jpeg(image: Image.Image, data: bytes) -> NDArray[np.uint8] | None:
     """The pixels of an upright RGB or grey JPEG; None for what Pillow must convert or refuse."""
     if image.format not in {"JPEG", "MPO"} or image.mode not in {"RGB", "L"}:
         return None
-    if image.mode == "RGB" and has_other_profile(image):
+    if has_other_profile(image):
         return None
     try:
         turned = image.getexif().get(ORIENTATION, 1)
@@ -239,31 +240,45 @@ _UPRIGHT: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
 """By EXIF orientation, what turns the pixels of a file upright."""
 
 
-def _deep(values: np.ndarray, scale: float, levels: Levels) -> Image.Image:
-    rgb = to_grey_or_rgb(to_range(values, scale, levels))
+def _deep(
+    values: NDArray[Any],
+    scale: float,
+    levels: Levels,
+    profile: bytes | None,
+    opacity: NDArray[np.uint8] | None = None,
+) -> Image.Image:
+    image = Image.fromarray(to_range(values, scale, levels))
+    if profile:
+        image.info["icc_profile"] = profile
+    if opacity is not None:
+        image.putalpha(Image.fromarray(opacity))
+    rgb = _convert(image)
     rgb.info["deep"] = (float(values.min()), float(values.max()), scale)
     return rgb
 
 
+_GREY = frozenset({"L", "LA", "La", "I", "I;16", "F"})
+"""Pillow's modes of grey, with and without transparency."""
+
+
 def _convert(image: Image.Image) -> Image.Image:
     profile = image.info.get("icc_profile")
-    if image.mode == "RGB" and "transparency" not in image.info:
+    if image.mode in {"RGB", "L", "CMYK"} and "transparency" not in image.info:
         return _to_srgb(image, profile)
     if image.mode in {"P", "PA", "LA", "La", "RGBA", "RGBa"} or "transparency" in image.info:
         coloured = image.convert("RGBA")
-        rgb = _to_srgb(coloured.convert("RGB"), profile)
+        opaque = coloured.getchannel("R") if image.mode in _GREY else coloured.convert("RGB")
+        rgb = _to_srgb(opaque, profile)
         if coloured.getextrema()[3] == (255, 255):  # type: ignore[misc]
             return rgb
         rgb.putalpha(coloured.getchannel("A"))
         paper = Image.new("RGBA", coloured.size, "white")
         return Image.alpha_composite(paper, rgb).convert("RGB")
-    if image.mode == "CMYK":
-        return _to_srgb(image, profile)
     return image.convert("RGB")
 
 
 def _to_srgb(image: Image.Image, profile: object) -> Image.Image:
-    """RGB or CMYK as RGB in sRGB; an unusable profile is left out of account, as viewers do."""
+    """Grey, RGB or CMYK as RGB in sRGB; an unusable profile is left out of account, as viewers do."""
     transform = _transform(profile, image.mode) if isinstance(profile, bytes) and profile else None
     if transform is None:
         return image.convert("RGB")
@@ -274,7 +289,8 @@ def _to_srgb(image: Image.Image, profile: object) -> Image.Image:
 def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        if source.profile.xcolor_space.strip() != mode or _is_srgb(source):
+        space = "GRAY" if mode == "L" else mode
+        if source.profile.xcolor_space.strip() != space or _is_srgb(source):
             return None
         return ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
@@ -284,7 +300,9 @@ def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
 def has_other_profile(image: Image.Image) -> bool:
     """Whether an embedded profile (Display P3, Adobe RGB, …) changes the pixels on conversion to sRGB."""
     profile = image.info.get("icc_profile")
-    return isinstance(profile, bytes) and _transform(profile, image.mode.removesuffix("A")) is not None
+    grey = image.colours == 1 if isinstance(image, DeepTiff) else image.mode in _GREY
+    mode = "L" if grey else image.mode if image.mode == "CMYK" else "RGB"
+    return isinstance(profile, bytes) and _transform(profile, mode) is not None
 
 
 def _is_srgb(profile: ImageCms.ImageCmsProfile) -> bool:

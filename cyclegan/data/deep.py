@@ -9,6 +9,7 @@ units), `Levels` does.
 from __future__ import annotations
 
 import io
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,8 @@ from PIL import Image
 from cyclegan.data.errors import BadImage
 
 BITS, PHOTOMETRIC, PLANAR, LARGEST, SAMPLE_FORMAT, LARGEST_SIGNED = 258, 262, 284, 281, 339, 341
+PROFILE = 34675
+PREMULTIPLIED, STRAIGHT = 1, 2  # kinds of alpha among the extra samples
 ORIENTATION = 0x0112
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
@@ -40,7 +43,10 @@ class Levels:
 
 
 class DeepTiff(Image.Image):
-    """A TIFF that tifffile reads: its size and kind are known, its values are read by `values`."""
+    """A TIFF that tifffile reads: its size and kind are known, its values are read by `values`.
+
+    `info["icc_profile"]` holds its colour profile, if it has one.
+    """
 
     format = "TIFF"
     format_description = "TIFF of more than 8 bits"
@@ -63,6 +69,8 @@ class DeepTiff(Image.Image):
                 self.inverted = int(page.photometric) == 0
                 self.separate = int(page.planarconfig) == 2 and self.samples > 1
                 self.known = int(page.photometric) in {0, 1, 2}
+                self._find_alpha([int(kind) for kind in page.extrasamples])
+                self._find_profile(page)
                 tag = page.tags.get(LARGEST) or page.tags.get(LARGEST_SIGNED)
                 self.declared = _number(tag.value) if tag else 0.0
                 turned = page.tags.get(ORIENTATION)
@@ -71,6 +79,19 @@ class DeepTiff(Image.Image):
             raise BadImage("damaged, or a kind of TIFF that cannot be read") from None
         if not (self.known and self.kind) or page.imagedepth != 1:
             raise BadImage("a kind of TIFF that is neither grey nor RGB")
+
+    def _find_alpha(self, extra: list[int]) -> None:
+        """Which samples are shown: one of grey or three of RGB, and which of the others is their opacity."""
+        kind = next((kind for kind in extra if kind in {PREMULTIPLIED, STRAIGHT}), 0)
+        # `values` turns all samples of MinIsWhite round
+        self.alpha = self.samples - len(extra) + extra.index(kind) if kind and not self.inverted else 0
+        """0: none."""
+        self.premultiplied = kind == PREMULTIPLIED
+        self.colours = 3 if (self.alpha or self.samples) >= 3 else 1
+
+    def _find_profile(self, page: Any) -> None:
+        with suppress(Exception):  # the picture is readable without it
+            self.info["icc_profile"] = bytes(page.tags[PROFILE].value)
 
     @property
     def scale(self) -> float:
@@ -103,6 +124,27 @@ class DeepTiff(Image.Image):
         if values.shape[:2] != (height, width) or values.dtype.kind not in "uif":
             raise BadImage("damaged")
         return (values.max() if not self.scale else self.scale) - values if self.inverted else values
+
+    def shown(self) -> tuple[NDArray[Any], NDArray[np.uint8] | None]:
+        """The values of grey, H×W, or RGB, H×W×3, and each pixel's opacity; None without an alpha channel.
+
+        Other samples are left out. Raises BadImage as `values` does.
+        """
+        values = self.values()
+        if values.ndim == 2:
+            return values, None
+        colours = values[..., :3] if self.colours == 3 else values[..., 0]
+        if not self.alpha:
+            return colours, None
+        largest = self.scale or float(2**self.bits - 1)
+        alpha = values[..., self.alpha].astype(np.float32)
+        if not np.isfinite(alpha).all():
+            raise BadImage("values that are not finite")
+        if self.premultiplied:
+            colours = _divided(colours, alpha) * np.float32(largest)
+            if self.kind != "f":  # a damaged colour can be brighter than its opacity allows
+                colours = np.minimum(colours, largest)
+        return colours, np.rint(np.clip(alpha / np.float32(largest), 0, 1) * 255).astype(np.uint8)
 
     def _pages(self, channels: int) -> NDArray[Any] | None:
         """H×W×C of a file whose first series has one axis more than an image, of this length."""
@@ -139,6 +181,14 @@ def _decoded_bytes(page: Any) -> int:
     """What a page takes in memory; a tile can be larger than the page, and is decoded whole."""
     width, height = max(page.imagewidth, page.tilewidth), max(page.imagelength, page.tilelength)
     return int(width) * int(height) * int(page.samplesperpixel) * -(-int(page.bitspersample) // 8)
+
+
+def _divided(colours: NDArray[Any], alpha: NDArray[np.float32]) -> NDArray[np.float32]:
+    """H×W or H×W×3 by H×W; 0 where that is 0."""
+    alpha = alpha if colours.ndim == 2 else alpha[..., None]
+    return np.divide(
+        colours.astype(np.float32), alpha, out=np.zeros(colours.shape, np.float32), where=alpha > 0
+    )
 
 
 def _number(value: Any) -> float:
@@ -194,12 +244,3 @@ def dark(largest: float, scale: float) -> str:
         f"no value is above {largest:g} of {scale:g}, so the images come out dark; if they have {bits} bits, "
         f"preprocess with --white {2**bits - 1}"
     )
-
-
-def to_grey_or_rgb(values: NDArray[np.uint8]) -> Image.Image:
-    """H×W or H×W×C as an RGB image: two channels are grey and alpha, what follows the third is left out."""
-    if values.ndim == 3 and values.shape[2] < 3:
-        values = values[..., 0]
-    if values.ndim == 3:
-        return Image.fromarray(np.ascontiguousarray(values[..., :3]))
-    return Image.fromarray(values).convert("RGB")

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, PngImagePlugin
 
-from cyclegan.data.decode import _jpeg, fit, open_image, plain_jpeg, to_pixels, to_rgb
+from cyclegan.data.decode import _jpeg, fit, has_other_profile, open_image, plain_jpeg, to_pixels, to_rgb
 from cyclegan.data.deep import Levels
 from cyclegan.data.errors import BadImage
+from tests.data.profiles import display_p3, grey_profile
 
 Picture = Callable[..., Image.Image]
 Encoded = Callable[..., bytes]
@@ -311,20 +312,6 @@ def test_shrinking_does_not_alias() -> None:
     assert small[:, 3:-3].std() < 8
 
 
-def display_p3() -> bytes:
-    """An RGB profile whose red and blue curves differ much from sRGB's: exchanged primaries."""
-    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
-    count = struct.unpack(">I", profile[128:132])[0]
-    table = {bytes(profile[at : at + 4]): at for at in range(132, 132 + 12 * count, 12)}
-    red, blue = table[b"rXYZ"], table[b"bXYZ"]
-    profile[red : red + 4], profile[blue : blue + 4] = profile[blue : blue + 4], profile[red : red + 4]
-    return (
-        bytes(profile)
-        .replace(b"sRGB", b"swap")
-        .replace("sRGB".encode("utf-16-be"), "swap".encode("utf-16-be"))
-    )
-
-
 @pytest.mark.parametrize("kind", ["PNG", "TIFF", "WEBP"])
 def test_a_colour_profile_is_applied(encoded: Encoded, kind: str) -> None:
     image = Image.new("RGB", (8, 8), (200, 30, 10))
@@ -339,6 +326,25 @@ def test_a_colour_profile_is_applied(encoded: Encoded, kind: str) -> None:
         np.abs(read(encoded(image, kind, icc_profile=display_p3(), **options))[0, 0] - [10.0, 30, 200]).max()
         <= 3
     )
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "alpha", "transparent colour", "16 bits"])
+def test_a_grey_profile_is_applied(encoded: Encoded, kind: str) -> None:
+    image = Image.new("L", (8, 8), 100)
+    if kind == "alpha":
+        image.putalpha(200)
+    if kind == "16 bits":
+        image = Image.fromarray(np.full((8, 8), 100 * 257, np.uint16))
+    name = kind if kind.isupper() else "PNG"
+    options = {"transparency": 9} if kind == "transparent colour" else {}
+    linear = encoded(image, name, icc_profile=grey_profile(1), **options)
+    shown = 168 if kind != "alpha" else 168 * 200 / 255 + 55
+    opened = open_image(linear)
+    assert has_other_profile(opened)
+    assert np.abs(read(linear) - float(shown)).max() <= 1
+    assert np.abs(to_pixels(opened, linear)[0] - float(shown)).max() <= 1
+    other = encoded(image, name, icc_profile=display_p3(), **options)
+    assert not has_other_profile(open_image(other))
 
 
 def test_a_large_text_does_not_cost_the_image(picture: Picture, encoded: Encoded) -> None:

@@ -14,11 +14,13 @@ import tifffile
 from PIL import Image
 
 from cyclegan.data.config import InspectConfig, PreprocessConfig
-from cyclegan.data.decode import open_image, to_rgb
+from cyclegan.data.decode import has_other_profile, open_image, to_rgb
 from cyclegan.data.deep import Levels
 from cyclegan.data.errors import BadImage
 from cyclegan.data.inspect.inspect import as_table, inspect
 from cyclegan.data.preprocess.preprocess import preprocess
+from cyclegan.inference.media.large import alpha_of
+from tests.data.profiles import display_p3, grey_profile
 
 Picture = Callable[..., Image.Image]
 
@@ -82,8 +84,99 @@ def test_sixteen_bits_of_any_arrangement(
     white_is_zero = tiff(65535 - deep_grey, photometric="miniswhite", compression=compression)
     assert same(read(white_is_zero), grey)
     assert same(read(tiff(deep_grey, byteorder=">", compression=compression)), grey)
-    alpha = np.dstack([deep, np.full_like(deep_grey, 999)])
-    assert same(read(tiff(alpha, extrasamples=["unassalpha"], compression=compression)), colour)
+    infrared = np.dstack([deep, np.full_like(deep_grey, 999)])
+    assert same(read(tiff(infrared, extrasamples=["unspecified"], compression=compression)), colour)
+
+
+@pytest.mark.parametrize("alpha", [False, True])
+def test_the_colour_profile_is_applied(
+    colour: np.ndarray, encoded: Callable[..., bytes], alpha: bool
+) -> None:
+    profile = display_p3()
+    expected = read(encoded(Image.fromarray(colour), icc_profile=profile))
+    assert not same(expected, colour)
+    values = np.dstack([colour, np.full((30, 40), 255)])[..., : 3 + alpha].astype(np.uint16) * 257
+    extra = {"extrasamples": ["unassalpha"]} if alpha else {}
+    file = open_image(tiff(values, iccprofile=profile, **extra))
+    assert has_other_profile(file)
+    assert same(np.asarray(to_rgb(file)), expected)
+    damaged = open_image(tiff(values, iccprofile=b"damaged", **extra))
+    assert not has_other_profile(damaged)
+    assert same(np.asarray(to_rgb(damaged)), colour)
+
+
+def test_the_profile_of_deep_grey_is_applied() -> None:
+    values = np.full((8, 8), 100 * 257, np.uint16)
+    file = open_image(tiff(values, iccprofile=grey_profile(1)))
+    assert has_other_profile(file)
+    assert np.abs(np.asarray(to_rgb(file)) - 168.0).max() <= 1
+
+
+OPACITY = np.tile(np.arange(40) / 39, (30, 1))
+
+
+@pytest.mark.parametrize("scale", [65535, 1.0])
+@pytest.mark.parametrize("kind", ["unassalpha", "assocalpha"])
+@pytest.mark.parametrize("planar", [False, True])
+def test_transparent_parts_become_white(
+    grey: np.ndarray, colour: np.ndarray, kind: str, scale: float, planar: bool
+) -> None:
+    for picture in (grey[..., None], colour):
+        opacity = OPACITY[..., None]
+        exact = picture / 255 * (opacity if kind == "assocalpha" else 1)
+        values = np.dstack([exact, opacity]) * scale
+        values = np.rint(values).astype(np.uint16) if scale > 1 else values.astype(np.float32)
+        data = tiff(
+            values.transpose(2, 0, 1) if planar else values,
+            extrasamples=[kind],
+            photometric="rgb" if picture.shape[2] == 3 else "minisblack",
+            planarconfig="separate" if planar else "contig",
+        )
+        shown = np.rint(picture * opacity + 255 * (1 - opacity))
+        assert np.abs(read(data) - shown).max() <= 2
+        alpha = alpha_of(open_image(data))
+        assert alpha is not None and np.abs(np.asarray(alpha) - OPACITY * 255).max() <= 1
+
+
+def test_opaque_and_turned_alpha(colour: np.ndarray) -> None:
+    deep = np.dstack([colour, np.full((30, 40), 255)]).astype(np.uint16) * 257
+    opaque = open_image(tiff(deep, extrasamples=["unassalpha"]))
+    assert same(np.asarray(to_rgb(opaque)), colour) and alpha_of(opaque) is None
+    assert alpha_of(open_image(tiff(deep[..., :3]))) is None
+    deep[..., 3] = np.rint(OPACITY * 65535)
+    turned = tiff(np.rot90(deep), extrasamples=["unassalpha"], extratags=[(274, 3, 1, 6, True)])
+    alpha = alpha_of(open_image(turned))
+    assert alpha is not None and np.abs(np.asarray(alpha) - OPACITY * 255).max() <= 1
+
+
+def test_alpha_is_found_among_other_samples_and_only_where_it_can_be_read(colour: np.ndarray) -> None:
+    deep = colour.astype(np.uint16) * 257
+    opacity, infrared = np.rint(OPACITY * 65535).astype(np.uint16), np.zeros((30, 40), np.uint16)
+    file = open_image(tiff(np.dstack([deep, opacity, infrared]), extrasamples=["unassalpha", "unspecified"]))
+    found = alpha_of(file)
+    assert found is not None and np.abs(np.asarray(found) - OPACITY * 255).max() <= 1
+    white_is_zero = np.dstack([65535 - deep[..., 0], opacity])
+    options = {"photometric": "miniswhite", "planarconfig": "contig", "extrasamples": ["unassalpha"]}
+    file = open_image(tiff(white_is_zero, **options))
+    assert alpha_of(file) is None
+    assert same(np.asarray(to_rgb(file)), colour[..., 0])
+
+
+def test_damaged_alpha(colour: np.ndarray) -> None:
+    deep = np.dstack([colour, np.full((30, 40), 100)]).astype(np.uint16) * 257
+    assert (read(tiff(deep, extrasamples=["assocalpha"]))[colour >= 100] == 255).all()
+    floats = (deep / 65535).astype(np.float32)
+    floats[0, 0, 3] = np.nan
+    with pytest.raises(BadImage, match="finite"):
+        read(tiff(floats, extrasamples=["unassalpha"]))
+
+
+def test_a_window_leaves_the_alpha_channel_out(grey: np.ndarray) -> None:
+    deep = np.dstack([grey.astype(np.uint16) + 100, np.full((30, 40), 65535)]).astype(np.uint16)
+    file = tiff(deep, photometric="minisblack", planarconfig="contig", extrasamples=["unassalpha"])
+    assert (read(file, percentile=1) == read(tiff(deep[..., 0]), percentile=1)).all()
+    image = to_rgb(open_image(file))
+    assert image.info["deep"] == (float(deep[..., 0].min()), float(deep[..., 0].max()), 65535.0)
 
 
 def test_lzw_of_sixteen_bits(grey: np.ndarray) -> None:

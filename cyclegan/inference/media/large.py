@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cyclegan.data.decode import to_rgb
+from cyclegan.data.decode import to_rgb, upright
+from cyclegan.data.deep import DeepTiff
 from cyclegan.data.errors import BadImage
 from cyclegan.inference.media.metadata import Metadata, srgb_profile
 
@@ -155,11 +156,17 @@ def _tiff_metadata(page: Any) -> Metadata:
 
 def alpha_of(image: Image.Image) -> Image.Image | None:
     """The transparency of an opened picture, upright, of mode L; None where it is opaque."""
-    from PIL import ImageOps
+    from PIL import Image, ImageOps
 
-    if not image.has_transparency_data:
+    if isinstance(image, DeepTiff):
+        _, opacity = image.shown()
+        if opacity is None:
+            return None
+        alpha = Image.fromarray(upright(opacity, int(image.orientation)))
+    elif not image.has_transparency_data:
         return None
-    alpha = ImageOps.exif_transpose(image).convert("RGBA").getchannel("A")
+    else:
+        alpha = ImageOps.exif_transpose(image).convert("RGBA").getchannel("A")
     return None if alpha.getextrema() == (255, 255) else alpha
 
 
