@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cyclegan.errors import UsageError
-from cyclegan.registry.results import read_facts, read_scores
+from cyclegan.registry.results import measure_of, read_facts, read_scores
 
 REGISTRY = "models:/"
 
@@ -56,8 +56,7 @@ def _from_folder(folder: Path, scores: Path) -> Champion:
     except UsageError as error:
         raise UsageError(f"champion = {folder}: {error}") from None
     ours, about_ours = read_scores(scores), read_facts(scores)
-    compared = (about.get("extractor"), about.get("data_version"), about.get("protocol"))
-    if compared != (about_ours.get("extractor"), about_ours.get("data_version"), about_ours.get("protocol")):
+    if measure_of(about) != measure_of(about_ours):
         return Champion("evaluated on different data or with another protocol: the scores are not comparable")
     if "score" not in theirs or "score" not in ours:
         missing = folder if "score" not in theirs else scores

@@ -5,16 +5,17 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from cyclegan.errors import UsageError
 from cyclegan.io.pages.page import interval, number, picture, write_page
 from cyclegan.io.uri import redact
+from cyclegan.registry.compared import Compared, best_of, certain, metrics_of, not_alike
 from cyclegan.registry.config import CompareConfig
-from cyclegan.registry.metrics import NO_NAMES, Metric, scores, where
-from cyclegan.registry.results import Facts, Sample, parse_facts, parse_scores
+from cyclegan.registry.metrics import NO_NAMES, Metric, where
+from cyclegan.registry.results import Facts, Measure, Sample, measure_of, parse_facts, parse_scores
 from cyclegan.tracking.runs import enabled
 from cyclegan.tracking.server import check_server, mlflow_errors, quiet, run_url
 
@@ -23,27 +24,6 @@ WIDEST = 90  # characters for the names of runs above a table
 PICTURE = re.compile(
     r"images/(?P<key>.+)[+%]step[+%](?P<step>\d+)[+%]timestamp[+%](?P<time>\d+)[+%][^+%]*png"
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Compared:
-    """What the page shows of one run."""
-
-    run_id: str
-    name: str
-    url: str | None
-    data_version: str
-    facts: dict[str, str]
-    """Data version, commit, verdict, …"""
-    scores: dict[str, float]
-    intervals: dict[str, tuple[float, float]]
-    params: dict[str, str]
-    pictures: dict[str, tuple[int, bytes]] = field(repr=False)
-    """The newest picture of each key: its epoch and its PNG file."""
-    samples: dict[str, dict[str, dict[str, bytes]]] = field(repr=False, default_factory=dict)
-    """Of an evaluated run, by direction and name of the test image: files by 'input', 'translation', …"""
-    names: dict[str, str] = field(default_factory=lambda: dict(NO_NAMES))
-    """What domain A and B are called."""
 
 
 def compare(runs: Sequence[str], out: Path, config: CompareConfig) -> str:
@@ -58,7 +38,7 @@ def compare(runs: Sequence[str], out: Path, config: CompareConfig) -> str:
     with mlflow_errors("Cannot read the runs from {}"):
         found = [_find(run) for run in runs]
         if config.data_version:
-            found += _on_data(config.data_version, config.count, known={run.info.run_id for run in found})
+            found += _on_data(config.data_version, found)
         if not found:
             raise UsageError("Name the runs to compare, by id or name, or set a data_version that has runs.")
         compared = _told_apart([_read(run) for run in found[: config.count]])
@@ -97,50 +77,6 @@ def table(runs: Sequence[Compared]) -> str:
     return "\n".join(lines)
 
 
-def metrics_of(runs: Sequence[Compared]) -> list[Metric]:
-    """The scores that any of the runs has, the headline first."""
-    names = {run.names["A"] + run.names["B"] for run in runs}
-    found = scores(
-        {name for run in runs for name in run.scores}, runs[0].names if len(names) == 1 else NO_NAMES
-    )
-    return [
-        metric for metric in found if metric.direction or metric.name == "score"
-    ]  # its other name says no more
-
-
-def best_of(metric: Metric, runs: Sequence[Compared]) -> set[int]:
-    """Which runs have the best value; none where neither direction is better, or all are alike."""
-    if not_alike(runs) or metric.higher_is_better is None:
-        return set()
-    values = [(run.scores[metric.name], i) for i, run in enumerate(runs) if metric.name in run.scores]
-    if len({value for value, _ in values}) < 2:
-        return set()
-    best = (max if metric.higher_is_better else min)(value for value, _ in values)
-    return {i for value, i in values if value == best}
-
-
-def certain(metric: Metric, runs: Sequence[Compared]) -> dict[int, str]:
-    """Which runs are certainly better ('good') or worse ('bad') than the first: intervals do not overlap."""
-    if not_alike(runs) or metric.higher_is_better is None or metric.name not in runs[0].intervals:
-        return {}
-    low, high = runs[0].intervals[metric.name]
-    found = {}
-    for i, run in enumerate(runs[1:], start=1):
-        ends = run.intervals.get(metric.name)
-        if ends and ends[0] > high:
-            found[i] = "good" if metric.higher_is_better else "bad"
-        elif ends and ends[1] < low:
-            found[i] = "bad" if metric.higher_is_better else "good"
-    return found
-
-
-def not_alike(runs: Sequence[Compared]) -> str:
-    """A sentence where the runs were scored on different data; empty otherwise."""
-    if len({run.data_version for run in runs}) < 2:
-        return ""
-    return "These runs are on different data versions: their scores do not compare."
-
-
 def _find(run: str) -> Any:
     import mlflow
 
@@ -163,7 +99,11 @@ def _find(run: str) -> Any:
     return runs[0]
 
 
-def _on_data(version: str, count: int, known: set[str]) -> list[Any]:
+def _on_data(version: str, named: list[Any]) -> list[Any]:
+    """The other runs that were scored on this data: those whose scores compare together, the best first.
+
+    First come those that compare with the first named run, then the others, most of a kind first.
+    """
     import mlflow
 
     quoted = version.replace("'", "")
@@ -171,10 +111,16 @@ def _on_data(version: str, count: int, known: set[str]) -> list[Any]:
         search_all_experiments=True,
         filter_string=f"tags.data_version = '{quoted}'",
         order_by=["metrics.score ASC"],
-        max_results=count + len(known),
         output_format="list",
     )
-    return [run for run in runs if run.info.run_id not in known and "score" in run.data.metrics]
+    known = {run.info.run_id for run in named}
+    first = _measure(named[0]) if named else None
+    alike: dict[Measure, list[Any]] = {}
+    for run in runs:
+        if run.info.run_id not in known and "score" in run.data.metrics:
+            alike.setdefault(_measure(run), []).append(run)
+    order = sorted(alike, key=lambda measure: (measure != first, -len(alike[measure])))
+    return [run for measure in order for run in alike[measure]]
 
 
 def _read(run: Any) -> Compared:
@@ -189,13 +135,13 @@ def _read(run: Any) -> Compared:
         "verdict": tags.get("verdict", ""),
     }
     kept = {key: value for key, value in run.data.metrics.items() if not key.startswith("system/")}
-    values, about = _evaluated(run_id)
+    values, about = _scores(run_id), _facts(run_id)
     samples = _samples(run_id, about.get("samples") or {})
     return Compared(
         run_id=run_id,
         name=run.info.run_name or run_id[:8],
         url=run_url(run),
-        data_version=tags.get("data_version", ""),
+        measure=_measure(run, about),
         facts={key: value for key, value in facts.items() if value},
         scores=kept | values,
         intervals={name: (ends[0], ends[1]) for name, ends in (about.get("intervals") or {}).items()},
@@ -206,20 +152,31 @@ def _read(run: Any) -> Compared:
     )
 
 
-def _evaluated(run_id: str) -> tuple[dict[str, float], Facts]:
-    """What `evaluate` left in the run: all scores, and what is known about them; both may be empty."""
+def _measure(run: Any, about: Facts | None = None) -> Measure:
+    """By which measure a run was scored; `about` is what `_facts` returns, where that is known already."""
+    about = _facts(run.info.run_id) if about is None else about
+    return replace(measure_of(about), data_version=run.data.tags.get("data_version", ""))
+
+
+def _facts(run_id: str) -> Facts:
+    """What is known about the scores that `evaluate` left in the run; empty where it left none."""
+    text, place = _evaluated(run_id, "evaluation.json")
+    return parse_facts(text, place) if text else {}
+
+
+def _scores(run_id: str) -> dict[str, float]:
+    """All scores that `evaluate` left in the run."""
+    text, place = _evaluated(run_id, "scores.json")
+    return parse_scores(text, place) if text else {}
+
+
+def _evaluated(run_id: str, name: str) -> tuple[str, str]:
+    """Text and address of a file that `evaluate` left in the run; no text where it did not."""
     import mlflow
 
-    names = {file.path for file in mlflow.MlflowClient().list_artifacts(run_id, "evaluation")}
-    values: dict[str, float] = {}
-    facts: Facts = {}
-    if "evaluation/evaluation.json" in names:
-        place = f"runs:/{run_id}/evaluation/evaluation.json"
-        facts = parse_facts(mlflow.artifacts.load_text(place), place)
-    if "evaluation/scores.json" in names:
-        place = f"runs:/{run_id}/evaluation/scores.json"
-        values = parse_scores(mlflow.artifacts.load_text(place), place)
-    return values, facts
+    place = f"runs:/{run_id}/evaluation/{name}"
+    there = {file.path for file in mlflow.MlflowClient().list_artifacts(run_id, "evaluation")}
+    return (str(mlflow.artifacts.load_text(place)) if f"evaluation/{name}" in there else ""), place
 
 
 def _samples(run_id: str, index: dict[str, list[Sample]]) -> dict[str, dict[str, dict[str, bytes]]]:

@@ -52,7 +52,7 @@ class CompareConfig:
     """Which runs are compared, besides those named."""
 
     data_version: str = ""
-    """Compare the runs on this data version, the best first."""
+    """Compare the runs on this data version, the best first; those scored by another measure come last."""
     count: int = 6
     """At most this many runs."""
 

@@ -6,11 +6,11 @@ import json
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from cyclegan.errors import UsageError
 from cyclegan.registry.config import RegisterConfig
-from cyclegan.registry.results import read_facts, read_scores
+from cyclegan.registry.results import measure_of, read_facts, read_scores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,14 +144,14 @@ def read_evidence(scores: Path, fingerprint: str = "") -> Evidence:
     values, facts = read_scores(scores), read_facts(scores)
     try:
         metric = facts["headline"]
-        extractor = facts.get("extractor") or {}
+        measure = measure_of(facts)
         interval = (facts.get("intervals") or {}).get(metric if metric in values else "score")
         evidence = Evidence(
             score=values[metric] if metric in values else values["score"],
             metric=metric,
             data_version=facts["data_version"],
-            extractor=" ".join(part for key in ("name", "sha256") if (part := str(extractor.get(key) or ""))),
-            protocol=_spell(facts.get("protocol") or {}),
+            extractor=measure.extractor,
+            protocol=", ".join(f"{key} {value}" for key, value in measure.protocol),
             lower_is_better=facts.get("lower_is_better", True),
             interval=(interval[0], interval[1]) if interval else None,
             fingerprint=fingerprint or str(facts.get("model_digest") or ""),
@@ -162,7 +162,3 @@ def read_evidence(scores: Path, fingerprint: str = "") -> Evidence:
     if judged != fingerprint:
         raise UsageError(f"The scores in {scores} belong to a different model; evaluate this one first.")
     return evidence
-
-
-def _spell(protocol: dict[str, Any]) -> str:
-    return ", ".join(f"{key} {protocol[key]}" for key in sorted(protocol))

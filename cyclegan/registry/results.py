@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -50,6 +51,27 @@ class Facts(TypedDict, total=False):
     samples: dict[str, list[Sample]]
     """By direction."""
     mlflow_run_id: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measure:
+    """What decides scores besides the model: those of two models compare where it is the same."""
+
+    data_version: str = ""
+    extractor: str = ""
+    """Name and hash of the feature extractor behind the distances."""
+    protocol: tuple[tuple[str, str], ...] = ()
+    """Which images, how many, how they were read: name and value of whatever else decides the numbers."""
+
+
+def measure_of(facts: Facts) -> Measure:
+    """The measure behind scores by what is known about them; empty where nothing is."""
+    extractor = facts.get("extractor") or {}
+    return Measure(
+        data_version=facts.get("data_version", ""),
+        extractor=" ".join(part for key in ("name", "sha256") if (part := str(extractor.get(key) or ""))),
+        protocol=tuple((key, str(value)) for key, value in sorted((facts.get("protocol") or {}).items())),
+    )
 
 
 def read_scores(scores: Path) -> dict[str, float]:

@@ -11,20 +11,22 @@ import numpy as np
 import pytest
 
 from cyclegan.errors import CycleGANError, UsageError
-from cyclegan.registry.compare import certain, compare
+from cyclegan.registry.compare import compare
+from cyclegan.registry.compared import best_of, certain, not_alike
 from cyclegan.registry.config import CompareConfig
 from cyclegan.registry.metrics import describe
+from cyclegan.registry.results import Measure
 from cyclegan.tracking.runs import open_run
 
 
 @pytest.fixture
 def make_run(mlflow_server, tmp_path):
-    def make(name, lr, score, version="a" * 32 + ".dir", psnr=20.0):
+    def make(name, lr, score, version="a" * 32 + ".dir", psnr=20.0, **measure):
         manifest = SimpleNamespace(
             title="city", uri="synthetic:city", version=version, paired=True, height=8, width=8, domains={}
         )
         facts = tmp_path / "evaluation.json"
-        facts.write_text(json.dumps({"intervals": {"score": [score - 1, score + 1]}}))
+        facts.write_text(json.dumps({"intervals": {"score": [score - 1, score + 1]}} | measure))
         with open_run("train", name=name) as tracker:
             tracker.params("train", {"lr": lr, "epochs": 7})
             tracker.dataset(manifest)
@@ -68,6 +70,49 @@ def test_scores_on_different_data_have_no_best(make_run, tmp_path):
     text = compare(runs, tmp_path / "page.html", CompareConfig())
     assert "do not compare" in text and "*" not in text
     assert "do not compare" in (tmp_path / "page.html").read_text()
+
+
+def test_scores_by_different_measures_are_not_ranked(make_run, tmp_path):
+    version = uuid.uuid4().hex + ".dir"
+    inception, random = (
+        {"extractor": {"name": name, "sha256": name}} for name in ("inception2048", "random")
+    )
+    whole, few = ({"protocol": {"testA": count, "rounding": "uint8"}} for count in (200, 8))
+    good = make_run("good", 0.1, 60.0, version, **inception, **whole)
+    make_run("worse", 0.1, 65.0, version, **inception, **whole)
+    other = make_run("other features", 0.1, 0.9, version, psnr=19.0, **random, **whole)
+    less = make_run("few images", 0.1, 40.0, version, psnr=30.0, **inception, **few)
+
+    def names(*runs):
+        text = compare(runs, tmp_path / "page.html", CompareConfig(data_version=version))
+        return re.findall(r"\d\. ([a-z ]+) \(", text.split("Score")[0])
+
+    assert names() == ["good", "worse", "other features", "few images"]
+    assert names(less) == ["few images", "good", "worse", "other features"]
+
+    text = compare([good, other], tmp_path / "page.html", CompareConfig())
+    assert re.search(r"^Score +60 +0\.9$", text, re.MULTILINE)
+    assert re.search(r"^PSNR A → B +20 \* +19$", text, re.MULTILINE)  # which needs no features
+    assert text.endswith(
+        "different features (inception2048 inception2, random random): their realism does not compare."
+    )
+    page = (tmp_path / "page.html").read_text()
+    assert "different features" in page and not re.search(r'class="(good|bad)-text[^>]*>(60|0\.9)', page)
+
+    text = compare([good, less], tmp_path / "page.html", CompareConfig())
+    assert "*" not in text
+    assert text.endswith("scored in different ways (testA: 200, 8): their scores do not compare.")
+
+
+def test_a_run_without_scores_does_not_keep_others_from_being_compared():
+    runs = [
+        SimpleNamespace(
+            scores={"fid_AtoB": value} if value else {}, names={"A": "A", "B": "B"}, measure=measure
+        )
+        for value, measure in ((3.0, Measure(extractor="x")), (0, Measure()), (2.0, Measure(extractor="x")))
+    ]
+    assert best_of(describe("fid_AtoB"), runs) == {2}
+    assert not_alike(runs) == ""
 
 
 def test_runs_that_are_not_there(mlflow_server, tmp_path, monkeypatch):
@@ -134,7 +179,7 @@ def test_only_intervals_apart_from_the_first_runs_are_certain():
     def runs(name):
         ends = ((2.0, 3.0), (3.5, 4.0), (0.5, 1.5), (2.5, 9.0))
         return [
-            SimpleNamespace(intervals={name: pair}, scores={name: 1.0}, data_version="v") for pair in ends
+            SimpleNamespace(intervals={name: pair}, scores={name: 1.0}, measure=Measure()) for pair in ends
         ]
 
     for name, above, below in (("score", "bad", "good"), ("psnr_AtoB", "good", "bad")):

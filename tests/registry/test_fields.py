@@ -15,11 +15,13 @@ import pytest
 from cyclegan.registry import compare as comparing
 from cyclegan.registry import register as step
 from cyclegan.registry import versions
-from cyclegan.registry.compare import Compared, compare
+from cyclegan.registry.compare import compare
+from cyclegan.registry.compared import Compared
 from cyclegan.registry.config import CompareConfig, RegisterConfig
 from cyclegan.registry.decision import Decision, Evidence, read_evidence
 from cyclegan.registry.pairs import promote as promotion
 from cyclegan.registry.register import Registration
+from cyclegan.registry.results import Measure
 from cyclegan.tracking.base import Tracker
 
 
@@ -152,15 +154,15 @@ def compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., l
             info=SimpleNamespace(run_id=name), data=SimpleNamespace(metrics={"score": float(name)})
         )
 
-    def search(*, filter_string: str, max_results: int, **rest: object) -> list[Any]:
-        return [run(str(i)) for i in range(9)][:max_results] if filter_string.endswith("= 'v'") else []
+    def search(*, filter_string: str, **rest: object) -> list[Any]:
+        return [run(str(i)) for i in range(9)] if filter_string.endswith("= 'v'") else []
 
     def read(found: Any) -> Compared:
         return Compared(
             run_id=found.info.run_id,
             name=found.info.run_id,
             url=None,
-            data_version="v",
+            measure=Measure(),
             facts={},
             scores=found.data.metrics,
             intervals={},
@@ -174,6 +176,7 @@ def compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., l
         (comparing, "check_server", lambda: None),
         (comparing, "_find", run),
         (comparing, "_read", read),
+        (comparing, "_measure", lambda found: Measure()),
         (comparing, "_write_page", lambda *args: None),
     ):
         monkeypatch.setattr(place, name, value)
