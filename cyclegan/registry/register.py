@@ -180,6 +180,9 @@ def _conclude(
         new=new,
     )
     write_json(out, asdict(registration))
-    what = f"{config.name} version {versions['AtoB']} is {decision.alias}: " if versions else ""
-    logger.info("%s%s", what, decision.reason)
+    # the pair is a version of `name` with a number of its own, which is that of other weights in a direction
+    listed = " and ".join(
+        f"{config.name}-{direction} version {number}" for direction, number in versions.items()
+    )
+    logger.info("%s%s", f"{listed} are {decision.alias}: " if versions else "", decision.reason)
     return registration

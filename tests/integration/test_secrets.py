@@ -113,7 +113,7 @@ def test_a_whole_run_leaves_no_secret_anywhere(archive_server, tmp_path):
     ]
     done = subprocess.run(command, cwd=left, env=variables, capture_output=True, text=True, timeout=550)
     assert done.returncode == 0, done.stderr
-    assert "secrets version 1 is champion" in done.stderr
+    assert "secrets-AtoB version 1 and secrets-BtoA version 1 are champion" in done.stderr
 
     texts = {"standard output": done.stdout.encode(), "standard error": done.stderr.encode()} | files(left)
     assert {"mlflow.db", "config.json", "source.json", "report.html", "manifest.json"} <= {

@@ -110,7 +110,7 @@ def test_a_registered_pair_loads_without_pickle_and_computes_the_same(
 
 
 @pytest.mark.usefixtures("without_onnx")
-def test_the_title_goes_to_the_better_and_back_again_never(client, name, make_model, tmp_path):
+def test_the_title_goes_to_the_better_and_back_again_never(client, name, make_model, tmp_path, caplog):
     config, out = RegisterConfig(name=name), tmp_path / "registration.json"
     first = make_model(0, 5.0)
     assert register(*first, out, config).alias == "champion"
@@ -133,7 +133,9 @@ def test_the_title_goes_to_the_better_and_back_again_never(client, name, make_mo
     assert again.alias == "challenger"
     assert len(client.search_model_versions(f"name = '{name}-AtoB'")) == 4
     assert aliases(client, name) == {"champion": "4", "challenger": "1"}
-    risen = register(*make_model(0, 3.0), out, config)
+    with caplog.at_level("INFO", "cyclegan"):
+        risen = register(*make_model(0, 3.0), out, config)
+    assert f"{name}-AtoB version 1 and {name}-BtoA version 1 are champion: fid 3 is better" in caplog.text
     assert (risen.versions["AtoB"], risen.alias) == ("1", "champion")
     assert aliases(client, name) == {"champion": "1"}
     assert client.get_model_version(f"{name}-BtoA", "1").tags["score"] == "3"
