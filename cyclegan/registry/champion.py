@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -36,10 +37,11 @@ def find_champion(address: str, scores: Path) -> Champion | None:
 
 
 def _from_registry(name: str, scores: Path) -> Champion | None:
-    from cyclegan.registry.config import RegisterConfig
+    from cyclegan.registry.config import DIRECTION, RegisterConfig
     from cyclegan.registry.decision import read_evidence
     from cyclegan.registry.register import judge
 
+    name = re.sub(rf"-{DIRECTION}$", "", name)  # a pair is judged as a whole
     if not name:
         raise UsageError("champion = models:/ names no model: write models:/NAME.")
     evidence = read_evidence(scores)

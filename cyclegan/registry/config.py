@@ -10,17 +10,21 @@ from typing import Literal
 from cyclegan.errors import UsageError
 from cyclegan.io.uri import data_name
 
+DIRECTION = "(AtoB|BtoA)"
+
 
 def dataset_name(uri: str, names: Mapping[str, str]) -> str:
     """What a dataset is called in MLflow: its experiment, its runs, and by default its registered models.
 
     By what the domains are called, as `names` has them for "A" and "B", or else by the last part of the URI:
-    horses-zebras, maps. A drawn dataset always keeps its own name: city. ASCII letters, digits, _ and -.
+    horses-zebras, maps. A drawn dataset always keeps its own name: city. ASCII letters, digits, _ and -, and
+    never the name of a pair's direction.
     """
     domains = [names.get("A", "A"), names.get("B", "B")]
     own = uri.startswith("synthetic:") or domains == ["A", "B"]
     name = data_name(uri) if own else "-".join(domains)
-    return re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-_") or "cyclegan"
+    name = re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-_") or "cyclegan"
+    return re.sub(rf"-{DIRECTION}$", r"_\1", name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +46,12 @@ class RegisterConfig:
             raise UsageError(
                 f"register: name = {self.name!r}: letters, digits, spaces, _ and - are allowed, a letter or "
                 "digit first."
+            )
+        if direction := re.search(rf"-{DIRECTION}$", self.name):
+            pair = self.name.removesuffix(direction[0])
+            raise UsageError(
+                f"register: name = {self.name!r} is that of a direction of the pair {pair!r}: use a name "
+                "that does not end in -AtoB or -BtoA."
             )
         if not 0 <= self.max_score < float("inf"):
             raise UsageError(f"register: max_score = {self.max_score}: 0 (no gate) or more is needed.")

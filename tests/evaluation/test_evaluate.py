@@ -578,5 +578,5 @@ def test_scores_reach_the_run_and_the_registrys_champion_the_report(
     text = Page((tmp_path / "second" / "report.html").read_text()).text
     assert f"champion {number(scores['score'])}" in text
     assert "better than the champion's" in text
-    evaluate(prepared, model, out, fast(champion=address))
+    evaluate(prepared, model, out, fast(champion=f"{address}-BtoA@champion"))  # of the same pair
     assert "this model is the champion already" in Page((out / "report.html").read_text()).text

@@ -168,6 +168,14 @@ def test_wrong_configs(values):
         RegisterConfig(**values)
 
 
+@pytest.mark.parametrize("direction", ["AtoB", "BtoA"])
+def test_no_pair_has_the_name_of_a_direction_of_another(direction):
+    with pytest.raises(UsageError, match=f"'city-{direction}' is that of a direction of the pair 'city'"):
+        RegisterConfig(name=f"city-{direction}")
+    assert dataset_name(f"data/city-{direction}.zip", {}) == f"city_{direction}"
+    assert RegisterConfig(name=f"city_{direction}")
+
+
 @pytest.mark.parametrize(
     ("facts", "message"),
     [
