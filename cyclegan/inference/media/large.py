@@ -13,7 +13,7 @@ import numpy as np
 from cyclegan.data.decode import to_rgb, upright
 from cyclegan.data.deep import DeepTiff
 from cyclegan.data.errors import BadImage
-from cyclegan.inference.media.metadata import Metadata, srgb_profile
+from cyclegan.inference.media.metadata import Metadata, resolution_of, srgb_profile
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -149,8 +149,7 @@ def _tiff_metadata(page: Any) -> Metadata:
     unit = page.tags.get(296)
     if unit and int(unit.value) in {2, 3}:  # inches, centimetres
         with suppress(Exception):
-            x, y = page.get_resolution(unit=2)
-            resolution = (float(x), float(y))
+            resolution = resolution_of(page.get_resolution(unit=2))
     return Metadata(None, srgb_profile() if page.iccprofile else b"", resolution)
 
 

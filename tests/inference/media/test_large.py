@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -86,6 +87,51 @@ def test_metadata_is_dropped_or_kept(model, pictures, tmp_path, monkeypatch, lea
     found = kept.get_ifd(PHOTOGRAPH)
     assert (found[TAKEN], found[WIDTH]) == ("2020:01:01 00:00:00", 150)
     assert 0x927C not in found
+
+
+def odd_exif():
+    """EXIF with a maker's name and a place whose latitude is text."""
+    whole = Image.Exif()
+    whole[MAKER] = "Maker"
+    whole[PLACE] = {1: "N"}
+    data = whole.tobytes()
+    text = struct.pack(">HHI", 1, 2, 2) if b"MM" in data[:10] else struct.pack("<HHI", 1, 2, 2)
+    assert data.count(text) == 1
+    latitude = text.replace(b"\1", b"\2", 1)
+    return data.replace(text, latitude)
+
+
+@pytest.mark.parametrize("least", [100, large.LARGE], ids=["streamed", "whole"])
+@pytest.mark.parametrize("end", ["jpg", "png", "webp", "tif"])
+def test_odd_metadata_are_left_out_and_the_picture_translated(tmp_path, monkeypatch, model, least, end):
+    monkeypatch.setattr(large, "LARGE", least)
+    folder = tmp_path / "in"
+    folder.mkdir()
+    image = Image.fromarray(NOISE[:32, :32])
+    image.save(folder / "place.jpg", exif=odd_exif())
+    for name, resolution in (("0-0", (0, 0)), ("72-0", (72, 0)), ("many", (4_000_000_000, 1))):
+        tags = [(code, 5, 1, resolution, True) for code in (282, 283)] + [(296, 3, 1, 2, True)]
+        tifffile.imwrite(folder / f"{name}.tif", NOISE[:32, :32], metadata=None, extratags=tags)
+    long = Image.Exif()
+    long[MAKER] = "M" * 70_000
+    image.save(folder / "long.png", exif=long, dpi=(300, 300))
+
+    config = TranslateConfig(**CONFIG, metadata="keep")
+    for source in sorted(folder.iterdir()):
+        out = tmp_path / "out" / f"{source.stem}.{end}"
+        assert translate(str(model), str(source), str(out), config).written == 1
+        with Image.open(out) as found:
+            kept = found.getexif()
+            assert not kept.get_ifd(PLACE)
+            without_exif = (end, least) == ("tif", 100)
+            if source.stem == "place":
+                assert without_exif or kept[MAKER] == "Maker"
+            elif source.stem == "long":
+                assert end == "webp" or round(found.info["dpi"][0]) == 300
+                assert (MAKER in kept) == (end != "jpg" and not without_exif)
+            elif end != "webp":
+                # what Pillow says where a file states nothing
+                assert found.info.get("dpi") in {None, (1, 1), (72, 72)}
 
 
 def test_a_picture_that_cannot_be_transparent(model, pictures, tmp_path):
