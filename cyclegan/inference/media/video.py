@@ -36,6 +36,7 @@ CONTAINERS = {
     ".mkv": ("matroska", *H264),
     ".webm": ("webm", "libvpx-vp9", {"crf": "24", "b:v": "0", "row-mt": "1"}),
 }
+WITHOUT_SHAPE = {"libvpx-vp9"}  # leave to the container what shape pixels have, and PyAV does not tell it
 READ = {*CONTAINERS, ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".wmv", ".flv", ".3gp", ".ogv"}
 SEGMENT = 240  # frames: what an interruption loses at most
 BT709, UNSPECIFIED, BT601, BT2020 = 1, 2, 5, 9  # matrices between RGB and YUV, as FFmpeg numbers them
@@ -80,9 +81,9 @@ def translate_film(translator: Translator, film: Path, out: Path, *, size: int, 
     stat = film.stat()
     facts = [job, str(film.resolve()), stat.st_size, stat.st_mtime_ns, codec, options, size, SEGMENT]
     key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
-    with _opened(film) as source:
+    folder = out.parent / f".{out.name}.segments"
+    with _opened(film) as source, _without_leftovers(folder):
         _check_audio(source, out, kind)
-        folder = out.parent / f".{out.name}.segments"
         finished = _finished(folder, key)
         frames = _frames(source, film)
         done = 0
@@ -102,8 +103,8 @@ def translate_film(translator: Translator, film: Path, out: Path, *, size: int, 
                         progress.update()
                         frame = next(frames, None) if encoder.count < SEGMENT else None
                 finished.append(segment)
-    if not finished:
-        raise CycleGANError(f"{film} has no frame that can be decoded.")
+        if not finished:
+            raise CycleGANError(f"{film} has no frame that can be decoded.")
     with atomic_file(out) as temporary:
         _join(finished, film, temporary, kind)
     shutil.rmtree(folder)
@@ -161,6 +162,16 @@ def _finished(folder: Path, key: str) -> list[Path]:
     return found
 
 
+@contextmanager
+def _without_leftovers(folder: Path) -> Iterator[None]:
+    """Remove the folder of segments in the end where it has none, from which nothing could resume."""
+    try:
+        yield
+    finally:
+        if not any(folder.glob("*.nut")):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 def _frames(source: Any, film: Path) -> Iterator[Any]:
     """The frames of the first video stream in order; what is damaged is skipped and counted."""
     import av
@@ -205,13 +216,17 @@ def _matrix(frame: Any) -> int:
     return known.get(int(frame.colorspace), BT709 if frame.height >= 720 else BT601)
 
 
+def _quarters(frame: Any) -> int:
+    """Quarter turns counterclockwise that make the frame upright, as a phone says how it was held."""
+    return round(int(frame.rotation) / 90) % 4
+
+
 def _translated(translator: Translator, frame: Any, size: int) -> np.ndarray:
     from PIL import Image
 
     matrix = _matrix(frame)
     image = frame.reformat(format="rgb24", src_colorspace=matrix, dst_colorspace=matrix).to_ndarray()
-    # degrees counterclockwise, as a phone says how it was held
-    image = np.ascontiguousarray(np.rot90(image, round(frame.rotation / 90) % 4))
+    image = np.ascontiguousarray(np.rot90(image, _quarters(frame)))
     if size:
         height, width = image.shape[:2]
         picture = Image.fromarray(image).resize(scaled(width, height, size), Image.Resampling.BICUBIC)
@@ -240,21 +255,30 @@ class _Encoder:
         import av
 
         height, width = image.shape[:2]
+        shape = self._source.sample_aspect_ratio or Fraction(1)
+        if _quarters(frame) % 2:
+            shape = 1 / shape
         if odd := (height % 2, width % 2):  # colours are stored for squares of two pixels
             image = np.pad(image, [(0, odd[0]), (0, odd[1]), (0, 0)], mode="edge")
+            height, width = image.shape[:2]
+        if self._codec in WITHOUT_SHAPE and shape != 1:
+            width, height = (2 * round(side / 2) for side in (width * max(shape, 1), height / min(shape, 1)))
+            shape = Fraction(1)
         matrix = _matrix(frame)
         if self._stream is None:
             rate = self._source.average_rate or Fraction(25)
             # no frames that refer to later ones: segments can then follow one another
             stream: Any = self._file.add_stream(self._codec, rate=rate, options={**self._options, "bf": "0"})
-            stream.height, stream.width = image.shape[:2]
+            stream.height, stream.width = height, width
             stream.pix_fmt = "yuv420p"
             context = stream.codec_context
             context.time_base = self._source.time_base
             context.colorspace, context.color_range = matrix, LIMITED
+            if shape != 1:
+                context.sample_aspect_ratio = shape
             self._stream = stream
         made = av.VideoFrame.from_ndarray(image, format="rgb24")
-        made = made.reformat(format="yuv420p", src_colorspace=matrix, dst_colorspace=matrix)
+        made = made.reformat(width, height, format="yuv420p", src_colorspace=matrix, dst_colorspace=matrix)
         made.pts, made.time_base = frame.pts, self._source.time_base
         self._file.mux(self._stream.encode(made))
         self.count += 1

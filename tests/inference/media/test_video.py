@@ -52,12 +52,22 @@ def engine(monkeypatch):
     return engine
 
 
-def write_film(path: Path, *, width: int = 64, height: int = 48, audio: str = "aac", codec: str = "libx264"):
-    """Grey frames, the left half darker by 20, at TIMES, and a tone of half a second."""
+def write_film(
+    path: Path,
+    *,
+    width: int = 64,
+    height: int = 48,
+    audio: str = "aac",
+    codec: str = "libx264",
+    shape: Fraction | None = None,
+):
+    """Grey frames, the left half darker by 20, at TIMES, and a tone of half a second; `shape`: of pixels."""
     with av.open(str(path), "w") as film:
         picture = film.add_stream(codec, rate=25)
         picture.width, picture.height, picture.pix_fmt = width, height, "yuv420p"
         picture.codec_context.time_base = Fraction(1, 25)
+        if shape:
+            picture.codec_context.sample_aspect_ratio = shape
         sound = film.add_stream(audio, rate=48000, layout="mono") if audio else None
         for time, colour in zip(TIMES, COLOURS, strict=True):
             pixels = np.full((height, width, 3), colour, np.uint8)
@@ -226,9 +236,8 @@ def test_segments_of_another_job_are_not_used(engine, tmp_path, monkeypatch):
     assert frames(tmp_path / "b.mp4")[0][1].shape == (24, 32, 3)
 
 
-def test_a_film_that_was_held_upright(engine, tmp_path):
-    """The rotation of a phone's video is in its track header; pixels are turned, and the mark is gone."""
-    film = write_film(tmp_path / "film.mp4", audio="")
+def turn(film: Path) -> Path:
+    """Mark an .mp4 file as one that is to be turned clockwise."""
     data = bytearray(film.read_bytes())
     matrix = data.index(b"tkhd") + 4 + 40
     one = (1 << 16).to_bytes(4, "big", signed=True)
@@ -236,6 +245,38 @@ def test_a_film_that_was_held_upright(engine, tmp_path):
     zero, unit = bytes(4), (1 << 30).to_bytes(4, "big")
     data[matrix : matrix + 36] = b"".join([zero, one, zero, minus, zero, zero, zero, zero, unit])
     film.write_bytes(data)
+    return film
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("end", ["mp4", "mkv", "webm"])
+def test_pixels_that_are_not_square_keep_their_shape(engine, tmp_path, monkeypatch, end, turned):
+    """Of the picture as it is shown: WebM gets square pixels, the others say what shape they have."""
+    if end == "webm" and "libvpx-vp9" not in av.codecs_available:
+        pytest.skip("PyAV without libvpx")
+    monkeypatch.setattr(video, "SEGMENT", 4)
+    film = write_film(tmp_path / "film.mp4", audio="", shape=Fraction(3, 2))
+    run(turn(film) if turned else film, tmp_path / f"b.{end}")
+    with av.open(str(tmp_path / f"b.{end}")) as opened:
+        stream = opened.streams.video[0]
+        width, height = stream.width * stream.sample_aspect_ratio, stream.height
+    expected = Fraction(64 * 3, 48 * 2)
+    assert width / height == (1 / expected if turned else expected)
+    stored = (64, 48) if end != "webm" else (96, 48)
+    assert (stream.width, stream.height) == (stored[::-1] if turned else stored)
+
+
+def test_a_film_without_frames_leaves_nothing_behind(engine, tmp_path, monkeypatch):
+    film = write_film(tmp_path / "film.mp4")
+    monkeypatch.setattr(video, "_frames", lambda *given: iter(()))
+    with pytest.raises(CycleGANError, match="has no frame that can be decoded"):
+        run(film, tmp_path / "b.mp4")
+    assert [path.name for path in tmp_path.iterdir()] == ["film.mp4"]
+
+
+def test_a_film_that_was_held_upright(engine, tmp_path):
+    """The rotation of a phone's video is in its track header; pixels are turned, and the mark is gone."""
+    film = turn(write_film(tmp_path / "film.mp4", audio=""))
     run(film, tmp_path / "b.mp4")
     with av.open(str(tmp_path / "b.mp4")) as opened:
         frame = next(opened.decode(video=0))
