@@ -41,9 +41,9 @@ def open_engine(
 
     `auto` is torch on GPUs. On CPUs it is the fastest that is installed: in bfloat16 OpenVINO, then torch; in
     float32 ONNX Runtime, OpenVINO, torch. The two that need an ONNX file are taken only where it exists
-    already, beside the weights or in the cache, or where `pictures` (how many wait) is enough to make
-    exporting worthwhile. Raises UsageError for an engine that is not installed or cannot use the device,
-    CycleGANError for one that draws something other than torch.
+    already, beside the weights that it was exported from or in the cache, or where `pictures` (how many wait)
+    is enough to make exporting worthwhile. Raises UsageError for an engine that is not installed or cannot
+    use the device, CycleGANError for one that draws something other than torch.
     """
     where = where or str(folder)
     if not (folder / "config.json").is_file():
@@ -160,7 +160,7 @@ def _onnx_file(folder: Path, direction: Direction, where: str, *, export: bool) 
     """The generator as an ONNX file: beside the weights, or in the cache, or exported into it if asked."""
     weights = folder / f"{direction}.safetensors"
     beside = folder / f"{direction}.onnx"
-    if beside.is_file():
+    if beside.is_file() and (not weights.is_file() or _is_of(beside, weights)):
         return beside
     if not weights.is_file():
         if export:
@@ -179,8 +179,16 @@ def _onnx_file(folder: Path, direction: Direction, where: str, *, export: bool) 
     logger.info("Exporting %s of %s to ONNX, once; kept in %s.", direction, where, cached.parent)
     generator, config = read_generator(folder, direction, where)
     with atomic_file(cached) as temporary:
-        write_onnx(generator, direction, config, temporary)
+        write_onnx(generator, direction, config, sha256(weights), temporary)
     return cached
+
+
+def _is_of(exported: Path, weights: Path) -> bool:
+    """Whether the ONNX file was exported from these weights, whose hash it then has as text; warns if not."""
+    found = sha256(weights).encode() in exported.read_bytes()
+    if not found:
+        logger.warning("%s was not exported from %s and is ignored: export it again.", exported, weights.name)
+    return found
 
 
 def _fingerprint(folder: Path, weights: Path) -> str:

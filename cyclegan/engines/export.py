@@ -28,13 +28,17 @@ OPSET = 20
 
 
 def metadata(
-    generator: Generator, direction: Direction, config: Mapping[str, Any], form: Form = PLAIN
+    generator: Generator, direction: Direction, config: Mapping[str, Any], weights: str, form: Form = PLAIN
 ) -> dict[str, str]:
-    """What is written into a file: direction, multiple, config, form, and a picture to compare with."""
+    """What is written into a file: direction, multiple, config, form, weights and a picture to compare with.
+
+    `weights` is the SHA-256 of their file: it tells an export of theirs from one of others.
+    """
     facts = {"direction": direction, "multiple": str(generator.multiple)}
     drawn = to_uint8_array(TorchEngine(generator)(example_picture(generator.multiple)))
     return facts | {
         "config": json.dumps(config),
+        "weights": weights,
         "images": form.images,
         "precision": form.precision,
         "parity": pack(drawn),
@@ -42,16 +46,22 @@ def metadata(
 
 
 def write_onnx(
-    generator: Generator, direction: Direction, config: Mapping[str, Any], path: Path, form: Form = PLAIN
+    generator: Generator,
+    direction: Direction,
+    config: Mapping[str, Any],
+    weights: str,
+    path: Path,
+    form: Form = PLAIN,
 ) -> float:
     """Write `images` → `translated`, opset 20, as `form` says, for a float32 generator on the CPU.
+    `weights` is the SHA-256 of the file that it was read from.
 
     Returns the mean difference from torch in grey levels. Raises CycleGANError where ONNX Runtime computes
     something else from the file.
     """
     import onnxruntime
 
-    _convert(generator, direction, config, path, form)
+    _convert(generator, direction, config, weights, path, form)
     session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
 
     def run(images: torch.Tensor) -> torch.Tensor:
@@ -62,7 +72,12 @@ def write_onnx(
 
 
 def _convert(
-    generator: Generator, direction: Direction, config: Mapping[str, Any], path: Path, form: Form
+    generator: Generator,
+    direction: Direction,
+    config: Mapping[str, Any],
+    weights: str,
+    path: Path,
+    form: Form,
 ) -> None:
     """Write the ONNX file, unchecked."""
     uint8 = form.images == "uint8"
@@ -79,12 +94,17 @@ def _convert(
             dynamic_shapes=({0: "H", 1: "W"} if uint8 else {0: "N", 2: "H", 3: "W"},),
         )
     assert program is not None
-    program.model.metadata_props.update(metadata(generator, direction, config, form))
+    program.model.metadata_props.update(metadata(generator, direction, config, weights, form))
     program.save(os.fspath(path), external_data=False)
 
 
 def write_openvino(
-    generator: Generator, direction: Direction, config: Mapping[str, Any], path: Path, form: Form = PLAIN
+    generator: Generator,
+    direction: Direction,
+    config: Mapping[str, Any],
+    weights: str,
+    path: Path,
+    form: Form = PLAIN,
 ) -> float:
     """Write OpenVINO IR: `path`, whose name ends in .xml, and the weights next to it as .bin.
 
@@ -97,7 +117,7 @@ def write_openvino(
     core = openvino.Core()
     with tempfile.TemporaryDirectory() as folder:
         onnx = Path(folder) / "whole.onnx"
-        _convert(generator, direction, config, onnx, replace(form, precision="fp32"))
+        _convert(generator, direction, config, weights, onnx, replace(form, precision="fp32"))
         model = core.read_model(onnx)
         model.set_rt_info(form.precision, ["framework", "precision"])
         openvino.save_model(model, path, compress_to_fp16=form.precision == "fp16")
@@ -108,7 +128,12 @@ def write_openvino(
 
 
 def write_pt2(
-    generator: Generator, direction: Direction, config: Mapping[str, Any], path: Path, form: Form = PLAIN
+    generator: Generator,
+    direction: Direction,
+    config: Mapping[str, Any],
+    weights: str,
+    path: Path,
+    form: Form = PLAIN,
 ) -> float:
     """Write a torch.export program for a float32 generator on the CPU.
 
@@ -121,7 +146,7 @@ def write_pt2(
     program = torch.export.export(form.wrap(generator).eval(), (example,), dynamic_shapes=(free,))
     # Not into the file: where a write fails, torch's zip writer aborts the process.
     buffer = io.BytesIO()
-    torch.export.save(program, buffer, extra_files=metadata(generator, direction, config, form))
+    torch.export.save(program, buffer, extra_files=metadata(generator, direction, config, weights, form))
     path.write_bytes(buffer.getbuffer())
     with path.open("rb") as file:
         read = torch.export.load(file).module()

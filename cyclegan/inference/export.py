@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from cyclegan.errors import UsageError
-from cyclegan.io.files import atomic_file
+from cyclegan.io.files import atomic_file, sha256
 from cyclegan.model_config import kinds_of
 from cyclegan.pixel_kind import all_rgb, in_words
 
@@ -58,6 +58,7 @@ def export(model: str, out: Path, config: ExportConfig) -> list[Path]:
     for direction in directions_of(model, config.direction):
         with model_folder(model, direction) as (folder, _):
             generator, facts = read_generator(folder, direction, model)
+            weights = sha256(folder / f"{direction}.safetensors")
         if not all_rgb(kinds := kinds_of(facts)):
             raise UsageError(
                 f"Exported files take and return RGB of 8 bits, but for this model {in_words(kinds)}: use "
@@ -66,7 +67,7 @@ def export(model: str, out: Path, config: ExportConfig) -> list[Path]:
         path = out / f"{direction}{form.suffix}{ENDS[config.format]}"
         with _renamed_at_end(path) as temporary:
             write = getattr(exporting, f"write_{config.format}")
-            apart = write(generator, direction, facts, temporary, form)
+            apart = write(generator, direction, facts, weights, temporary, form)
         logger.info(
             "%s, %.1f MB%s: %s, %.2g grey levels from torch on average.",
             path,

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cyclegan.errors import CycleGANError
+from cyclegan.io.files import sha256
 from cyclegan.io.uri import redact
 from cyclegan.model import DIRECTIONS, Direction, Model
 from cyclegan.pixel_kind import all_rgb
@@ -198,7 +199,7 @@ def _save(path: Path, logged: Any, direction: Direction, model: Model, folder: P
         from cyclegan.engines.export import write_onnx
 
         artifacts["onnx"] = path.parent / f"{direction}.onnx"
-        write_onnx(model[direction], direction, model.config, artifacts["onnx"])
+        write_onnx(model[direction], direction, model.config, sha256(artifacts["weights"]), artifacts["onnx"])
     pictures = Schema([ColSpec("binary", "image")])
     params = ParamSchema(
         [

@@ -100,6 +100,20 @@ def test_auto_takes_what_is_fastest_for_so_many_pictures(
         assert load(exported, precision=precision, pictures=pictures).engine.name == f"{name} on cpu"
 
 
+@pytest.mark.parametrize("engine", ["auto", "onnx"])
+def test_a_file_beside_other_weights_is_ignored(model, exported, monkeypatch, caplog, engine):
+    pytest.importorskip("onnxruntime")
+    monkeypatch.setattr(choose, "has_bfloat16", lambda: False)
+    monkeypatch.setattr(choose, "_may_have_gpu", lambda: False)
+    shutil.copy(exported, model)
+    shutil.copy(model / "BtoA.safetensors", model / "AtoB.safetensors")
+    found = load(model, "AtoB", engine=engine, precision="fp32")(IMAGE)
+    assert apart(found, load(model, "AtoB", engine="torch", precision="fp32")(IMAGE)).max() <= 1
+    assert "AtoB.onnx was not exported from AtoB.safetensors and is ignored" in caplog.text
+    (model / "AtoB.safetensors").unlink()
+    assert load(model, "AtoB", engine=engine).engine.name.startswith(("ONNX", "OpenVINO"))
+
+
 def test_a_file_that_draws_something_else_is_refused(exported, monkeypatch):
     class Off(onnx_file.OnnxRuntimeEngine):
         def __call__(self, images):

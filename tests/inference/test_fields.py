@@ -68,7 +68,7 @@ def desk(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
         return translator
 
     def written(kind: str) -> Callable[..., None]:
-        def write(generator: Any, direction: str, facts: Any, path: Path, form: Any) -> float:
+        def write(generator: Any, direction: str, facts: Any, weights: str, path: Path, form: Any) -> float:
             desk.exported.append((kind, direction))
             desk.forms.append(form)
             path.write_bytes(b"")
