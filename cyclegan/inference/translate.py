@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from cyclegan.errors import CycleGANError, UsageError
@@ -58,7 +58,8 @@ def translate(model: str, images: str, out: str, config: TranslateConfig) -> Tra
     if not translator.is_rgb:
         from cyclegan.inference.files.channels import translate_channels
 
-        outcome = translate_channels(translator, source, names, target, single, done, config)
+        named = bool(single) and single == PurePath(out).name
+        outcome = translate_channels(translator, source, names, target, single, done, config, named=named)
         return _finish(model, images, out, config, translator, *outcome)
     written, unreadable = translate_rgb(translator, source, waiting, target, single, config)
     there = len(names) - len(waiting)

@@ -14,6 +14,7 @@ import torch
 
 from cyclegan.data.channels.read import read_channels
 from cyclegan.errors import UsageError
+from cyclegan.inference.media.channels import encode_channels
 from cyclegan.inference.translate import TranslateConfig, translate
 from cyclegan.inference.translator import Translator, load
 from cyclegan.io.storage import FolderStore
@@ -112,6 +113,17 @@ def test_files_keep_name_place_and_scale(tmp_path: Path, monkeypatch: pytest.Mon
     assert found.dtype == np.int16 and -1000 <= found.min() < found.max() <= 2000
     exact = load(tmp_path / "model", "AtoB", device="cpu")(tmp_path / "in" / "a.tif")[..., 0]
     assert np.abs(found - (exact * (3000 / 65535) - 1000)).max() <= 0.5
+    one = (str(tmp_path / "model"), str(tmp_path / "in" / "a.tif"))
+    for wrong in ("x.jpg", "x.png"):
+        message = f"{wrong} cannot hold 1 channel of 16 bits with negative values: write .tif"
+        with pytest.raises(UsageError, match=message):
+            translate(*one, str(tmp_path / "one" / wrong), TranslateConfig(device="cpu"))
+    assert not (tmp_path / "one").exists()
+    translate(*one, str(tmp_path / "one" / "x.tif"), TranslateConfig(device="cpu"))
+    (tmp_path / "in" / "b.png").write_bytes(encode_channels(noise(1), ".png"))
+    derived = (one[0], str(tmp_path / "in" / "b.png"), str(tmp_path / "one"))
+    translate(*derived, TranslateConfig(device="cpu"))
+    assert sorted(path.name for path in (tmp_path / "one").iterdir()) == ["b.png.tif", "x.tif"]
     with pytest.raises(UsageError, match="alpha = keep"):
         translate(
             str(tmp_path / "model"),

@@ -37,16 +37,22 @@ def translate_channels(
     single: str,
     done: Set[str],
     config: TranslateConfig,
+    *,
+    named: bool,
 ) -> tuple[int, int, dict[str, str]]:
     """Translate pictures into TIFFs, or PNGs where they were PNGs; returns how many were written, how many
     were there, and the reasons of those that cannot be read.
 
-    `single` is the name that one picture's translation gets, empty for many; `done` are translations that are
-    there and stay. Raises UsageError for settings that such pictures have not.
+    `single` is the name that one picture's translation gets, empty for many, and `named` whether the user
+    chose it; `done` are translations that are there and stay. Raises UsageError for settings that such
+    pictures have not, and for a chosen name whose format cannot hold them.
     """
     if config.alpha == "keep":
         raise UsageError("translate: alpha = keep is for RGB; this model keeps the channels of its pictures.")
     keys = {name: _key(single or name, translator) for name in names}
+    if named and [single] != list(keys.values()):
+        below = " with negative values" if translator.levels.black < 0 else ""
+        raise UsageError(f"{single} cannot hold {translator.target}{below}: write .tif.")
     if len(set(keys.values())) < len(keys):
         twice = next(key for key in keys.values() if list(keys.values()).count(key) > 1)
         raise UsageError(f"Two pictures would both be written to {twice}.")
