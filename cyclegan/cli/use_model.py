@@ -87,6 +87,20 @@ class Serve:
         leave()
 
 
+def _scores(given: Path | None, model: str) -> Path:
+    """The folder of scores for a model's card: the given one, or the one next to the model."""
+    scores = given or Path(model).parent / "scores"
+    if not (scores / "scores.json").is_file():
+        if given:
+            raise UsageError(
+                f"--scores {given}: there is no scores.json; name the folder that evaluate wrote."
+            )
+        logger.info(
+            "The card is written without scores: use --scores to name the folder that evaluate wrote."
+        )
+    return scores
+
+
 @dataclass(frozen=True, kw_only=True)
 class Card:
     """Print or write a model's card: what it translates, its data, scores, training command and limits."""
@@ -105,7 +119,7 @@ class Card:
             places.writable(self.out)
         from cyclegan.inference.write_card import write_card
 
-        scores = self.scores or Path(self.model).parent / "scores"
+        scores = _scores(self.scores, self.model)
         text = write_card(self.model, scores, self.license, self.out)
         if self.out:
             tell(self.out, "the card", ["push", "hf://ORGANISATION/NAME", "--model", self.model])
@@ -139,7 +153,7 @@ class Push:
         model = self.model or str(places.run_folder(None, holding="model").model)
         from cyclegan.inference.push import push
 
-        scores = self.scores or Path(model).parent / "scores"
+        scores = _scores(self.scores, model)
         done = push(
             model,
             self.address,

@@ -79,6 +79,19 @@ def test_the_verb_writes_it(model, tmp_path, monkeypatch, capsys):
     assert "There is no model in nothing" in capsys.readouterr().err
 
 
+def test_scores_that_are_not_there_are_named_before_anything_is_published(model, tmp_path, capsys, caplog):
+    for command in (["card", str(model)], ["push", str(tmp_path / "out"), "--model", str(model)]):
+        assert main([*command, "--scores", str(tmp_path / "wrong")]) == 2
+        said = capsys.readouterr()
+        assert f"--scores {tmp_path / 'wrong'}: there is no scores.json" in said.err and not said.out
+        assert not (tmp_path / "out").exists()
+        with caplog.at_level("INFO", "cyclegan.cli"):
+            assert main(command) == 0
+        capsys.readouterr()
+        assert any(text.startswith("The card is written without scores") for text in caplog.messages)
+        caplog.clear()
+
+
 def test_scores_of_other_data_are_refused(model, tmp_path):
     config = json.loads((model / "config.json").read_text()) | {"data": {"version": "mine"}}
     (model / "config.json").write_text(json.dumps(config))
