@@ -32,8 +32,9 @@ class ExportConfig:
     direction: Literal["auto", "AtoB", "BtoA"] = "auto"
     """Which generator; auto: both, or the one that the model's address names."""
     images: Literal["float", "uint8"] = "float"
-    """float: float32 N×3×H×W in [-1, 1], whose sides are multiples of what it needs; uint8: H×W×3 as decoded
-    from a file, of any size. Scaling, padding and cropping are then part of the file."""
+    """float: float32 N×3×H×W in [-1, 1], whose sides are multiples of what it needs, at least two of them;
+    uint8: H×W×3 as decoded from a file, of any size. Scaling, padding and cropping are then part of the
+    file."""
     precision: Literal["fp32", "fp16"] = "fp32"
     """fp16: weights and arithmetic of 16 bits, for GPUs; the images' type stays as it is."""
 
@@ -43,9 +44,9 @@ def export(model: str, out: Path, config: ExportConfig) -> list[Path]:
 
     Returns the files (for OpenVINO the .xml ones). Input `images` and output `translated` are as
     `config.images` says; the file's metadata hold the model's config and `multiple`, of which H and W of
-    float images must be multiples. Each file is read back and compared with the generator at three sizes
-    before it gets its name. Raises UsageError where there is no model or a package is missing, CycleGANError
-    where the file computes something else.
+    float images must be multiples, at least twice as large. Each file is read back and compared with the
+    generator at three sizes before it gets its name. Raises UsageError where there is no model or a package
+    is missing, CycleGANError where the file computes something else.
     """
     _check_packages(config.format)
     from cyclegan.engines import export as exporting
@@ -75,7 +76,8 @@ def export(model: str, out: Path, config: ExportConfig) -> list[Path]:
             f", opset {exporting.OPSET}" if config.format == "onnx" else "",
             "images uint8 H×W×3 of any size"
             if config.images == "uint8"
-            else f"images float32 N×3×H×W in [-1, 1], sides a multiple of {generator.multiple}",
+            else f"images float32 N×3×H×W in [-1, 1], sides a multiple of {generator.multiple}, "
+            f"{2 * generator.multiple} or more",
             apart,
         )
         written.append(path)
