@@ -116,7 +116,7 @@ class Card:
 
     def run(self) -> None:
         if self.out:
-            places.writable(self.out)
+            places.writable(self.out, file=True)
         from cyclegan.inference.write_card import write_card
 
         scores = _scores(self.scores, self.model)

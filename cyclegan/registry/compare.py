@@ -21,6 +21,7 @@ from cyclegan.tracking.server import check_server, mlflow_errors, quiet, run_url
 
 FEW = 2  # runs whose names fit into their pictures
 WIDEST = 90  # characters for the names of runs above a table
+LOOKED_AT = 100  # runs on a data version; what each was scored by takes two requests
 PICTURE = re.compile(
     r"images/(?P<key>.+)[+%]step[+%](?P<step>\d+)[+%]timestamp[+%](?P<time>\d+)[+%][^+%]*png"
 )
@@ -100,7 +101,7 @@ def _find(run: str) -> Any:
 
 
 def _on_data(version: str, named: list[Any]) -> list[Any]:
-    """The other runs that were scored on this data: those whose scores compare together, the best first.
+    """The others of the newest runs on this data that were scored: those that compare together, best first.
 
     First come those that compare with the first named run, then the others, most of a kind first.
     """
@@ -110,17 +111,22 @@ def _on_data(version: str, named: list[Any]) -> list[Any]:
     runs = mlflow.search_runs(
         search_all_experiments=True,
         filter_string=f"tags.data_version = '{quoted}'",
-        order_by=["metrics.score ASC"],
+        order_by=["attributes.start_time DESC"],
+        max_results=LOOKED_AT,
         output_format="list",
     )
     known = {run.info.run_id for run in named}
     first = _measure(named[0]) if named else None
     alike: dict[Measure, list[Any]] = {}
-    for run in runs:
-        if run.info.run_id not in known and "score" in run.data.metrics:
+    for run in sorted((run for run in runs if "score" in run.data.metrics), key=_score):
+        if run.info.run_id not in known:
             alike.setdefault(_measure(run), []).append(run)
     order = sorted(alike, key=lambda measure: (measure != first, -len(alike[measure])))
     return [run for measure in order for run in alike[measure]]
+
+
+def _score(run: Any) -> float:
+    return float(run.data.metrics["score"])
 
 
 def _read(run: Any) -> Compared:
