@@ -54,6 +54,8 @@ class Trainer:
     git_commit: str | None
     saved: float = 0.0
     """When the last checkpoint was written, on the monotonic clock."""
+    saved_step: int = -1
+    """The update that it was written after; -1 where this process has written none."""
 
     def run(self) -> None:
         """All epochs that are left; raises Interrupted, with a checkpoint, when asked to stop."""
@@ -94,7 +96,10 @@ class Trainer:
             self.report.updated(state.step)
             if state.step % setup.config.log_every == 0:
                 self.log(lr)
-            if setup.processes.world_size == 1 or state.step % AGREE_EVERY == 0:
+            # Not after the last one: a run that resumes there begins the next epoch, so a checkpoint of it
+            # must be of an epoch that was logged and scored. `finish_epoch` asks then.
+            agreed = setup.processes.world_size == 1 or state.step % AGREE_EVERY == 0
+            if agreed and state.step % setup.steps:
                 self.save_or_stop()
         if state.pending:
             self.log(lr)
@@ -136,13 +141,15 @@ class Trainer:
             self.stop.raise_interrupted(self.state.step, setup.total)
 
     def save(self) -> None:
-        """Begin to write a checkpoint; every process must call it."""
+        """Begin to write a checkpoint, unless this update has one; every process must call it."""
         state = self.state
+        if state.step == self.saved_step:
+            return
         with self.report.pace.pause("checkpoint"):
             tensors = state.tensors()
             if self.setup.processes.is_main:
                 self.kept.save(tensors, state.progress)
-        self.saved = time.monotonic()
+        self.saved, self.saved_step = time.monotonic(), state.step
 
     def finish_epoch(self, done: int) -> None:
         """What is due after so many epochs."""
@@ -155,8 +162,10 @@ class Trainer:
             self.save()
             if not (last or stopped):
                 self.export()
-        if self.setup.processes.is_main and not (last or stopped):
-            self.show_progress()
+        if not (last or stopped):
+            if self.setup.processes.is_main:
+                self.show_progress()
+            self.save_or_stop()
 
     def translations(self, done: int) -> None:
         """Log the generators' translations of the sample images after so many epochs."""

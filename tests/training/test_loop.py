@@ -133,19 +133,55 @@ def test_the_model_folder_appears_with_its_loss_curves(
     assert [row.split(",")[0] for row in rows[1:]] == ["3", "6", "7"]
 
 
-def test_the_model_folder_is_current_from_the_first_epoch_on(
-    prepared: Path, tmp_path: Path, small: Callable[..., TrainConfig], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Stopped at any moment, a run leaves generators that load, as they were when it stopped."""
-    stop_at, done = 9, 0
-    asked: list[StopRequest] = []  # as a signal would ask; checkpoints/test_resume.py sends real ones
-    enter = StopRequest.__enter__
+@pytest.fixture
+def stop_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """stop_at(9): a signal asks to stop during the ninth update from now on.
+
+    checkpoints/test_resume.py sends real signals, which may come at any update.
+    """
+    asked: list[StopRequest] = []
+    enter, whole = StopRequest.__enter__, Update.__call__
+    left = 0
 
     def entered(self: StopRequest) -> StopRequest:
         asked.append(self)
         return enter(self)
 
+    def update(self: Update, *batch: torch.Tensor) -> torch.Tensor:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            asked[-1].number = signal.SIGINT
+        return whole(self, *batch)
+
+    def stop(number: int) -> None:
+        nonlocal left
+        left = number
+
     monkeypatch.setattr(StopRequest, "__enter__", entered)
+    monkeypatch.setattr(Update, "__call__", update)
+    return stop
+
+
+@pytest.fixture
+def scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """What evaluations during training will find, the next one first; each takes its own away."""
+    for cache in ("CYCLEGAN_CACHE", "TORCH_HOME"):  # without weights the features are of a small network
+        monkeypatch.setenv(cache, str(tmp_path / "cache"))
+    found: list[float] = []
+    monkeypatch.setattr(Monitor, "score", lambda self, generators: {self.headline: found.pop(0)})
+    return found
+
+
+def test_the_model_folder_is_current_from_the_first_epoch_on(
+    prepared: Path,
+    tmp_path: Path,
+    small: Callable[..., TrainConfig],
+    monkeypatch: pytest.MonkeyPatch,
+    stop_at: Callable[[int], None],
+) -> None:
+    """Stopped at any moment, a run leaves generators that load, as they were when it stopped."""
+    done = 0
 
     def update(self: Update, *batch: torch.Tensor) -> torch.Tensor:
         nonlocal done
@@ -153,10 +189,9 @@ def test_the_model_folder_is_current_from_the_first_epoch_on(
         if done > 7:  # the second epoch has begun
             config = read_json(tmp_path / "model" / "config.json")
             assert (config["epochs"], config["finished"]) == (1, False)
-        if done == stop_at:
-            asked[-1].number = signal.SIGINT
         return whole(self, *batch)
 
+    stop_at(9)
     whole = Update.__call__
     monkeypatch.setattr(Update, "__call__", update)
     longer = small(epochs=3, decay_epochs=0, ema=0.5)
@@ -175,7 +210,41 @@ def test_the_model_folder_is_current_from_the_first_epoch_on(
     assert not torch.equal(load_model(tmp_path / "model").AtoB(images), stopped.AtoB(images))
 
 
-def test_a_checkpoint_on_the_last_update_does_not_hide_the_speed(
+def test_a_stop_on_the_last_update_of_an_epoch_changes_nothing(
+    prepared: Path,
+    tmp_path: Path,
+    small: Callable[..., TrainConfig],
+    stop_at: Callable[[int], None],
+    scores: list[float],
+) -> None:
+    """Resuming begins with the next epoch, so this one is scored, here as the best, and logged before."""
+    config = small(epochs=3, decay_epochs=0, evaluate_every=1)
+    files = {}
+    for name, stop in (("straight", 0), ("stopped", 14)):
+        scores[:] = [0.5, 0.1, 0.4]
+        stop_at(stop)
+        with pytest.raises(Interrupted, match="after update 14 of 21") if stop else nullcontext():
+            train(prepared, tmp_path / name, config, checkpoints=str(tmp_path / f"{name} c"))
+        if stop:
+            train(prepared, tmp_path / name, config, checkpoints=str(tmp_path / f"{name} c"))
+        assert scores == [] and read_json(tmp_path / name / "config.json")["epochs"] == 2
+        kept = ("AtoB.safetensors", "BtoA.safetensors", "losses.csv")
+        files[name] = {file: (tmp_path / name / file).read_bytes() for file in kept}
+    assert files["stopped"] == files["straight"]
+
+
+def test_an_evaluation_that_a_killed_run_never_finished_is_made_when_it_resumes(
+    prepared: Path, tmp_path: Path, small: Callable[..., TrainConfig], scores: list[float]
+) -> None:
+    config = small(epochs=2, decay_epochs=0, evaluate_every=1, checkpoint_minutes=1e-9)
+    for left in ([], [0.5, 0.4]):
+        scores[:] = left
+        with nullcontext() if left else pytest.raises(IndexError):
+            train(prepared, tmp_path / "model", config, checkpoints=str(tmp_path / "c"))
+    assert scores == []
+
+
+def test_checkpoints_since_the_last_log_line_do_not_hide_the_speed(
     prepared: Path, tmp_path: Path, small: Callable[..., TrainConfig], recorder: Recorder
 ) -> None:
     config = small(epochs=1, decay_epochs=0, log_every=100, checkpoint_minutes=1e-9, batch_size=2)

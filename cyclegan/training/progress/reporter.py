@@ -220,7 +220,7 @@ def losses_csv(rows: Iterable[Sequence[float]]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("step", *TERMS, "lr"))
-    writer.writerows(rows)
+    writer.writerows((int(row[0]), *row[1:]) for row in rows)  # a float once it was in a checkpoint
     return text.getvalue()
 
 
