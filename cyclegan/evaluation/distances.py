@@ -151,11 +151,12 @@ def polynomial_kernel(x: Tensor, y: Tensor) -> Tensor:
     return (x @ y.T / x.shape[1] + 1) ** 3
 
 
-def kernel_distance(x: Tensor, y: Tensor) -> tuple[float, float]:
+def kernel_distance(x: Tensor, y: Tensor, *, paired: bool = False) -> tuple[float, float]:
     """Squared maximum mean discrepancy under the polynomial kernel (KID), and its standard error.
 
     The unbiased estimator over all pairs, N, M ≥ 3: what the mean over random subsets converges to. It can be
-    slightly negative when the sets are alike. The standard error is the two-sample jackknife's.
+    slightly negative when the sets are alike. The standard error is the jackknife's: x and y are independent
+    samples, or belong together row by row where they are `paired` (then N = M).
     """
     x, y = x.double(), y.double()
     n, m = len(x), len(y)
@@ -167,10 +168,17 @@ def kernel_distance(x: Tensor, y: Tensor) -> tuple[float, float]:
     def mmd(sx: Tensor, sy: Tensor, sxy: Tensor, n: int, m: int) -> Tensor:
         return sx / (n * (n - 1)) + sy / (m * (m - 1)) - 2 * sxy / (n * m)
 
-    without_x = mmd(sum_x - 2 * rows_x, sum_y, sum_xy - rows_xy, n - 1, m)  # leave one of x out, N values
-    without_y = mmd(sum_x, sum_y - 2 * rows_y, sum_xy - columns_xy, n, m - 1)
-    variance = (n - 1) * without_x.var(correction=0) + (m - 1) * without_y.var(correction=0)
-    return float(mmd(sum_x, sum_y, sum_xy, n, m)), float(variance.sqrt())
+    less_x, less_y = sum_x - 2 * rows_x, sum_y - 2 * rows_y  # the sums without each one
+    if paired:
+        less_xy = sum_xy - rows_xy - columns_xy + kxy.diagonal()
+        left_out = [mmd(less_x, less_y, less_xy, n - 1, m - 1)]
+    else:
+        left_out = [
+            mmd(less_x, sum_y, sum_xy - rows_xy, n - 1, m),
+            mmd(sum_x, less_y, sum_xy - columns_xy, n, m - 1),
+        ]
+    # it takes influences, which are the whole less these: their spread is the same
+    return float(mmd(sum_x, sum_y, sum_xy, n, m)), jackknife_error(left_out, paired=False)
 
 
 def precision_recall(real: Tensor, fake: Tensor, k: int = 3) -> tuple[float, float]:

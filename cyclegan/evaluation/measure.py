@@ -152,7 +152,7 @@ def _add_distances(e: Evaluation) -> None:
         if min(len(features) for features in real.values()) >= 4:
             for d in DIRECTIONS:
                 target = real[ENDS[d][1]]
-                value, error = kernel_distance(fake[d], target)
+                value, error = kernel_distance(fake[d], target, paired=e.manifest.paired)
                 scores |= {f"{kernel}_{d}": value, f"{kernel}_{d}_se": error}
                 e.intervals[f"{kernel}_{d}"] = (value - 1.96 * error, value + 1.96 * error)
                 precision, recall = precision_recall(target, fake[d])

@@ -100,8 +100,8 @@ def test_standard_error_is_the_spread_over_fresh_samples() -> None:
     assert np.median(errors) == pytest.approx(values.std(ddof=1), rel=0.25)
 
 
-def leave_one_out_error(x: np.ndarray, y: np.ndarray) -> float:
-    """The two-sample jackknife's standard error of KID, every estimate computed from the vectors again."""
+def leave_one_out_error(x: np.ndarray, y: np.ndarray, *, paired: bool) -> float:
+    """The jackknife's standard error of KID, every estimate computed from the vectors again."""
 
     def kid(x: np.ndarray, y: np.ndarray) -> float:
         def kernel(a: np.ndarray, b: np.ndarray) -> float:
@@ -112,21 +112,46 @@ def leave_one_out_error(x: np.ndarray, y: np.ndarray) -> float:
         across = [kernel(a, b) for a in x for b in y]
         return float(np.mean(within_x) + np.mean(within_y) - 2 * np.mean(across))
 
+    def without(rows: np.ndarray, i: int) -> np.ndarray:
+        return np.delete(rows, i, axis=0)
+
+    if paired:
+        left_out = [[kid(without(x, i), without(y, i)) for i in range(len(x))]]
+    else:
+        left_out = [
+            [kid(without(x, i), y) for i in range(len(x))],
+            [kid(x, without(y, i)) for i in range(len(y))],
+        ]
     variance = 0.0
-    for estimates in (
-        np.array([kid(np.delete(x, i, axis=0), y) for i in range(len(x))]),
-        np.array([kid(x, np.delete(y, i, axis=0)) for i in range(len(y))]),
-    ):
+    for estimates in map(np.array, left_out):
         n = len(estimates)
         variance += (n - 1) / n * np.square(estimates - estimates.mean()).sum()
     return float(np.sqrt(variance))
 
 
-@pytest.mark.parametrize(("n", "m", "d"), [(9, 12, 5), (11, 8, 3)])
-def test_standard_error_is_the_jackknifes_to_the_last_digits(n: int, m: int, d: int) -> None:
-    x, y = normal(n, d, n), normal(m, d, m) + 0.4
-    expected = leave_one_out_error(x.numpy(), y.numpy())
-    assert kernel_distance(x, y)[1] == pytest.approx(expected, rel=1e-9)
+@pytest.mark.parametrize(
+    ("n", "m", "d", "paired"), [(9, 12, 5, False), (11, 8, 3, False), (9, 9, 5, True), (4, 4, 3, True)]
+)
+def test_standard_error_is_the_jackknifes_to_the_last_digits(n: int, m: int, d: int, paired: bool) -> None:
+    x, y = normal(n, d, n), normal(m, d, m + 1) + 0.4
+    expected = leave_one_out_error(x.numpy(), y.numpy(), paired=paired)
+    assert kernel_distance(x, y, paired=paired)[1] == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("alike", [0.0, 0.9])
+def test_intervals_of_pairs_hold_the_true_distance_as_often_as_they_say(alike: float) -> None:
+    """95 % of them, however alike the two of a pair are; as independent samples they would nearly always."""
+    values, errors = [], []
+    for seed in range(300):
+        y = normal(60, 12, 2 * seed)
+        x = alike * y + (1 - alike**2) ** 0.5 * normal(60, 12, 2 * seed + 1) + 0.2
+        value, error = kernel_distance(x, y, paired=True)
+        values.append(value)
+        errors.append(error)
+    truth = np.mean(values)  # unbiased
+    assert 0.91 < np.mean(np.abs(np.array(values) - truth) < 1.96 * np.array(errors)) < 0.975
+    if alike:
+        assert kernel_distance(x, y)[1] > 1.5 * error
 
 
 @pytest.mark.parametrize("d", [6, 70])

@@ -224,6 +224,15 @@ def test_without_pairs_there_is_no_ground_truth(make_prepared: Make) -> None:
     assert len(e.per_image["AtoB"]["cycle_l1"]) == 9
 
 
+def test_the_kernel_distance_is_surer_of_pairs_that_are_alike(make_prepared: Make) -> None:
+    errors = {}
+    for paired in (True, False):
+        prepared = make_prepared(test_a=20, test_b=20, paired=paired, name=f"paired {paired}")
+        np.save(prepared / "testB.npy", np.load(prepared / "testA.npy") // 2)
+        errors[paired] = judge(prepared, Same(), Same()).scores["kernel_random_AtoB_se"]
+    assert errors[True] < 0.5 * errors[False]
+
+
 def test_few_images_are_told_in_the_notes(make_prepared: Make) -> None:
     few = judge(make_prepared(test_a=12, test_b=12), Same(), Same())
     assert any("12 test images for 24 feature dimensions" in note for note in few.notes)
