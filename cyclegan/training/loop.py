@@ -180,7 +180,7 @@ class Trainer:
             AtoB, BtoA = state.exported()
             with self.report.pace.pause("evaluation"):
                 scores = self.monitor.score({"AtoB": AtoB, "BtoA": BtoA})
-            self.tracker.metrics(scores, state.step)
+            self.report.scores(scores, state.step)
             state.note_score(scores[self.monitor.headline], done, config.patience, self.monitor.headline)
         # The first process alone has scored.
         state.progress.stopped = any_process(state.progress.stopped, self.setup.device)

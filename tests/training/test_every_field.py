@@ -454,7 +454,8 @@ EFFECTS: dict[str, Callable[[Watch], None]] = {
         lambda watch: watch().saved == [7, 14, 21] and watch(checkpoint_every=2).saved == [14, 21]
     ),
     "evaluate_every": check(
-        lambda watch: watch().scored == 0 and watch(evaluate_every=2, epochs=4).logged("kid") == [14, 28]
+        lambda watch: watch().scored == 0
+        and watch(evaluate_every=2, epochs=4).logged("train/kid") == [14, 28]
     ),
     "evaluate_features": of_monitor("features", "inception192"),
     "evaluate_weights": of_monitor("weights", "inception.pth"),

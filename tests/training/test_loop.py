@@ -24,6 +24,7 @@ from cyclegan.evaluation.monitor import Monitor
 from cyclegan.io.files import atomic_dir, read_json, write_json
 from cyclegan.io.pages.pictures import GAP, LINE
 from cyclegan.model import DIRECTIONS, load_model
+from cyclegan.registry.metrics import describe
 from cyclegan.runtime.device import available_bytes
 from cyclegan.runtime.signals import Interrupted, StopRequest
 from cyclegan.tracking.base import Tracker
@@ -283,6 +284,18 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
 
     monkeypatch.setattr(training, "open_run", opened)
     return tracker
+
+
+def test_scores_during_training_leave_the_names_of_evaluate_to_it(
+    prepared: Path, tmp_path: Path, small: Callable[..., TrainConfig], recorder: Recorder, scores: list[float]
+) -> None:
+    """They are of fewer images, and MLflow would show them: it takes the value of the latest step."""
+    scores[:] = [0.5, 0.4]
+    config = small(epochs=2, decay_epochs=0, evaluate_every=1)
+    train(prepared, tmp_path / "model", config, checkpoints=str(tmp_path / "c"))
+    logged = [(name, step) for step, values in recorder.numbers for name in values]
+    assert [step for name, step in logged if name == "train/kernel_random"] == [7, 14]
+    assert not [name for name, _ in logged if describe(name)]
 
 
 def test_the_page_of_a_run_is_fresh_while_it_trains_and_rests_when_it_is_done(

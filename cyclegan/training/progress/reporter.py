@@ -40,7 +40,7 @@ logger = logging.getLogger(__name__)
 # it draws first the metric recorded first. No score is known then, so it is a cycle loss: those of two runs
 # compare, as adversarial losses and diagnostics do not.
 SAMPLES = "samples"
-LOSSES = "train"
+TRAIN = "train"
 DIAGNOSTICS = "train/diagnostics"
 SPEED = "train/speed"
 
@@ -143,7 +143,7 @@ class Reporter:
             raise CycleGANError(_not_finite(step - len(rows) + bad + 1))
         means = dict(zip(TERMS, rows.double().mean(0).tolist(), strict=True))
         numbers = {
-            f"{DIAGNOSTICS}/{name}" if name.startswith(("real", "fake")) else f"{LOSSES}/{name}": means[name]
+            f"{DIAGNOSTICS}/{name}" if name.startswith(("real", "fake")) else f"{TRAIN}/{name}": means[name]
             for name in sorted(TERMS, key=lambda name: not name.startswith("cycle"))
         }
         numbers |= {f"{SPEED}/lr": lr}
@@ -155,6 +155,13 @@ class Reporter:
         self._cycle = f"cycle loss {means['cycle_A']:.3f} {means['cycle_B']:.3f}"
         self._warn(complaints(means))
         return means
+
+    def scores(self, found: Mapping[str, float], step: int) -> None:
+        """Report what the monitor found after update `step`, under names that `evaluate` doesn't use.
+
+        MLflow shows a metric's value at the latest step, and `evaluate` logs at none.
+        """
+        self.tracker.metrics({f"{TRAIN}/{name}": value for name, value in found.items()}, step)
 
     def translations(self, AtoB: Generator, BtoA: Generator, epoch: int) -> None:
         """Log a grid for each direction: input, translation, reconstruction."""
