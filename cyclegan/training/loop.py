@@ -74,7 +74,7 @@ class Trainer:
             self.saved = time.monotonic()
             self.report.pace.start()
             for epoch in range(state.step // setup.steps, setup.schedule.epochs):
-                if state.progress.stopped:
+                if self.out_of_patience():
                     break
                 self.train_epoch(epoch)
                 self.finish_epoch(epoch + 1)
@@ -157,7 +157,9 @@ class Trainer:
         sample = last or (config.sample_every and done % config.sample_every == 0)
         if self.setup.processes.is_main and sample:
             self.translations(done)
-        stopped = bool(config.evaluate_every) and self.evaluate(done)
+        if self.monitor and done % config.evaluate_every == 0:
+            self.evaluate(self.monitor, done)
+        stopped = self.out_of_patience()
         if last or stopped or done % config.checkpoint_every == 0:
             self.save()
             if not (last or stopped):
@@ -173,18 +175,18 @@ class Trainer:
             self.report.translations(*self.state.exported(), done)
             self.report.addresses()  # encodes them for the page, which is most of the page's cost
 
-    def evaluate(self, done: int) -> bool:
-        """Score the generators where it is their turn; returns whether patience is at its end."""
-        config, state = self.setup.config, self.state
-        if self.monitor and done % config.evaluate_every == 0:
-            AtoB, BtoA = state.exported()
-            with self.report.pace.pause("evaluation"):
-                scores = self.monitor.score({"AtoB": AtoB, "BtoA": BtoA})
-            self.report.scores(scores, state.step)
-            state.note_score(scores[self.monitor.headline], done, config.patience, self.monitor.headline)
-        # The first process alone has scored.
-        state.progress.stopped = any_process(state.progress.stopped, self.setup.device)
-        return state.progress.stopped
+    def evaluate(self, monitor: Monitor, done: int) -> None:
+        """Score the generators after so many epochs, and keep them if they are the best so far."""
+        AtoB, BtoA = self.state.exported()
+        with self.report.pace.pause("evaluation"):
+            scores = monitor.score({"AtoB": AtoB, "BtoA": BtoA})
+        self.report.scores(scores, self.state.step)
+        self.state.note_score(scores[monitor.headline], done, monitor.headline)
+
+    def out_of_patience(self) -> bool:
+        """Whether none of the last `patience` scores was better than the best; the same in every process."""
+        ended = 0 < self.setup.config.patience <= self.state.progress.worse
+        return any_process(ended, self.setup.device)  # the first alone has scored
 
     def export(self, *, finished: bool = False) -> None:
         """Write the model folder: the best-scored generators, or the newest where none were scored."""

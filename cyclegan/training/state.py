@@ -117,8 +117,8 @@ class State:
         nn.ModuleList(pair).load_state_dict(self.best)
         return pair
 
-    def note_score(self, score: float, epoch: int, patience: int, metric: str) -> None:
-        """Keep the weights of the best score (lowest) so far; after `patience` worse ones in a row, stop.
+    def note_score(self, score: float, epoch: int, metric: str) -> None:
+        """Keep the weights of the best score (lowest) so far, and count those after it.
 
         A best score of another metric, from before the run was resumed with other features, counts no more.
         """
@@ -133,7 +133,6 @@ class State:
             progress.worse = 0
         else:
             progress.worse += 1
-        progress.stopped = 0 < patience <= progress.worse
 
     def epoch_exported(self, steps_per_epoch: int) -> int:
         """How many epochs the exported generators were trained."""

@@ -64,13 +64,30 @@ def test_the_best_epoch_is_exported_and_patience_ends_the_run(
         assert (tmp_path / "again" / f"{direction}.safetensors").read_bytes() == expected
 
 
+def test_a_run_that_patience_ended_continues_with_more_of_it_or_without(
+    prepared: Path, tmp_path: Path, small: Callable[..., TrainConfig], scores: list[float]
+) -> None:
+    scores[:] = [0.1, 0.2, 0.3, 0.4, 0.5]
+
+    def epochs(**fields: Any) -> float:
+        config = small(**{"epochs": 6, "decay_epochs": 0, **fields})
+        return train(prepared, tmp_path / "model", config, checkpoints=str(tmp_path / "c"))["epochs"]
+
+    assert epochs(evaluate_every=1, patience=2) == 3
+    assert epochs(evaluate_every=1, patience=2, epochs=9) == 3
+    assert epochs(evaluate_every=1, patience=3) == 4
+    assert epochs(evaluate_every=1, epochs=5) == 5
+    assert epochs() == 6
+    assert scores == []
+
+
 def test_a_best_score_of_other_features_counts_no_more(caplog: pytest.LogCaptureFixture) -> None:
     networks = SimpleNamespace(AtoB=torch.nn.Linear(1, 1), BtoA=torch.nn.Linear(1, 1))
     state = State(networks, SimpleNamespace(), SimpleNamespace(), SimpleNamespace(), SimpleNamespace(), None)  # type: ignore[arg-type]
-    state.note_score(0.1, 1, patience=9, metric="kernel_random")
-    state.note_score(0.2, 2, patience=9, metric="kernel_random")
+    state.note_score(0.1, 1, metric="kernel_random")
+    state.note_score(0.2, 2, metric="kernel_random")
     assert state.progress.best == Best(0.1, 1, "kernel_random")
-    state.note_score(0.9, 3, patience=9, metric="kid")
+    state.note_score(0.9, 3, metric="kid")
     assert state.progress.best == Best(0.9, 3, "kid") and state.progress.worse == 0
     assert "kernel_random so far does not compare with kid" in caplog.text
 

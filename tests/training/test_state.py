@@ -58,7 +58,7 @@ def equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 def test_a_state_goes_into_tensors_and_back(make: Make) -> None:
     state, other = make(ema=True, steps=2), make(1, ema=True)
     state.pending = [torch.rand(len(TERMS)) for _ in range(3)]
-    state.note_score(0.5, 1, 0, "kid")
+    state.note_score(0.5, 1, "kid")
     tensors = state.tensors()
     kinds = {name.split(".")[0] for name in tensors}
     assert kinds == {"networks", "ema", "opt_G", "opt_D", "pool_a", "pool_b", "best", "losses"}
@@ -140,13 +140,13 @@ def test_a_record_of_zeros_and_of_the_right_losses_is_taken(make: Make) -> None:
     assert state.step == 0
 
 
-def test_the_lowest_score_is_the_best_and_patience_counts_those_after_it(make: Make) -> None:
+def test_the_lowest_score_is_the_best_and_those_after_it_are_counted(make: Make) -> None:
     state = make()
     first = state.exported()[0].state_dict()
-    noted = [(0.5, 0, False), (0.5, 1, False), (0.4, 0, False), (0.6, 1, False), (0.5, 2, True)]
-    for epoch, (score, worse, stopped) in enumerate(noted, 1):
-        state.note_score(score, epoch, 2, "kid")
-        assert (state.progress.worse, state.progress.stopped) == (worse, stopped)
+    noted = [(0.5, 0), (0.5, 1), (0.4, 0), (0.6, 1), (0.5, 2)]
+    for epoch, (score, worse) in enumerate(noted, 1):
+        state.note_score(score, epoch, "kid")
+        assert state.progress.worse == worse
         if epoch == 3:
             with torch.no_grad():
                 for weight in state.networks.generator_parameters():
@@ -155,17 +155,15 @@ def test_the_lowest_score_is_the_best_and_patience_counts_those_after_it(make: M
     kept, now = state.best_exported()[0].state_dict(), state.exported()[0].state_dict()
     assert any(not torch.equal(kept[name], now[name]) for name in kept)
     assert kept.keys() == first.keys() and state.epoch_exported(7) == 3
-    state.note_score(0.9, 6, 0, "kid")
-    assert not state.progress.stopped  # without patience none ends the run
 
 
 def test_a_score_of_another_metric_begins_again(make: Make, caplog: pytest.LogCaptureFixture) -> None:
     state = make()
-    state.note_score(0.1, 1, 0, "")
-    state.note_score(0.2, 2, 0, "kid")  # of a version that noted no metric: taken for the same
+    state.note_score(0.1, 1, "")
+    state.note_score(0.2, 2, "kid")  # of a version that noted no metric: taken for the same
     assert state.progress.best and state.progress.best.score == 0.1 and not caplog.text
     state.progress.best.metric = "kernel_random"
-    state.note_score(0.3, 3, 0, "kid")
+    state.note_score(0.3, 3, "kid")
     assert "best kernel_random so far does not compare with kid" in caplog.text
     assert (state.progress.best.score, state.progress.best.epoch) == (0.3, 3)
 

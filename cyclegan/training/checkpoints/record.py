@@ -32,8 +32,6 @@ class Progress:
     """None without evaluations during training."""
     worse: int = 0
     """Evaluations since the best one."""
-    stopped: bool = False
-    """Whether patience has ended the run."""
     mlflow_run_id: str | None = None
     threads: int | None = None
     """CPU threads and, below, whether networks were compiled: with others results differ by rounding."""

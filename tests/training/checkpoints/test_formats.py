@@ -271,7 +271,7 @@ def test_foreign_content_with_the_right_checksum_is_skipped(
 
 
 def test_the_record_of_a_run_comes_back_from_json() -> None:
-    progress = Progress(7, {"D_A": 0.25}, [[7, 0.25, 2e-4]], 3.5, Best(0.5, 2), 1, True, "run", 2, False)
+    progress = Progress(7, {"D_A": 0.25}, [[7, 0.25, 2e-4]], 3.5, Best(0.5, 2), 1, "run", 2, False)
     assert Progress.from_json(json.loads(json.dumps(progress.to_json()))) == progress
     assert Progress.from_json({"step": 3, "of_a_later_version": 1}) == Progress(step=3)
     with pytest.raises(ValueError, match="step"):
