@@ -137,7 +137,8 @@ class TrainConfig:
     checkpoint_every: int = indifferent(1)
     """Epochs between two checkpoints; the last epoch always ends with one."""
     evaluate_every: int = indifferent(0)
-    """Epochs between two evaluations of the kernel distance on the test images; 0: never."""
+    """Epochs between two evaluations of the kernel distance on the test images, the last epoch included; 0:
+    never."""
     evaluate_features: Features = indifferent("auto")  # noqa: RUF009
     """Feature extractor of those evaluations: see `features` of evaluate."""
     evaluate_weights: str = indifferent("")

@@ -157,7 +157,7 @@ class Trainer:
         sample = last or (config.sample_every and done % config.sample_every == 0)
         if self.setup.processes.is_main and sample:
             self.translations(done)
-        if self.monitor and done % config.evaluate_every == 0:
+        if self.monitor and (last or done % config.evaluate_every == 0):
             self.evaluate(self.monitor, done)
         stopped = self.out_of_patience()
         if last or stopped or done % config.checkpoint_every == 0:
@@ -189,15 +189,19 @@ class Trainer:
         return any_process(ended, self.setup.device)  # the first alone has scored
 
     def export(self, *, finished: bool = False) -> None:
-        """Write the model folder: the best-scored generators, or the newest where none were scored."""
+        """Write the model folder: the best-scored generators, or the newest where they are not scored.
+
+        A best score from before the run was resumed without evaluations doesn't count.
+        """
         if not self.setup.processes.is_main:
             return
         state = self.state
+        best = state.progress.best if self.setup.config.evaluate_every else None
         with self.report.pace.pause("model"):
-            AtoB, BtoA = state.best_exported()
+            AtoB, BtoA = state.best_exported() if best else state.exported()
             config = describe(
                 self.setup,
-                epochs=state.epoch_exported(self.setup.steps),
+                epochs=best.epoch if best else state.step // self.setup.steps,
                 finished=finished,
                 git_commit=self.git_commit,
                 run_id=self.tracker.run_id,

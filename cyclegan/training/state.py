@@ -110,7 +110,7 @@ class State:
         return source.AtoB, source.BtoA
 
     def best_exported(self) -> tuple[Generator, Generator]:
-        """The generators of the model folder: copies with the best score so far, else the present ones."""
+        """Copies of the generators with the best score so far; the present ones where there is none."""
         if not self.best:
             return self.exported()
         pair = copy.deepcopy(self.exported())
@@ -133,11 +133,6 @@ class State:
             progress.worse = 0
         else:
             progress.worse += 1
-
-    def epoch_exported(self, steps_per_epoch: int) -> int:
-        """How many epochs the exported generators were trained."""
-        best = self.progress.best
-        return best.epoch if best else self.step // steps_per_epoch
 
     def advance(self) -> None:
         """Note that an update was done."""

@@ -106,6 +106,9 @@ def resume_or_begin(
                 kept.store.uri,
             )
         load_weights(state, setup.config, initial)
+    if (best := state.progress.best) and not setup.config.evaluate_every:
+        message = "Epoch %d scored best so far; without evaluate_every the model is the newest epoch's."
+        logger.warning(message, best.epoch)
     for what, before, now in (
         ("CPU threads", state.progress.threads, setup.threads),
         ("compiled networks", state.progress.compiled, setup.compiled),

@@ -81,6 +81,37 @@ def test_a_run_that_patience_ended_continues_with_more_of_it_or_without(
     assert scores == []
 
 
+def test_the_last_epoch_is_scored_too(
+    prepared: Path, tmp_path: Path, small: Callable[..., TrainConfig], scores: list[float]
+) -> None:
+    """Else it cannot be exported, and the end of the decay would be for nothing."""
+    scores[:] = [0.3, 0.2, 0.1]
+    config = small(epochs=3, decay_epochs=2, evaluate_every=2)
+    train(prepared, tmp_path / "model", config, checkpoints=str(tmp_path / "c"))
+    assert scores == [] and read_json(tmp_path / "model" / "config.json")["epochs"] == 5
+
+
+def test_a_run_that_is_no_longer_scored_exports_its_newest_epoch(
+    prepared: Path,
+    tmp_path: Path,
+    small: Callable[..., TrainConfig],
+    scores: list[float],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    scores[:] = [0.1, 0.2, 0.3]
+
+    def exported(epochs: int, name: str = "model", **fields: int) -> tuple[int, bytes]:
+        config = small(epochs=epochs, decay_epochs=0, **fields)
+        train(prepared, tmp_path / name, config, checkpoints=str(tmp_path / f"c {name}"))
+        folder = tmp_path / name
+        return read_json(folder / "config.json")["epochs"], (folder / "AtoB.safetensors").read_bytes()
+
+    best = exported(2, evaluate_every=1)
+    assert best[0] == 1 and not caplog.text.count("scored best")
+    assert exported(4) == exported(4, "straight") and caplog.text.count("Epoch 1 scored best so far") == 1
+    assert exported(5, evaluate_every=1) == best  # whose weights and score are still there
+
+
 def test_a_best_score_of_other_features_counts_no_more(caplog: pytest.LogCaptureFixture) -> None:
     networks = SimpleNamespace(AtoB=torch.nn.Linear(1, 1), BtoA=torch.nn.Linear(1, 1))
     state = State(networks, SimpleNamespace(), SimpleNamespace(), SimpleNamespace(), SimpleNamespace(), None)  # type: ignore[arg-type]

@@ -201,6 +201,14 @@ def test_evaluations_that_none_can_tell_the_length_of_are_counted_in_words(
     assert ", and longer by 2 evaluations." in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("every", "step", "left"),
+    [(0, 0, 0), (4, 0, 3), (4, 45, 2), (4, 80, 1), (4, 100, 0), (5, 0, 2), (99, 0, 1)],
+)
+def test_the_last_epoch_is_scored_where_any_is(every: int, step: int, left: int) -> None:
+    assert Pace(100, 10, {"evaluation": every}).unmeasured("evaluation", step) == left
+
+
 def test_advice_counts_operations() -> None:
     config = TrainConfig(generator="resnet", blocks=9, width=64, lambda_identity=5.0, crop_size=256,
                          discriminator="patchgan")  # fmt: skip

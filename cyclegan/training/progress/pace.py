@@ -122,8 +122,9 @@ class Pace:
         every = self.epochs_between.get(kind, 0)
         epochs = self.total // self.steps_per_epoch
         times = epochs // every - step // self.steps_per_epoch // every if every else 0
-        at_the_end = kind != "evaluation" and step < self.total and (not every or epochs % every)
-        return times + bool(at_the_end)
+        # the last epoch has one of each kind, but for evaluations where there are none at all
+        at_the_end = epochs % every if every else kind != "evaluation"
+        return times + (step < self.total and bool(at_the_end))
 
     def _recent(self) -> tuple[int, float]:
         return sum(updates for updates, _ in self._done), sum(seconds for _, seconds in self._done)
