@@ -13,10 +13,11 @@ import logging
 import re
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
 from cyclegan.errors import CycleGANError
@@ -34,6 +35,8 @@ logger = logging.getLogger(__name__)
 FORMAT = 1
 """Of a checkpoint's content. Raise it when older code could no longer resume from what is written."""
 KEEP = 2
+CURVES = "curves"
+"""The tensor that holds `Progress.curves`; earlier versions wrote them into the header."""
 _NAME = re.compile(r"(?P<folder>[^/]+)/(?P<step>\d{10})-(?P<digest>[0-9a-f]{16})\.safetensors")
 
 
@@ -75,6 +78,10 @@ class Checkpoints:
         Raises CycleGANError where that could not be written or, keeping it, where a tensor is not finite.
         """
         self.finish()
+        # The curves grow with the run, and a safetensors header may hold 100 MB: they are a tensor.
+        if progress.curves:
+            tensors = {**tensors, CURVES: torch.tensor(progress.curves, dtype=torch.float64)}
+        record = replace(progress, curves=[]).to_json()
         for name, tensor in tensors.items():
             if not tensor.isfinite().all():
                 raise CycleGANError(
@@ -84,7 +91,7 @@ class Checkpoints:
         from safetensors.torch import save
 
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        metadata = {"format": str(FORMAT), "progress": json.dumps(progress.to_json())}
+        metadata = {"format": str(FORMAT), "progress": json.dumps(record)}
         data = save(tensors, metadata=metadata)
         self._writing = self._writer.submit(self._write, progress.step, data)
 
@@ -178,6 +185,10 @@ def _read(data: bytes, found: Checkpoint) -> tuple[dict[str, Tensor], Progress]:
     if "progress" not in metadata:
         raise ValueError("it does not say how far it is.")
     progress = Progress.from_json(parse_json(metadata["progress"]))
+    if (curves := tensors.pop(CURVES, None)) is not None:
+        if curves.dim() != 2 or not curves.is_floating_point():
+            raise ValueError(f"its curves are {curves.dtype} of the shape {tuple(curves.shape)}.")
+        progress.curves = curves.tolist()
     if progress.step != found.step:
         raise ValueError(f"its name says update {found.step}, its content {progress.step}.")
     return tensors, progress

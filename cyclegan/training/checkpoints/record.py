@@ -26,7 +26,7 @@ class Progress:
     losses: dict[str, float] = field(default_factory=dict)
     """Means of the updates before the last log line, by the names of `update.TERMS`."""
     curves: list[list[float]] = field(default_factory=list)
-    """A row a log line: update, mean of each loss, learning rate."""
+    """A row a log line: update, mean of each loss, learning rate. A tensor in a checkpoint."""
     images_per_second: float = 0.0
     best: Best | None = None
     """None without evaluations during training."""

@@ -13,7 +13,7 @@ from safetensors.torch import save
 from cyclegan.errors import CycleGANError
 from cyclegan.io.storage import FolderStore
 from cyclegan.io.store import NotFound
-from cyclegan.training.checkpoints.checkpoints import FORMAT, Checkpoints, _digest
+from cyclegan.training.checkpoints.checkpoints import CURVES, FORMAT, Checkpoints, _digest
 from cyclegan.training.checkpoints.fingerprint import fingerprint, parse
 from cyclegan.training.checkpoints.record import Progress
 from cyclegan.training.updates.schedule import Schedule
@@ -40,9 +40,13 @@ def put(store: FolderStore, step: int, data: bytes, folder: str = OWN) -> str:
     return key
 
 
-def written(step: int, weight: float | None = None, **metadata: str) -> bytes:
+def written(
+    step: int, weight: float | None = None, curves: torch.Tensor | None = None, **metadata: str
+) -> bytes:
     facts = {"format": str(FORMAT), "progress": json.dumps({"step": step}), **metadata}
     content = tensors(step)
+    if curves is not None:
+        content[CURVES] = curves
     if weight is not None:
         content["weight"][1] = weight
     return save(content, {name: text for name, text in facts.items() if text})
@@ -75,6 +79,24 @@ def test_tensors_may_change_once_save_has_returned(store: FolderStore) -> None:
         kept.save(content, Progress(7))
         content["weight"].zero_()
     assert resumed(store) == [7]
+
+
+def test_the_header_does_not_grow_with_the_run(store: FolderStore) -> None:
+    """It may hold 100 MB, which long runs with many log lines would exceed: the curves are a tensor."""
+    curves = [[float(step), 0.1 + step, 2e-4] for step in range(1000)]
+    with Checkpoints(store, OWN) as kept:
+        kept.save(tensors(7), Progress(7, curves=curves))
+        kept.finish()
+        assert int.from_bytes(store.read(kept.all()[0].key)[:8], "little") < 1000
+        ((content, progress),) = kept.load(PLAN, STEPS)
+    assert progress.curves == curves and content.keys() == tensors(7).keys()
+
+
+def test_curves_in_the_header_are_read_as_earlier_versions_wrote_them(store: FolderStore) -> None:
+    curves = [[3, 0.5, 2e-4], [6, 0.25, 2e-4]]
+    put(store, 7, written(7, progress=json.dumps({"step": 7, "curves": curves})))
+    ((_, progress),) = Checkpoints(store, OWN).load(PLAN, STEPS)
+    assert progress.curves == curves
 
 
 def test_what_is_not_finite_is_refused_and_the_one_before_it_stays(store: FolderStore) -> None:
@@ -135,6 +157,8 @@ def test_other_runs_are_noticed(store: FolderStore) -> None:
         (14, written(13), "its name says update 14, its content 13."),
         (77, written(77), "it is further than this run will go."),
         (14, written(14, weight=float("inf")), "weight is not finite."),
+        (14, written(14, curves=torch.zeros(3)), r"its curves are torch.float32 of the shape \(3,\)."),
+        (14, written(14, curves=torch.zeros(1, 3).int()), r"its curves are torch.int32 of .+"),
     ],
 )
 def test_a_damaged_one_is_skipped_with_its_reason(
