@@ -85,7 +85,7 @@ def save_model(
     UsageError where the folder holds other files.
     """
     guard_model(folder)
-    with atomic_dir(folder.resolve()) as temporary:  # a link to a larger disk stays a link
+    with atomic_dir(folder.resolve(), durable=True) as temporary:  # a link to a larger disk stays one
         for direction in generators:
             state = generators[direction].state_dict()
             tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}

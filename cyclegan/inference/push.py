@@ -44,7 +44,7 @@ def push(
     if "://" not in address and not address.lower().startswith(SCHEMES):
         folder = Path(address)
         guard_folder(folder, "the model", CONTENT)
-        with atomic_dir(folder) as temporary:
+        with atomic_dir(folder, durable=True) as temporary:
             _pack(model, temporary, scores, license_id, str(folder), half=half, pictures=pictures)
         return address
     repo, revision = parse(address)

@@ -11,7 +11,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +43,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
         _lock(descriptor)
         yield temporary
         temporary.chmod(0o666 & ~_umask())  # mkstemp makes files that only their owner can read
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
+        _flush(temporary)
         temporary.replace(path)
     except OSError as error:
         _name(error, temporary, path)
@@ -55,12 +54,15 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def atomic_dir(path: Path) -> Iterator[Path]:
+def atomic_dir(path: Path, *, durable: bool = False) -> Iterator[Path]:
     """Give an empty temporary folder beside `path`; on success it takes `path`'s place.
 
     On Linux the two folders are exchanged in one system call: a reader always finds one of them, whole, and
     of several writers the last one wins. Elsewhere, and on file systems that cannot exchange, the former
     folder is moved aside first: between the two renames a reader finds none.
+
+    `durable` waits until all files are on the disk, so that after a power cut one of the folders is whole
+    too. That takes about a millisecond a file, too much for thousands that can be made again.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(path.parent)
@@ -69,6 +71,10 @@ def atomic_dir(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         temporary.chmod(0o777 & ~_umask())
+        if durable:
+            for entry in sorted(temporary.rglob("*"), reverse=True):  # what is in a folder before itself
+                _flush(entry)
+            _flush(temporary)
         _take_place(temporary, path)
     except OSError as error:
         _name(error, temporary, path)
@@ -76,6 +82,16 @@ def atomic_dir(path: Path) -> Iterator[Path]:
     finally:
         _remove(temporary)
         if descriptor is not None:
+            os.close(descriptor)
+
+
+def _flush(path: Path) -> None:
+    """Wait until a file is on the disk, or the names in a folder where the system can do that."""
+    with suppress(OSError) if path.is_dir() else nullcontext():
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
             os.close(descriptor)
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import subprocess
 import sys
 import threading
@@ -39,6 +40,44 @@ def test_a_folder_replaces_a_filled_folder(tmp_path: Path) -> None:
         raise RuntimeError
     assert [p.name for p in target.iterdir()] == ["new"]
     assert [p.name for p in tmp_path.iterdir()] == ["d"]
+
+
+def test_a_durable_folder_is_on_the_disk_before_it_takes_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a power cut a file that was renamed and not flushed is there, and empty."""
+    target, flushed = tmp_path / "d", []
+    fsync = os.fsync
+
+    def watched(descriptor: int) -> None:
+        assert not target.exists()
+        flushed.append(os.fstat(descriptor).st_ino)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    with atomic_dir(target, durable=True) as temporary:
+        (temporary / "within").mkdir()
+        for name in ("a", "within/b"):
+            (temporary / name).write_text(name)
+    inodes = {name: (target / name).stat().st_ino for name in ("a", "within/b", "within", "")}
+    assert sorted(flushed) == sorted(inodes.values())
+    assert flushed.index(inodes["within/b"]) < flushed.index(inodes["within"]) < flushed.index(inodes[""])
+    with atomic_dir(tmp_path / "other") as temporary:
+        (temporary / "a").touch()
+    assert len(flushed) == 4
+
+
+def test_a_file_system_that_cannot_flush_folders_takes_durable_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unable(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(os, "fsync", unable)
+    with atomic_dir(tmp_path / "d", durable=True) as temporary:
+        (temporary / "a").touch()
+    assert (tmp_path / "d" / "a").exists()
 
 
 def test_the_former_folder_returns_when_the_rename_fails(

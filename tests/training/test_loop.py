@@ -169,7 +169,8 @@ def test_the_model_folder_appears_with_its_loss_curves(
     renamed: list[set[str]] = []
 
     @contextmanager
-    def watched(path: Path) -> Iterator[Path]:
+    def watched(path: Path, *, durable: bool) -> Iterator[Path]:
+        assert durable  # the checkpoints may be elsewhere, or gone
         with atomic_dir(path) as temporary:
             yield temporary
             renamed.append({file.name for file in temporary.iterdir()})
