@@ -51,7 +51,7 @@ def _take(flag: str, args: list[str], example: str) -> tuple[str | None, list[st
     if not given:
         return None, args
     if len(given) > 1:
-        raise UsageError(f"{flag} is given {len(given)} times: give it once.")
+        raise UsageError(f"{flag} is given {len(given)} times: pass it once.")
     (i,) = given
     if args[i] != flag:
         return args[i].removeprefix(f"{flag}="), args[:i] + args[i + 1 :]
@@ -126,7 +126,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     name = args[0] if args else ""
     hide(args)
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # a terminal of another encoding than UTF-8
+        sys.stdout.reconfigure(errors="replace")  # where the terminal cannot show a character
     try:
         code = _main(args)
         sys.stdout.flush()

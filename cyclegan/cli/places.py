@@ -127,7 +127,7 @@ def writable(*paths: Path, file: bool = False) -> None:
             raise UsageError(f"{above} is a file, so there can be no {path}: name another place.")
         within = [path, above] if path.is_dir() else [above]
         if not any(os.access(folder, os.W_OK | os.X_OK) for folder in within):
-            raise CycleGANError(f"Nothing may be written to {above}: name another place than {path}.")
+            raise CycleGANError(f"Nothing may be written to {above}: choose a different place for {path}.")
 
 
 def _folders(top: Path) -> list[Path]:
