@@ -114,9 +114,10 @@ def _arguments(options: argparse.Namespace, spec: dict[str, Any], given: dict[st
     for name in named:
         if name.endswith("_options"):
             named[name] = before.get(name, {}) | named[name]
+    values = complete(spec, arguments | named)
     if others and not options.params:
-        _point_out_names(before, before | named)
-    return complete(spec, arguments | named)
+        _point_out_names(before, values)
+    return values
 
 
 def _point_out_names(before: dict[str, Any], values: dict[str, Any]) -> None:

@@ -59,6 +59,12 @@ class FetchConfig:
         hide_secrets(self, "source", "datasets_url", "a", "b")
         if bool(self.a) != bool(self.b):
             raise UsageError("a and b belong together: set both.")
+        for name, value in (("a", self.a), ("b", self.b)):
+            if "://" in value:
+                raise UsageError(
+                    f"{name} = {value}: a and b are folders; for an address use source, with a_folder and "
+                    "b_folder where its folders have other names."
+                )
         if bool(self.a_folder) != bool(self.b_folder):
             raise UsageError("a_folder and b_folder belong together: set both.")
         if self.side_by_side != "no" and (self.a or self.a_folder):

@@ -18,6 +18,8 @@ ENDED = frozenset({"SUCCEEDED", "FAILED", "CANCELED", "SKIPPED"})
 LAST_LINES = 25
 NOISE = re.compile(r"[IWEF]\d{4} \d\d:|\[KFP Executor|time=")
 """How lines begin that the backend's own programs print into a step's log."""
+FATAL = re.compile(r"F\d{4} \d\d:")
+"""How the last line of such a program begins that gave up."""
 
 
 class LostSight(CycleGANError):
@@ -76,9 +78,9 @@ def wait(server: Server, run_id: str, titles: Titles, say: Callable[[str], None]
         time.sleep(POLL_SECONDS)
     say(f"{_duration(run):>9}  {run.state.lower():10}  the run")
     if run.state == "SUCCEEDED":
-        for task in tasks:
-            if task.display_name in {"register", "pick-best"} and task.state == "SUCCEEDED":
-                say(_summary(_log(server, run_id, task)))
+        last = [t for t in tasks if t.display_name in {"register", "pick-best"} and t.state == "SUCCEEDED"]
+        for summary in filter(None, (_summary(_log(server, run_id, task)) for task in last)):
+            say(summary)
         if any(task.state == "RUNNING" for task in tasks):
             # Argo compresses the nodes of a large workflow, and the server cannot read those
             say("The server stopped listing the tasks of this large run; its page has the summaries.")
@@ -86,7 +88,7 @@ def wait(server: Server, run_id: str, titles: Titles, say: Callable[[str], None]
     failed = [task for task in tasks if task.state == "FAILED" and task.display_name not in titles.blocks]
     cause = min(failed, key=lambda task: str(task.end_time or "~"), default=None)
     if cause is None:
-        raise CycleGANError(f"The run ended {run.state}.")
+        raise CycleGANError(f"The run ended {run.state}{_by_driver(run, titles)}.")
     lines = _log(server, run_id, cause)
     if lines:
         say("\n".join(lines[-LAST_LINES:]))
@@ -113,6 +115,15 @@ def _tasks(run: Any) -> list[Any]:
     return list(details.task_details or []) if details else []
 
 
+def _by_driver(run: Any, titles: Titles) -> str:
+    """How a sentence ends about a run that failed before a step began, in the backend's own program."""
+    for task in _tasks(run):
+        step = str(task.display_name).removesuffix("-driver")
+        if task.state == "FAILED" and step != task.display_name and step in titles.of:
+            return f": Kubeflow's driver of step '{titles.of[step]}' failed, whose log is on the run's page"
+    return ""
+
+
 def _cached(run: Any) -> set[Any]:
     """When the tasks started whose executor was skipped: the backend has no other sign of a cached answer."""
     return {
@@ -121,10 +132,11 @@ def _cached(run: Any) -> set[Any]:
 
 
 def _log(server: Server, run_id: str, task: Any) -> list[str]:
-    """The lines that a step printed itself in its last attempt."""
+    """The lines that a step printed itself in its last attempt, else what the backend's program died of."""
     children = [child.pod_name for child in task.child_tasks or []]
     texts = [server.log(run_id, pod) for pod in (task.pod_name, *children) if pod]
-    return _own_lines(next((text for text in reversed(texts) if text.strip()), ""))
+    text = next((text for text in reversed(texts) if text.strip()), "")
+    return _own_lines(text) or [line for line in text.splitlines() if FATAL.match(line)][-1:]
 
 
 def _own_lines(log: str) -> list[str]:

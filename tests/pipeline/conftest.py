@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -38,6 +39,8 @@ class KfpServer:
     logs: dict[str, str] = field(default_factory=dict)
     broken: int = 0
     """How often it fails with 503 when it is asked for a run."""
+    silent: float = 0.0
+    """Seconds before it answers when it is asked for a run."""
 
     def sent_file(self) -> list[dict[str, Any]]:
         """The documents of the newest uploaded version."""
@@ -85,6 +88,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer({"pipeline_versions": shown})
         elif path.endswith("/log"):
             self._answer(state.logs.get(path.split("/")[-2], ""))
+        elif "/runs/" in path and state.silent:
+            time.sleep(state.silent)
         elif "/runs/" in path and state.broken:
             state.broken -= 1
             self._answer({"error": "no healthy upstream"}, 503)

@@ -63,6 +63,7 @@ def _arguments(run: dict[str, Any]) -> dict[str, Any]:
         (["evaluate_features=random", "evaluate_weights=s3://b/x.pth"], "random takes no weights"),
         (["preprocess_load_size_px=0"], "load_size"),
         (["data_version=abc"], "must be an MD5"),
+        (['data_options={"a": "s3://x/a", "b": "/data/b"}'], "a = s3://x/a: a and b are folders"),
         (["train_checkpoints=gs://bucket/x"], "gs://bucket/x is not a store"),
         (["--pipeline", "sweep", 'sweep_grid={"lr": [-1]}'], "lr = -1"),
         ([*TRANSLATING, "translate_shards=0"], "shard = 0 is not one of"),
@@ -333,6 +334,39 @@ def test_other_images_under_the_names_of_the_former_are_pointed_out(
     assert "still has" not in capsys.readouterr().err
 
 
+def test_wait_says_what_the_backends_own_programs_died_of(
+    kfp_server: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.client.watching.POLL_SECONDS", 0.01)
+    kfp_server.progress = [_answer("failed.json")]
+    died = "F1129 10:41:07.1 main.go:61] failed to execute component: rpc error: connection refused"
+    kfp_server.logs = {"cyclegan-w6j8n-368346145": f"I1129 10:41:05.2 launcher_v2.go:152] begun\n{died}\n"}
+    assert main(["submit", "--wait"]) == 1
+    assert died in capsys.readouterr().out
+    kfp_server.logs = {"cyclegan-w6j8n-368346145": '{"error_message": "Failed to find the node: NoSuchKey"}'}
+    assert main(["submit", "--wait"]) == 1
+    assert "NoSuchKey" not in capsys.readouterr().out
+    run = _answer("failed.json")
+    for task in run["run_details"]["task_details"]:
+        if task.get("display_name") == "train":
+            task["display_name"] = "train-driver"
+    kfp_server.progress = [run]
+    assert main(["submit", "--wait"]) == 1
+    assert "Kubeflow's driver of step 'Train generators' failed" in capsys.readouterr().err
+
+
+def test_wait_does_not_wait_for_an_answer_for_ever(
+    kfp_server: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, seconds in (("server.SECONDS", 0.1), ("watching.POLL_SECONDS", 0.01)):
+        monkeypatch.setattr(f"pipeline.client.{name}", seconds)
+    kfp_server.progress = [_answer("cached.json")]
+    kfp_server.silent = 0.5
+    monkeypatch.setattr("pipeline.client.watching.PATIENCE_SECONDS", 0.05)
+    assert main(["submit", "--wait"]) == 3
+    assert "Cannot reach Kubeflow Pipelines" in capsys.readouterr().out
+
+
 def test_a_word_for_options_keeps_the_fields_that_it_does_not_name(kfp_server: Any, tmp_path: Path) -> None:
     preset = tmp_path / "mine.yaml"
     preset.write_text("train: {generator: resnet, blocks: 4, width: 24, crop_size: 0}\n")
@@ -385,7 +419,7 @@ def test_secrets_are_refused_wherever_they_are() -> None:
 
 
 def test_two_folders_are_not_the_sample_version() -> None:
-    options = _parser().parse_args(["run", 'data_options={"a": "s3://x/a", "b": "s3://x/b"}'])
+    options = _parser().parse_args(["run", 'data_options={"a": "/data/x", "b": "/data/y"}'])
     values = _arguments_of(options, load_spec(ROOT / "pipeline" / "cyclegan.yaml"), {})
     assert values["data_version"] == ""
 
