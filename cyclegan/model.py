@@ -15,7 +15,7 @@ from torch import nn
 from cyclegan.errors import UsageError, first_line
 from cyclegan.io.files import atomic_dir, sha256, write_json
 from cyclegan.io.weights import write_weights
-from cyclegan.model_config import CONFIG_FILE, FORMAT, ModelConfig, guard_model, kinds_of, read_config
+from cyclegan.model_config import CONFIG_FILE, FORMAT, ModelConfig, kinds_of, read_config
 from cyclegan.networks import Generator, build_generator, generator_shapes
 from cyclegan.pixel_kind import Kinds, generator_channels
 
@@ -81,10 +81,9 @@ def save_model(
     """Write the model folder atomically, replacing an existing one.
 
     A model of one direction has that generator alone. `config` needs at least `generator`: {"name": …, and
-    the arguments it was built with}. `texts` are files to write next to it, content by name. Raises
-    UsageError where the folder holds other files.
+    the arguments it was built with}. `texts` are files to write next to it, content by name. The
+    folder is replaced as a whole: `guard_model` says whether it may be.
     """
-    guard_model(folder)
     with atomic_dir(folder.resolve(), durable=True) as temporary:  # a link to a larger disk stays one
         for direction in generators:
             state = generators[direction].state_dict()

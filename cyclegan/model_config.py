@@ -14,7 +14,14 @@ from cyclegan.pixel_kind import ALL_RGB, LARGEST_CHANNELS, Kinds, PixelKind, all
 CONFIG_FILE = "config.json"
 FILES = frozenset(
     {
-        *(f"{d}.{kind}" for d in ("AtoB", "BtoA") for kind in ("safetensors", "onnx", "xml", "bin", "pt2")),
+        *(f"{direction}.safetensors" for direction in ("AtoB", "BtoA")),
+        *(
+            f"{direction}{images}{precision}.{kind}"
+            for direction in ("AtoB", "BtoA")
+            for images in ("", "-uint8")
+            for precision in ("", "-fp16")
+            for kind in ("onnx", "xml", "bin", "pt2")
+        ),
         *(CONFIG_FILE, "losses.csv", "README.md", "pictures"),
     }
 )

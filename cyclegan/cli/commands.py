@@ -53,17 +53,21 @@ class FromFile:
         words: list[str | Path] = ["--preset", self.preset] if self.preset else []
         return [*words, "--params", self.params] if self.params else words
 
-    def check_one_source(self, given: FetchConfig) -> None:
-        """Raise UsageError where the command line names a source besides a and b.
+    def one_source(self, given: FetchConfig) -> FetchConfig:
+        """`given` with one source of images; raises UsageError where the command line names two.
 
-        One that a preset or a parameter file names is a default, for which a and b may be given instead.
+        One that a preset or a parameter file names is a default, for which another may be given instead: the
+        SHA-256 that the file expects of it is not that one's.
         """
         files = [preset_file(self.preset)] if self.preset else []
         files += [self.params] if self.params else []
-        if given.a and given.source != load_layers(files, SECTIONS[FetchConfig], FetchConfig).source:
+        default = load_layers(files, SECTIONS[FetchConfig], FetchConfig)
+        if given.a and given.source != default.source:
             raise UsageError(
                 f"Either {given.source} or a and b are the images: leave out the source, or a and b."
             )
+        other = (given.a, given.b, given.source) != (default.a, default.b, default.source)
+        return replace(given, sha256="") if other and given.sha256 == default.sha256 else given
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,11 +79,11 @@ class Fetch(FromFile):
     """Folder to write; by default datasets/NAME, such as datasets/maps."""
 
     def run(self) -> None:
-        self.check_one_source(self.config)
-        out = self.out or places.dataset_folder(self.config)
+        config = self.one_source(self.config)
+        out = self.out or places.dataset_folder(config)
         from cyclegan.data.fetch.fetch import fetch
 
-        fetch(out, self.config)
+        fetch(out, config)
         tell(out, "the images", ["inspect", out], ["preprocess", out, *self.source()])
 
 
@@ -228,9 +232,10 @@ class Run(FromFile):
 
     def run(self) -> None:
         fetch = replace(self.fetch, a=self.a, b=self.b) if self.a or self.b else self.fetch
-        self.check_one_source(fetch)
+        fetch = self.one_source(fetch)
         out = self.out or places.RUNS / places.name_of(fetch)
         places.writable(out)
+        guard_model(out / "model")
         from cyclegan.cli.run_all import run
 
         run(out, fetch, self.preprocess, self.train, self.evaluate, self.register)

@@ -122,7 +122,8 @@ def writable(*paths: Path, file: bool = False) -> None:
         refuse_tracked(path)
         if file and path.is_dir():
             raise UsageError(f"{path} is a folder: name a file.")
-        above = next(p for p in path.absolute().parents if os.path.lexists(p))
+        whole = path.resolve()  # a link to a place that is not there yet is made there
+        above = next((p for p in whole.parents if p.exists()), whole)
         if not above.is_dir():
             raise UsageError(f"{above} is a file, so there can be no {path}: name another place.")
         within = [path, above] if path.is_dir() else [above]

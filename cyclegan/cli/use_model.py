@@ -187,7 +187,7 @@ class Export:
         files = export(self.model, out, self.config)
         for file in files:
             print(file)
-        if self.config.format == "onnx":
+        if self.config.format != "pt2" and self.config.images == "float":
             tell(out, "the exported generators", ["translate", files[0], "IMAGES", "--out", "FOLDER"])
         else:
             tell(out, "the exported generators")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import re
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from cyclegan.model import Direction
 
 logger = logging.getLogger(__name__)
+
+_HASH = re.compile(rb"weights\x12@([0-9a-f]{64})")
+"""The entry `weights` as protobuf writes it: 0x12 begins the value, @ says that it has 64 bytes."""
 
 PACKAGES = {"onnx": "onnxruntime", "openvino": "openvino"}
 WORTH_EXPORTING = 32  # pictures; exporting costs as much as about ten of 256×256
@@ -184,11 +188,15 @@ def _onnx_file(folder: Path, direction: Direction, where: str, *, export: bool) 
 
 
 def _is_of(exported: Path, weights: Path) -> bool:
-    """Whether the ONNX file was exported from these weights, whose hash it then has as text; warns if not."""
-    found = sha256(weights).encode() in exported.read_bytes()
-    if not found:
-        logger.warning("%s was not exported from %s and is ignored: export it again.", exported, weights.name)
-    return found
+    """Whether the ONNX file was exported from these weights; warns if not.
+
+    The file says so by a hash in its metadata; those of earlier versions say nothing, and are believed.
+    """
+    said = _HASH.search(exported.read_bytes())
+    if said is None or said[1].decode() == sha256(weights):
+        return True
+    logger.warning("%s was not exported from %s and is ignored: export it again.", exported, weights.name)
+    return False
 
 
 def _fingerprint(folder: Path, weights: Path) -> str:

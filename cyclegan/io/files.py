@@ -18,8 +18,9 @@ from typing import Any
 from cyclegan.errors import UsageError
 
 PARTIAL = ".partial"  # how the names of what is still being written end
-LITTER = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
-"""What file managers leave in folders that they show."""
+LITTER = frozenset({".DS_Store", "Thumbs.db", "desktop.ini", ".ipynb_checkpoints"})
+"""What file managers and notebooks leave in folders that they show."""
+NFS = ".nfs"  # how files are called that somebody deleted while another had them open
 GRACE_SECONDS = 2.0  # between making a temporary name and locking it
 RENAME_EXCHANGE = 2
 ATTEMPTS = 20
@@ -97,10 +98,10 @@ def _flush(path: Path) -> None:
 
 def _name(error: OSError, temporary: Path, path: Path) -> None:
     """Say which file or folder could not be written, by the name that it was to have in the end."""
-    named = "" if error.filename is None else os.fsdecode(error.filename)
+    named = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes | Path) else ""
     if named.startswith(str(temporary)):
         error.filename, error.filename2 = str(path) + named.removeprefix(str(temporary)), None
-    elif error.errno in _OF_DISKS and not named:  # the system doesn't say it where a disk is full
+    elif error.errno in _OF_DISKS and error.filename is None:  # the system names none where a disk is full
         error.filename = str(path)
 
 
@@ -271,6 +272,7 @@ def guard_folder(out: Path, what: str, ours: Collection[str], *, mark: str = "")
         raise UsageError(f"{out} is a file: name a folder for {what}.")
     found = {entry.name for entry in out.iterdir()} if out.is_dir() else set()
     others = found - {*ours, ".gitignore", *LITTER}  # DVC writes a .gitignore beside its outputs
+    others = {name for name in others if not name.startswith(NFS)}
     if others and mark not in found:
         raise UsageError(
             f"{out} holds other files ('{min(others)}') and would be replaced: name a new folder for {what}."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -120,7 +121,8 @@ def _on_data(version: str, named: list[Any]) -> list[Any]:
     alike: dict[Measure, list[Any]] = {}
     for run in sorted((run for run in runs if "score" in run.data.metrics), key=_score):
         if run.info.run_id not in known:
-            alike.setdefault(_measure(run), []).append(run)
+            with suppress(UsageError):  # of a newer version, or damaged: it can be compared by its name
+                alike.setdefault(_measure(run), []).append(run)
     order = sorted(alike, key=lambda measure: (measure != first, -len(alike[measure])))
     return [run for measure in order for run in alike[measure]]
 

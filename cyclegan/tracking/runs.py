@@ -2,8 +2,8 @@
 
 One run owns one execution: `train` opens it, `evaluate` and `register` reopen it by its id. Which server and
 which experiment is the environment's choice (MLFLOW_TRACKING_URI, MLFLOW_EXPERIMENT_NAME, MLFLOW_RUN_ID,
-credentials); nothing here sets them. Without MLflow, or with CYCLEGAN_TRACKING=off, a tracker that keeps
-nothing takes its place.
+credentials); `name_experiment` alone sets one of them, where none is set. Without MLflow, or with
+CYCLEGAN_TRACKING=off, a tracker that keeps nothing takes its place.
 
 Everything is sent by one background thread, so the caller never waits for the network, and a server that goes
 away after the run was opened costs a warning, not the training.

@@ -119,7 +119,7 @@ def with_seconds(cron: str) -> str:
 
     Raises UsageError for anything else.
     """
-    fields = cron.split()
+    cron, fields = cron.strip(), cron.split()
     if re.fullmatch(r"@(hourly|daily|midnight|weekly|monthly|yearly|annually|every (\d+[hms])+)", cron):
         return cron
     if len(fields) not in {5, 6} or not all(re.fullmatch(r"[\w*?/,#-]+", part) for part in fields):

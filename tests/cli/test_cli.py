@@ -112,6 +112,7 @@ WRONG: list[tuple[str, int, list[str]]] = [
     ("train p --model value.yaml/model", 2, ["value.yaml is a file"]),
     ("import-weights --AtoB value.yaml --out raw", 2, ["raw holds other files"]),
     ("inspect raw --report raw", 2, ["raw is a folder: name a file"]),
+    ("run raw --out taken --train.epochs 1", 2, ["taken/model holds other files"]),
     ("train p --init nowhere", 2, ["no model in nowhere"]),
     ("train p --init a.pth,b.pth", 2, ["a.pth", "--init"]),
     ("train p --init p/model", 2, ["p/model", "generator is missing"]),
@@ -163,6 +164,8 @@ def prepared(tmp_path: Path, raw: Path) -> Path:
     domains = {d: {"count": n, "names": [f"{i}.png" for i in range(n)]} for d, n in counts.items()}
     facts = {"uri": "mine", "version": "0.dir", "paired": False, "height": 32, "width": 32}
     (tmp_path / "p" / "prepared" / "manifest.json").write_text(json.dumps({**facts, "domains": domains}))
+    (tmp_path / "taken" / "model").mkdir(parents=True)
+    (tmp_path / "taken" / "model" / "holiday.jpg").touch()
     (tmp_path / "section.yaml").write_text("training: {epochs: 7}\n")
     (tmp_path / "field.yaml").write_text("train: {epohcs: 7}\n")
     (tmp_path / "value.yaml").write_text("train: {batch_size: 0}\n")

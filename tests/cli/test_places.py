@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from cyclegan.cli.main import parse
 from cyclegan.cli.places import name_of
 from cyclegan.data.config import FetchConfig
 
@@ -29,3 +30,14 @@ def test_a_dataset_is_called_after_its_source(
     (tmp_path / "photos" / "sub").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "photos")
     assert name_of(FetchConfig(**given)) == name  # type: ignore[arg-type]
+
+
+def test_a_files_checksum_is_of_its_own_source(tmp_path: Path) -> None:
+    file = tmp_path / "params.yaml"
+    file.write_text(f"fetch: {{source: 'https://host.example/maps.zip', sha256: '{'0' * 64}'}}\n")
+    for words in (["synthetic:city"], ["--a", "photos", "--b", "paintings"]):
+        command = parse("fetch", [*words, "--params", str(file)])
+        assert command.one_source(command.config).sha256 == ""
+    for words in ([], ["other.zip", "--sha256", "1" * 64]):
+        command = parse("fetch", [*words, "--params", str(file)])
+        assert command.one_source(command.config).sha256 == command.config.sha256 != ""

@@ -153,6 +153,12 @@ def test_the_weights_of_fid_are_offered_once_in_a_terminal(
     assert loaded == ["weights"], "nobody is asked where there is no terminal"
 
 
+def test_a_link_to_a_place_that_is_not_there_yet_is_one_to_write_to(tmp_path: Path) -> None:
+    (tmp_path / "runs").symlink_to(tmp_path / "large disk" / "runs")
+    places.writable(tmp_path / "runs" / "maps")
+    places.writable(Path("/"))
+
+
 def test_a_place_that_may_not_be_written_to_is_found_before_the_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
@@ -110,6 +111,14 @@ def test_a_file_beside_other_weights_is_ignored(model, exported, monkeypatch, ca
     found = load(model, "AtoB", engine=engine, precision="fp32")(IMAGE)
     assert apart(found, load(model, "AtoB", engine="torch", precision="fp32")(IMAGE)).max() <= 1
     assert "AtoB.onnx was not exported from AtoB.safetensors and is ignored" in caplog.text
+    caplog.clear()
+    silent = onnx.load(model / "AtoB.onnx")  # as exported before files said what they are of
+    kept = [entry for entry in silent.metadata_props if entry.key != "weights"]
+    del silent.metadata_props[:]
+    silent.metadata_props.extend(kept)
+    onnx.save(silent, model / "AtoB.onnx")
+    load(model, "AtoB", engine="onnx", precision="fp32")
+    assert "ignored" not in caplog.text
     (model / "AtoB.safetensors").unlink()
     assert load(model, "AtoB", engine=engine).engine.name.startswith(("ONNX", "OpenVINO"))
 

@@ -122,6 +122,9 @@ def test_what_could_not_be_written_is_called_by_its_own_name(tmp_path: Path, wri
     with pytest.raises(OSError, match="directory") as taken, atomic_file(tmp_path / "folder") as temporary:
         temporary.touch()
     assert taken.value.filename == str(tmp_path / "folder") and taken.value.filename2 is None
+    with pytest.raises(OSError, match="bad") as numbered, write(tmp_path / "x"):
+        raise OSError(errno.EBADF, "bad", 7)  # an open file's number
+    assert numbered.value.filename == 7
 
 
 @pytest.mark.parametrize("text", ["1e999", "[NaN]", '"\\ud800"', "[" * 100_000, "9" * 5000, "\x00"])

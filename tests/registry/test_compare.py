@@ -87,6 +87,7 @@ def test_scores_by_different_measures_are_not_ranked(make_run, tmp_path):
         text = compare(runs, tmp_path / "page.html", CompareConfig(data_version=version))
         return re.findall(r"\d\. ([a-z ]+) \(", text.split("Score")[0])
 
+    make_run("newer", 0.1, 90.0, version, format=99)
     assert names() == ["good", "worse", "other features", "few images"]
     assert names(less) == ["few images", "good", "worse", "other features"]
 

@@ -59,8 +59,8 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
         with os.scandir(folder) as entries:
             return sorted(entries, key=lambda entry: entry.name)
     except OSError as error:
-        # the root of a disk has a folder that root alone can read, and it never holds images
-        if folder.name == "lost+found":
+        # disks have folders that root alone can read, and images are in none of them
+        if is_hidden(folder.name) or folder.name in {"lost+found", "System Volume Information"}:
             return []
         raise CycleGANError(f"Cannot read {folder}: {error.strerror}.") from None
 

@@ -488,7 +488,8 @@ def test_what_is_not_a_file_is_not_an_image(tmp_path: Path, original: Path) -> N
 def test_a_folder_that_cannot_be_read_is_named(
     tmp_path: Path, original: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    closed = {str(original / "trainA" / "more"), str(original / "lost+found")}
+    private = ("lost+found", ".Trash-0", "System Volume Information")
+    closed = {str(original / name) for name in ("trainA/more", *private)}
     look = os.scandir
 
     def refusing(path: Any) -> Any:  # permissions do not stop root, who may run this
@@ -497,7 +498,8 @@ def test_a_folder_that_cannot_be_read_is_named(
         return look(path)
 
     monkeypatch.setattr(os, "scandir", refusing)
-    (original / "lost+found").mkdir()
+    for name in private:
+        (original / name).mkdir()
     fetch(tmp_path / "out", FetchConfig(source=str(original)))
     (original / "trainA" / "more").mkdir()
     for config in (
