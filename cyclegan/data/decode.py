@@ -121,14 +121,14 @@ def _unknown(data: bytes) -> str:
 def to_rgb(image: Image.Image, levels: Levels | None = None) -> Image.Image:
     """Decode (the first frame), turn upright as EXIF says, and convert to RGB of 8 bits in sRGB.
 
-    `levels` says what is black and white in images of more than 8 bits a channel; transparent parts become
-    white; an embedded colour profile is applied. For images of more than 8 bits `info["deep"]` of the result
-    is (lowest value, largest value, largest value that the file declares). Raises BadImage.
+    `levels` says what is black and white, and opaque, in images of more than 8 bits a channel; transparent
+    parts become white; an embedded colour profile is applied. For images of more than 8 bits `info["deep"]`
+    of the result is (lowest value, largest value, largest value that the file declares). Raises BadImage.
     """
     levels = levels or Levels()
     try:
         if isinstance(image, DeepTiff):
-            values, opacity = image.shown()
+            values, opacity = image.shown(levels)
             rgb = _deep(values, image.scale, levels, image.info.get("icc_profile"), opacity)
             rgb.getexif()[ORIENTATION] = int(image.orientation)
             return ImageOps.exif_transpose(rgb)

@@ -125,10 +125,11 @@ class DeepTiff(Image.Image):
             raise BadImage("damaged")
         return (values.max() if not self.scale else self.scale) - values if self.inverted else values
 
-    def shown(self) -> tuple[NDArray[Any], NDArray[np.uint8] | None]:
+    def shown(self, levels: Levels | None = None) -> tuple[NDArray[Any], NDArray[np.uint8] | None]:
         """The values of grey, H×W, or RGB, H×W×3, and each pixel's opacity; None without an alpha channel.
 
-        Other samples are left out. Raises BadImage as `values` does.
+        Other samples are left out, and so is an alpha channel for which neither the file nor `levels` has a
+        scale. Raises BadImage as `values` does.
         """
         values = self.values()
         if values.ndim == 2:
@@ -136,15 +137,27 @@ class DeepTiff(Image.Image):
         colours = values[..., :3] if self.colours == 3 else values[..., 0]
         if not self.alpha:
             return colours, None
-        largest = self.scale or float(2**self.bits - 1)
         alpha = values[..., self.alpha].astype(np.float32)
         if not np.isfinite(alpha).all():
             raise BadImage("values that are not finite")
+        largest = self._opaque(alpha, levels or Levels())
+        if largest <= 0:
+            return colours, None
+        np.clip(alpha, 0, np.float32(largest), out=alpha)
         if self.premultiplied:
             colours = _divided(colours, alpha) * np.float32(largest)
             if self.kind != "f":  # a damaged colour can be brighter than its opacity allows
                 colours = np.minimum(colours, largest)
-        return colours, np.rint(np.clip(alpha / np.float32(largest), 0, 1) * 255).astype(np.uint8)
+        return colours, np.rint(alpha / np.float32(largest) * 255).astype(np.uint8)
+
+    def _opaque(self, alpha: NDArray[np.float32], levels: Levels) -> float:
+        """The value of alpha, which has the scale of the colours, that is opaque; 0 where nothing tells it.
+
+        What is transparent is 0, whatever is black.
+        """
+        if levels.percentile:
+            return max(float(alpha.max()), 0.0) or 1.0  # without any, all of it is transparent
+        return levels.white or self.scale
 
     def _pages(self, channels: int) -> NDArray[Any] | None:
         """H×W×C of a file whose first series has one axis more than an image, of this length."""

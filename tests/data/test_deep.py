@@ -162,6 +162,55 @@ def test_alpha_is_found_among_other_samples_and_only_where_it_can_be_read(colour
     assert same(np.asarray(to_rgb(file)), colour[..., 0])
 
 
+@pytest.mark.parametrize("kind", ["unassalpha", "assocalpha"])
+@pytest.mark.parametrize(
+    ("dtype", "value", "white"),
+    [(np.uint16, 1023, 4095), (np.float32, 64, 255), (np.int32, 1000, 4095), (np.uint32, 1000, 4095)],
+)
+def test_white_is_the_scale_of_alpha_too(dtype: type, value: float, white: float, kind: str) -> None:
+    """An alpha channel is stored on the scale of the colours, which the file's type need not tell."""
+    deep = np.full((8, 8, 4), value, dtype)
+    plain = read(tiff(deep[..., :3]), white=white)
+    assert (plain == round(value / white * 255)).all()
+    for opaque in (white, white + 1000):
+        deep[..., 3] = opaque
+        assert (read(tiff(deep, extrasamples=[kind]), white=white) == plain).all()
+    deep[..., 3] = white / 2
+    half = read(tiff(deep, extrasamples=[kind]), white=white)
+    shown = plain + 127.5 if kind == "assocalpha" else plain / 2 + 127.5
+    assert np.abs(half - shown).max() <= 1
+    deep[..., 3] = 0
+    assert (read(tiff(deep, extrasamples=[kind]), white=white) == 255).all()
+
+
+@pytest.mark.parametrize("kind", ["unassalpha", "assocalpha"])
+def test_black_is_no_opacity(kind: str) -> None:
+    deep = np.full((8, 8, 4), 1000, np.int16)
+    deep[..., 3] = 2000
+    file = tiff(deep, extrasamples=[kind])
+    assert (read(file, black=-1000, white=2000) == 170).all()
+    # no part of a range below 0 is an opacity
+    assert (read(file, black=-2000, white=-1000) == 255).all()
+    assert (read(tiff(deep - 2500, extrasamples=[kind]), black=-2000, white=-1000) == 128).all()
+
+
+@pytest.mark.parametrize("kind", ["unassalpha", "assocalpha"])
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32, np.int32])
+def test_with_percentile_the_largest_alpha_is_opaque(grey: np.ndarray, dtype: type, kind: str) -> None:
+    plain = np.dstack([grey] * 3).astype(dtype) * 8 + 100
+    deep = np.dstack([plain, np.full(grey.shape, 4095)]).astype(dtype)
+    assert same(read(tiff(deep, extrasamples=[kind]), percentile=1), read(tiff(plain), percentile=1))
+    deep[..., 3] = 0
+    assert (read(tiff(deep, extrasamples=[kind]), percentile=1) == 255).all()
+
+
+def test_alpha_without_any_scale_is_left_out() -> None:
+    file = open_image(tiff(np.full((8, 8, 4), 1000, np.int32), extrasamples=["unassalpha"]))
+    assert alpha_of(file) is None
+    with pytest.raises(BadImage, match="values from 1000 to 1000 have no known scale"):
+        to_rgb(file)
+
+
 def test_damaged_alpha(colour: np.ndarray) -> None:
     deep = np.dstack([colour, np.full((30, 40), 100)]).astype(np.uint16) * 257
     assert (read(tiff(deep, extrasamples=["assocalpha"]))[colour >= 100] == 255).all()
