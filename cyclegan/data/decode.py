@@ -20,6 +20,8 @@ from cyclegan.data.errors import BadImage
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "PPM")  # JPEG opens MPO as well
 LARGEST_PIXEL = 16
 """Bytes a pixel, four floats of 32 bits, up to which an image of as many pixels as are allowed is decoded."""
+ALWAYS_DECODED = 64 << 20
+"""Bytes that are decoded however few pixels are allowed, as a small image can be stored in one large tile."""
 FILTER = "bicubic, antialiased (torch, uint8)"
 RULES = "3: upright by EXIF; sRGB by embedded profile; transparent on white; above 8 bits by declared scale"
 """How files become pixels, with a number that is raised when the same file would give other pixels."""
@@ -48,8 +50,8 @@ logging.getLogger("PIL.TiffImagePlugin").setLevel(logging.CRITICAL)
 def open_image(data: bytes, *, min_size: int = 1, max_pixels: int = 100_000_000) -> Image.Image:
     """Open an encoded image without decoding its pixels; its size is checked before any memory is taken.
 
-    TIFFs of more than LARGEST_PIXEL bytes a pixel may have accordingly fewer than `max_pixels`. The contents
-    decide the format, not the name. Raises BadImage.
+    TIFFs of more than LARGEST_PIXEL bytes a pixel may have accordingly fewer than `max_pixels`, unless they
+    take no more than ALWAYS_DECODED. The contents decide the format, not the name. Raises BadImage.
     """
     if not data:
         raise BadImage("the file is empty")
@@ -71,10 +73,12 @@ def open_image(data: bytes, *, min_size: int = 1, max_pixels: int = 100_000_000)
     width, height = image.size
     if width * height > max_pixels:
         raise BadImage(f"{width}x{height} is more than {max_pixels} pixels")
-    if isinstance(image, DeepTiff) and image.decoded_bytes > max_pixels * LARGEST_PIXEL:
+    most = max(max_pixels * LARGEST_PIXEL, ALWAYS_DECODED)
+    if isinstance(image, DeepTiff) and image.decoded_bytes > most:
+        limit = f"{max_pixels} pixels of {LARGEST_PIXEL} bytes"
         raise BadImage(
             f"{width}x{height} pixels of {image.samples} channels of {image.bits} bits: more to decode than "
-            f"{max_pixels} pixels of {LARGEST_PIXEL} bytes"
+            f"{limit if most > ALWAYS_DECODED else f'{ALWAYS_DECODED >> 20} MiB'}"
         )
     if min(width, height) < min_size:
         raise BadImage(f"{width}x{height} is smaller than {min_size} pixels")

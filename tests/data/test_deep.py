@@ -284,9 +284,9 @@ def test_sizes_are_checked_before_decoding() -> None:
         open_image(tiff(np.zeros((30, 40), np.float32)), min_size=32)
 
 
-def bomb(samples: int, bits: int, tile: int = 0) -> bytes:
-    """A TIFF of 64×64 pixels, all of them zero, whose tiles may be larger."""
-    floats = np.zeros((64, 64, samples), f"f{bits // 8}")
+def bomb(samples: int, bits: int, side: int, tile: int = 0) -> bytes:
+    """A square TIFF, all of it zero, whose tiles may be larger."""
+    floats = np.zeros((side, side, samples), f"f{bits // 8}")
     options: dict[str, Any] = {"extrasamples": ["unspecified"] * (samples - 1), "planarconfig": "contig"}
     if tile:
         options["tile"] = (tile, tile)
@@ -294,14 +294,23 @@ def bomb(samples: int, bits: int, tile: int = 0) -> bytes:
 
 
 def test_what_all_channels_take_is_checked_before_decoding() -> None:
-    most = 64 * 64
-    assert open_image(bomb(4, 32), max_pixels=most).size == (64, 64)
-    with pytest.raises(BadImage, match="5 channels of 32 bits: more to decode than 4096 pixels of 16 bytes"):
-        open_image(bomb(5, 32), max_pixels=most)
-    with pytest.raises(BadImage, match="128 channels of 64 bits"):
-        open_image(bomb(128, 64), max_pixels=most)
-    with pytest.raises(BadImage, match="4 channels of 32 bits"):
-        open_image(bomb(4, 32, tile=80), max_pixels=most)
+    most = 2064 * 2064
+    assert open_image(bomb(4, 32, 2064), max_pixels=most).size == (2064, 2064)
+    with pytest.raises(
+        BadImage, match=f"5 channels of 32 bits: more to decode than {most} pixels of 16 bytes"
+    ):
+        open_image(bomb(5, 32, 2064), max_pixels=most)
+    with pytest.raises(BadImage, match="128 channels of 64 bits: more to decode than 64 MiB"):
+        open_image(bomb(128, 64, 272), max_pixels=272 * 272)
+    with pytest.raises(BadImage, match="4 channels of 32 bits: more to decode than 64 MiB"):
+        open_image(bomb(4, 32, 64, tile=2064), max_pixels=64 * 64)
+
+
+def test_a_small_image_in_one_large_tile_is_no_bomb() -> None:
+    deep = np.full((64, 64, 4), 65535, np.uint16)
+    deep[..., :3] = 100 * 257
+    file = open_image(tiff(deep, tile=(512, 512), extrasamples=["unassalpha"]), max_pixels=64 * 64)
+    assert (np.asarray(to_rgb(file)) == 100).all()
 
 
 def test_manifest_and_inspect_say_the_scale(
