@@ -151,13 +151,17 @@ class DeepTiff(Image.Image):
         return colours, np.rint(alpha / np.float32(largest) * 255).astype(np.uint8)
 
     def _opaque(self, alpha: NDArray[np.float32], levels: Levels) -> float:
-        """The value of alpha, which has the scale of the colours, that is opaque; 0 where nothing tells it.
+        """The value of alpha that is opaque; 0 where nothing tells it. What is transparent is 0.
 
-        What is transparent is 0, whatever is black.
+        A straight one must be opaque somewhere, for other bands, such as near infrared, are often marked so.
         """
+        top = float(alpha.max())
+        known = {0.0, self.scale, levels.white, 1.0 if self.kind == "f" else 0.0}
         if levels.percentile:
-            return max(float(alpha.max()), 0.0) or 1.0  # without any, all of it is transparent
-        return levels.white or self.scale
+            known |= {2.0**bits - 1 for bits in range(8, 25)}
+        if top in known:
+            return top or 1.0  # without any, all of it is transparent
+        return (levels.white or self.scale or top) if self.premultiplied else 0.0
 
     def _pages(self, channels: int) -> NDArray[Any] | None:
         """H×W×C of a file whose first series has one axis more than an image, of this length."""

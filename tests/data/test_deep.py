@@ -175,10 +175,10 @@ def test_white_is_the_scale_of_alpha_too(dtype: type, value: float, white: float
     for opaque in (white, white + 1000):
         deep[..., 3] = opaque
         assert (read(tiff(deep, extrasamples=[kind]), white=white) == plain).all()
-    deep[..., 3] = white / 2
+    deep[..., 3], deep[0, 0, 3] = white / 2, white
     half = read(tiff(deep, extrasamples=[kind]), white=white)
     shown = plain + 127.5 if kind == "assocalpha" else plain / 2 + 127.5
-    assert np.abs(half - shown).max() <= 1
+    assert np.abs(half - shown)[1:].max() <= 1 and (half[0, 0] == plain[0, 0]).all()
     deep[..., 3] = 0
     assert (read(tiff(deep, extrasamples=[kind]), white=white) == 255).all()
 
@@ -202,6 +202,23 @@ def test_with_percentile_the_largest_alpha_is_opaque(grey: np.ndarray, dtype: ty
     assert same(read(tiff(deep, extrasamples=[kind]), percentile=1), read(tiff(plain), percentile=1))
     deep[..., 3] = 0
     assert (read(tiff(deep, extrasamples=[kind]), percentile=1) == 255).all()
+
+
+def test_a_fourth_band_that_is_nowhere_opaque_is_no_alpha(grey: np.ndarray) -> None:
+    bands = np.dstack([grey] * 4).astype(np.uint16) * 12 + 100  # the last one is near infrared
+    file = tiff(bands, extrasamples=["unassalpha"])
+    for levels in ({}, {"white": 10_000}, {"percentile": 1}):
+        assert same(read(file, **levels), read(tiff(bands[..., :3]), **levels))
+
+
+def test_alpha_on_a_scale_of_its_own(grey: np.ndarray) -> None:
+    opacity = np.linspace(0, 1, 40)[None].repeat(30, 0)
+    plain = np.dstack([grey] * 3)
+    shown = np.rint(plain * opacity[..., None] + 255 * (1 - opacity[..., None]))
+    floats = np.dstack([plain, opacity]).astype(np.float32)
+    assert np.abs(read(tiff(floats, extrasamples=["unassalpha"]), white=255) - shown).max() <= 2
+    deep = np.dstack([plain * 100.0, np.rint(opacity * 65535)]).astype(np.uint16)
+    assert np.abs(read(tiff(deep, extrasamples=["unassalpha"]), white=25_500) - shown).max() <= 2
 
 
 def test_alpha_without_any_scale_is_left_out() -> None:
