@@ -54,20 +54,10 @@ class FromFile:
         return [*words, "--params", self.params] if self.params else words
 
     def one_source(self, given: FetchConfig) -> FetchConfig:
-        """`given` with one source of images; raises UsageError where the command line names two.
-
-        One that a preset or a parameter file names is a default, for which another may be given instead: the
-        SHA-256 that the file expects of it is not that one's.
-        """
+        """`given` with one source of images, as `preflight.one_source` says."""
         files = [preset_file(self.preset)] if self.preset else []
         files += [self.params] if self.params else []
-        default = load_layers(files, SECTIONS[FetchConfig], FetchConfig)
-        if given.a and given.source != default.source:
-            raise UsageError(
-                f"Either {given.source} or a and b are the images: leave out the source, or a and b."
-            )
-        other = (given.a, given.b, given.source) != (default.a, default.b, default.source)
-        return replace(given, sha256="") if other and given.sha256 == default.sha256 else given
+        return preflight.one_source(given, load_layers(files, SECTIONS[FetchConfig], FetchConfig))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from cyclegan.io.files import is_file
 from cyclegan.pixel_kind import ALL_RGB, Kinds
 
 if TYPE_CHECKING:
+    from cyclegan.data.config import FetchConfig
     from cyclegan.data.prepared import Prepared
     from cyclegan.evaluation.config import EvaluateConfig, Features
     from cyclegan.training.config import TrainConfig
@@ -57,6 +59,20 @@ def check_sizes(config: TrainConfig, height: int, width: int) -> None:
             f"The discriminator needs images of at least {least_side(config)} pixels, not {min(sides)}: "
             "raise crop_size or load_size, or choose patchgan with fewer discriminator_layers."
         )
+
+
+def one_source(given: FetchConfig, default: FetchConfig) -> FetchConfig:
+    """`given` with one source of images; raises UsageError where the command line names two.
+
+    One that a preset or a parameter file names is a `default`, for which another may be given instead: the
+    SHA-256 that the file expects of it is not that one's.
+    """
+    if given.a and given.source != default.source:
+        raise UsageError(
+            f"Either {given.source} or a and b are the images: leave out the source, or a and b."
+        )
+    other = (given.a, given.b, given.source) != (default.a, default.b, default.source)
+    return replace(given, sha256="") if other and given.sha256 == default.sha256 else given
 
 
 def check_address(address: str, what: str) -> None:

@@ -18,9 +18,10 @@ from typing import Any
 from cyclegan.errors import UsageError
 
 PARTIAL = ".partial"  # how the names of what is still being written end
-LITTER = frozenset({".DS_Store", "Thumbs.db", "desktop.ini", ".ipynb_checkpoints"})
-"""What file managers and notebooks leave in folders that they show."""
-NFS = ".nfs"  # how files are called that somebody deleted while another had them open
+LITTER = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
+"""What file managers leave in folders that they show."""
+NOBODYS = (".nfs", ".ipynb_checkpoints")
+"""How names begin of what NFS leaves of deleted files that were open, and notebooks beside themselves."""
 GRACE_SECONDS = 2.0  # between making a temporary name and locking it
 RENAME_EXCHANGE = 2
 ATTEMPTS = 20
@@ -272,7 +273,7 @@ def guard_folder(out: Path, what: str, ours: Collection[str], *, mark: str = "")
         raise UsageError(f"{out} is a file: name a folder for {what}.")
     found = {entry.name for entry in out.iterdir()} if out.is_dir() else set()
     others = found - {*ours, ".gitignore", *LITTER}  # DVC writes a .gitignore beside its outputs
-    others = {name for name in others if not name.startswith(NFS)}
+    others = {name for name in others if not name.startswith(NOBODYS)}
     if others and mark not in found:
         raise UsageError(
             f"{out} holds other files ('{min(others)}') and would be replaced: name a new folder for {what}."
