@@ -51,7 +51,7 @@ def parse(spec: dict[str, Any], words: Sequence[str]) -> dict[str, Any]:
     """The arguments that `words` give, each checked against the pipeline's parameters.
 
     Raises UsageError for a word without '=', an unknown name, a value of another type, or
-    step options with a field that the step does not have. `check` says what else is wrong.
+    step options with a field that the step does not have. `complete` checks the rest.
     """
     known = inputs_of(spec)
     arguments: dict[str, Any] = {}

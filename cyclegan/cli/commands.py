@@ -16,7 +16,7 @@ from tyro.conf import Positional, arg
 
 from cyclegan.cli import experiments, offer_weights, places, preflight
 from cyclegan.cli.next_steps import tell
-from cyclegan.cli.params import load_layers, preset_file
+from cyclegan.cli.params import layers, load_layers, preset_file
 from cyclegan.cli.use_model import FLAT, PATH, Card, Demo, Export, ImportWeights, Push, Serve, Translate
 from cyclegan.data.config import FetchConfig, InspectConfig, PreprocessConfig
 from cyclegan.errors import UsageError
@@ -55,8 +55,7 @@ class FromFile:
 
     def one_source(self, given: FetchConfig) -> FetchConfig:
         """`given` with one source of images, as `preflight.one_source` says."""
-        files = [preset_file(self.preset)] if self.preset else []
-        files += [self.params] if self.params else []
+        files = layers(self.preset or None, self.params)
         return preflight.one_source(given, load_layers(files, SECTIONS[FetchConfig], FetchConfig))
 
 

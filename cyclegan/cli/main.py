@@ -63,11 +63,9 @@ def _take(flag: str, args: list[str], example: str) -> tuple[str | None, list[st
 def _defaults(command: type, preset: str | None, params: Path | None) -> Any:
     """An instance of `command` whose configs come from a preset and from a parameter file, in this order."""
     from cyclegan.cli.commands import SECTIONS
-    from cyclegan.cli.params import load_layers, preset_file
+    from cyclegan.cli.params import layers, load_layers
 
-    files = [preset_file(preset)] if preset is not None else []
-    if params is not None:
-        files.append(params)
+    files = layers(preset, params)
     configs: dict[str, Any] = {}
     for field in fields(command):
         config: Any = field.default_factory

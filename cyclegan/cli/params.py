@@ -114,6 +114,12 @@ def load_section(path: Path, section: str, cls: type[Config]) -> Config:
     return load_layers([path], section, cls)
 
 
+def layers(preset: str | None, params: Path | None) -> list[Path]:
+    """The files of `--preset` and `--params`, where given; the later one overrules the earlier one."""
+    files = [] if preset is None else [preset_file(preset)]
+    return files if params is None else [*files, params]
+
+
 def load_layers(paths: Sequence[Path], section: str, cls: type[Config]) -> Config:
     """One section of several parameter files, later ones overruling earlier ones field by field."""
     values: dict[str, Any] = {}
