@@ -91,11 +91,17 @@ def choose_dataset(*given: Path | None) -> Path:
     )
 
 
-def run_folder(folder: Path | None, *given: Path | None, holding: str) -> RunFolder:
+def run_folder(
+    folder: Path | None,
+    *given: Path | None,
+    holding: str,
+    missing: str = "the run's folder, such as runs/maps",
+) -> RunFolder:
     """The run that a command works on.
 
     `folder` if named; else that around the first folder in `given` (runs/mine for runs/mine/model); else the
-    only one below runs/ with something called `holding` in it. UsageError where there is a choice, or none.
+    only one below runs/ with something called `holding` in it. UsageError where there is a choice, or none:
+    it says that the user has to name what is `missing`.
     """
     if folder is not None:
         return RunFolder(folder)
@@ -107,7 +113,7 @@ def run_folder(folder: Path | None, *given: Path | None, holding: str) -> RunFol
         _only(
             RUNS,
             [p for p in _folders(RUNS) if (p / holding).is_dir()],
-            none=f"Name the run's folder, such as runs/maps; `cyclegan {advice}` makes what is needed there.",
+            none=f"Name {missing}; `cyclegan {advice}` makes what is needed there.",
             several="name the one to use",
         )
     )

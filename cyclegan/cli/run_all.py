@@ -79,6 +79,7 @@ def run(
     from cyclegan.data.preprocess.preprocess import preprocess
     from cyclegan.evaluation.evaluate import evaluate
     from cyclegan.registry.register import register
+    from cyclegan.tracking.runs import enabled
     from cyclegan.training.launch import train_everywhere
 
     seconds: dict[str, float] = {}
@@ -108,5 +109,6 @@ def run(
         say(line)
     say(f"registration    {registration.reason}")
     say(f"report          {here.scores / 'report.html'}")
-    say("MLflow          cyclegan ui")
+    if enabled():
+        say("MLflow          cyclegan ui")
     return seconds

@@ -59,7 +59,7 @@ class Demo:
     first model."""
 
     def run(self) -> None:
-        models = self.models or (str(places.run_folder(None, holding="model").model),)
+        models = self.models or (_only_model("the model's folder, such as runs/maps/model"),)
         logger.info("Preparing the page for %s; this takes a few seconds.", ", ".join(map(redact, models)))
         from cyclegan.runtime.signals import leave
         from cyclegan.serving.demo import demo
@@ -78,7 +78,7 @@ class Serve:
     config: Annotated[ServeConfig, FLAT] = field(default_factory=ServeConfig)
 
     def run(self) -> None:
-        models = self.models or (str(places.run_folder(None, holding="model").model),)
+        models = self.models or (_only_model("the model's folder, such as runs/maps/model"),)
         logger.info("Starting the server for %s; this takes a few seconds.", ", ".join(map(redact, models)))
         from cyclegan.runtime.signals import leave
         from cyclegan.serving.serve import serve
@@ -87,18 +87,22 @@ class Serve:
         leave()
 
 
+def _only_model(missing: str) -> str:
+    """The only model below runs/; UsageError that asks for what is `missing` where there is none."""
+    return str(places.run_folder(None, holding="model", missing=missing).model)
+
+
 def _scores(given: Path | None, model: str) -> Path:
     """The folder of scores for a model's card: the given one, or the one next to the model."""
     scores = given or Path(model).parent / "scores"
-    if not (scores / "scores.json").is_file():
-        if given:
-            raise UsageError(
-                f"--scores {given}: there is no scores.json; name the folder that evaluate wrote."
-            )
-        logger.info(
-            "The card is written without scores: use --scores to name the folder that evaluate wrote."
-        )
+    if given and not (scores / "scores.json").is_file():
+        raise UsageError(f"--scores {given}: there is no scores.json; name the folder that evaluate wrote.")
     return scores
+
+
+def _tell_without(scores: Path) -> None:
+    if not (scores / "scores.json").is_file():
+        logger.info("The card has no scores: use --scores to name the folder that evaluate wrote.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,6 +125,7 @@ class Card:
 
         scores = _scores(self.scores, self.model)
         text = write_card(self.model, scores, self.license, self.out)
+        _tell_without(scores)
         if self.out:
             tell(self.out, "the card", ["push", "hf://ORGANISATION/NAME", "--model", self.model])
         else:
@@ -150,7 +155,7 @@ class Push:
     def run(self) -> None:
         if "://" not in self.address:
             places.writable(Path(self.address))
-        model = self.model or str(places.run_folder(None, holding="model").model)
+        model = self.model or _only_model("the model, such as --model runs/maps/model")
         from cyclegan.inference.push import push
 
         scores = _scores(self.scores, model)
@@ -163,6 +168,7 @@ class Push:
             half=self.half,
             pictures=self.pictures,
         )
+        _tell_without(scores)
         print(done)
         tell(done, "the model", ["translate", self.address, "IMAGES", "--out", "FOLDER"])
 

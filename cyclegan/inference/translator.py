@@ -249,6 +249,8 @@ def model_folder(source: str | Path, direction: Direction | None) -> Iterator[tu
         elif text.startswith("s3://"):
             _copy_from_store(text, direction or "AtoB", folder)
             yield folder, direction or "AtoB"
+        elif Path(source).is_file():
+            raise UsageError(f"{source} is a file: name the model's folder, which holds config.json.")
         else:
             yield Path(source), direction or directions_of(source)[0]
 

@@ -243,6 +243,7 @@ def _write_page(path: Path, runs: Sequence[Compared]) -> None:
             for i, run in enumerate(runs)
         ]
         groups.setdefault(metric.group, []).append((metric, cells))
+    shown = [row for rows in groups.values() for row in rows]
     write_page(
         path,
         "registry/compare.html.j2",
@@ -250,6 +251,8 @@ def _write_page(path: Path, runs: Sequence[Compared]) -> None:
         few=len(runs) <= FEW,
         warning=not_alike(runs),
         groups=groups,
+        starred=any(best for _, cells in shown for *_, best in cells),
+        coloured=any(tone for _, cells in shown for _, _, tone, _ in cells),
         galleries=_galleries(runs),
         facts=list(dict.fromkeys(name for run in runs for name in run.facts)),
         changed=changed,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import tempfile
 import threading
 from collections.abc import Sequence
@@ -236,9 +237,10 @@ def _page(gallery: Gallery, examples: list[str]) -> Any:
         def run(path: str | None, direction: str, side: float, largest: float) -> list[Any]:
             results = []
             try:
-                for model in gallery.models:
+                for model, name in zip(gallery.models, names, strict=True):
                     translator = gallery.get(model, arrows[direction])
-                    results.append(_translate(translator, path, int(side), int(largest)))
+                    label = f"-{_in_file(name)}" if several else ""
+                    results.append(_translate(translator, path, int(side), int(largest), label))
             except CycleGANError as error:
                 raise gradio.Error(str(error), print_exception=False) from None
             shown = [(before, after) for before, after in results]
@@ -249,11 +251,18 @@ def _page(gallery: Gallery, examples: list[str]) -> Any:
     return page
 
 
-def _translate(translator: Translator, path: str | None, size: int, tile: int) -> tuple[str, str]:
+def _in_file(name: str) -> str:
+    """A model's name or address as a part of a file's name."""
+    return re.sub(r"[^\w.-]+", "-", name).strip("-.")
+
+
+def _translate(
+    translator: Translator, path: str | None, size: int, tile: int, label: str = ""
+) -> tuple[str, str]:
     """The picture as it was read and its translation, as PNG files that gradio serves and removes.
 
     Each pair has its own folder: gradio's for an upload is named after its content, so models, sizes and
-    users share it.
+    users share it. `label` goes into the name that the translation is downloaded by.
     """
     from PIL import Image
 
@@ -268,7 +277,7 @@ def _translate(translator: Translator, path: str | None, size: int, tile: int) -
     with enough_memory("choose a smaller size or tile"):
         translated = Image.fromarray(translator.array(np.asarray(image), tile=tile))
     folder = Path(tempfile.mkdtemp(dir=Path(path).parent))
-    before, after = folder / "input.png", folder / f"{Path(path).stem}-{translator.direction}.png"
+    before, after = folder / "input.png", folder / f"{Path(path).stem}{label}-{translator.direction}.png"
     image.save(before)
     translated.save(after)
     return str(before), str(after)

@@ -71,6 +71,8 @@ class Trainer:
             if setup.processes.is_main and state.step < setup.total:
                 self.show_progress("Resuming" if state.step else f"Starting: {setup.schedule.epochs} epochs")
                 logger.info("The run as it goes, in a browser: %s", progress_page(self.model))
+            if self.monitor and state.step < setup.total:
+                state.score_by(self.monitor.headline)
             self.saved = time.monotonic()
             self.report.pace.start()
             for epoch in range(state.step // setup.steps, setup.schedule.epochs):

@@ -117,15 +117,16 @@ class State:
         nn.ModuleList(pair).load_state_dict(self.best)
         return pair
 
-    def note_score(self, score: float, epoch: int, metric: str) -> None:
-        """Keep the weights of the best score (lowest) so far, and count those after it.
-
-        A best score of another metric, from before the run was resumed with other features, counts no more.
-        """
+    def score_by(self, metric: str) -> None:
+        """Forget scores of another metric, from before the run was resumed with other features."""
         progress = self.progress
         if progress.best and progress.best.metric not in ("", metric):
             logger.warning("The best %s so far does not compare with %s.", progress.best.metric, metric)
-            progress.best = None
+            progress.best, progress.worse = None, 0
+
+    def note_score(self, score: float, epoch: int, metric: str) -> None:
+        """Keep the weights of the best score (lowest) so far, and count those after it."""
+        progress = self.progress
         if progress.best is None or score < progress.best.score:
             progress.best = Best(score, epoch, metric)
             pair = nn.ModuleList(self.exported())

@@ -268,6 +268,7 @@ def test_run_outside_the_repository_takes_a_preset_that_fits_the_data(
     report = tmp_path / "runs" / "city" / "scores" / "report.html"
     assert report.is_file()
     assert "runs/city/scores/report.html" in done.stdout
+    assert "cyclegan ui" not in done.stdout  # this run has no tracking
     config = json.loads((tmp_path / "runs" / "city" / "model" / "config.json").read_text())
     assert config["generator"]["blocks"] == 3, "the preset's value"
     assert config["generator"]["width"] == 4, "the flag's"

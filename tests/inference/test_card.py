@@ -88,8 +88,28 @@ def test_scores_that_are_not_there_are_named_before_anything_is_published(model,
         with caplog.at_level("INFO", "cyclegan.cli"):
             assert main(command) == 0
         capsys.readouterr()
-        assert any(text.startswith("The card is written without scores") for text in caplog.messages)
+        assert any(text.startswith("The card has no scores") for text in caplog.messages)
         caplog.clear()
+
+
+def test_an_exported_file_is_not_taken_for_a_missing_model(model, tmp_path, capsys, caplog):
+    (exported := tmp_path / "AtoB.onnx").write_bytes(b"onnx")
+    commands = (
+        ["card", str(exported)],
+        ["export", str(exported)],
+        ["push", str(tmp_path / "out"), "--model", str(exported)],
+    )
+    for command in commands:
+        with caplog.at_level("INFO", "cyclegan.cli"):
+            assert main(command) == 2
+        assert f"{exported} is a file: name the model's folder" in capsys.readouterr().err
+        assert "has no scores" not in caplog.text
+
+
+def test_push_says_how_its_model_is_named(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["push", "out"]) == 2
+    assert "Name the model, such as --model runs/maps/model;" in capsys.readouterr().err
 
 
 def test_scores_of_other_data_are_refused(model, tmp_path):

@@ -56,6 +56,7 @@ def test_scores_and_pictures_side_by_side(make_run, tmp_path):
     assert "after epoch 10" in page and "after epoch 2<" not in page
     assert "&lt;bad&gt; run" in page and "<bad>" not in page
     assert "2.250 – 4.250" in page
+    assert "★ best of the row." in page and "Green" not in page  # their intervals overlap
     assert "train.lr" in page.split("What differs")[1].split("parameters are the same")[0]
     assert not re.search(r"(src|href)=\"(?!data:|http://127)", page)
 
@@ -69,7 +70,8 @@ def test_scores_on_different_data_have_no_best(make_run, tmp_path):
     runs = [make_run("one", 0.1, 3.0), make_run("two", 0.1, 4.0, "b" * 32 + ".dir")]
     text = compare(runs, tmp_path / "page.html", CompareConfig())
     assert "do not compare" in text and "*" not in text
-    assert "do not compare" in (tmp_path / "page.html").read_text()
+    page = (tmp_path / "page.html").read_text()
+    assert "do not compare" in page and "best of the row" not in page and "Green" not in page
 
 
 def test_scores_by_different_measures_are_not_ranked(make_run, tmp_path):
@@ -159,6 +161,7 @@ def test_evaluated_runs_show_the_same_test_images_and_what_is_certain(mlflow_ser
     assert "data-sync" in shown
     assert "&lt;i&gt;.png" in shown and "<i>.png" not in page
     assert "images_per_second" not in page
+    assert "★ best of the row." in page and "Green" in page
     assert re.search(r'class="good-text best"[^>]*>5\.000', scores)
     assert not re.search(r"(good|bad)-text[^>]*>0\.5", scores)  # equal, and the intervals overlap
 

@@ -7,7 +7,6 @@ import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -29,9 +28,7 @@ from cyclegan.runtime.device import available_bytes
 from cyclegan.runtime.signals import Interrupted, StopRequest
 from cyclegan.tracking.base import Tracker
 from cyclegan.training import loop, memory
-from cyclegan.training.checkpoints.record import Best
 from cyclegan.training.config import TrainConfig
-from cyclegan.training.state import State
 from cyclegan.training.train import train
 from cyclegan.training.updates.update import Update
 
@@ -112,15 +109,28 @@ def test_a_run_that_is_no_longer_scored_exports_its_newest_epoch(
     assert exported(5, evaluate_every=1) == best  # whose weights and score are still there
 
 
-def test_a_best_score_of_other_features_counts_no_more(caplog: pytest.LogCaptureFixture) -> None:
-    networks = SimpleNamespace(AtoB=torch.nn.Linear(1, 1), BtoA=torch.nn.Linear(1, 1))
-    state = State(networks, SimpleNamespace(), SimpleNamespace(), SimpleNamespace(), SimpleNamespace(), None)  # type: ignore[arg-type]
-    state.note_score(0.1, 1, metric="kernel_random")
-    state.note_score(0.2, 2, metric="kernel_random")
-    assert state.progress.best == Best(0.1, 1, "kernel_random")
-    state.note_score(0.9, 3, metric="kid")
-    assert state.progress.best == Best(0.9, 3, "kid") and state.progress.worse == 0
-    assert "kernel_random so far does not compare with kid" in caplog.text
+def test_patience_does_not_count_scores_of_other_features(
+    prepared: Path,
+    tmp_path: Path,
+    small: Callable[..., TrainConfig],
+    scores: list[float],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def run(**fields: int) -> float:
+        config = small(**{"epochs": 6, "decay_epochs": 0, "evaluate_every": 1, **fields})
+        return train(prepared, tmp_path / "model", config, checkpoints=str(tmp_path / "c"))["epochs"]
+
+    def best() -> int:
+        return read_json(tmp_path / "model" / "config.json")["epochs"]
+
+    scores[:] = [0.1, 0.2, 0.3, 0.9, 1.0, 1.1]
+    assert run(patience=2) == 3 and best() == 1
+    monkeypatch.setattr(Monitor, "headline", "kid")
+    assert run(patience=2) == 6 and best() == 4 and scores == []
+    assert "so far does not compare with kid" in caplog.text
+    monkeypatch.setattr(Monitor, "headline", "other")
+    assert run() == 6 and best() == 4  # nothing is left to train, so the best is what it was
 
 
 def test_too_little_memory_is_one_sentence(

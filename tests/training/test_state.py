@@ -160,9 +160,12 @@ def test_the_lowest_score_is_the_best_and_those_after_it_are_counted(make: Make)
 def test_a_score_of_another_metric_begins_again(make: Make, caplog: pytest.LogCaptureFixture) -> None:
     state = make()
     state.note_score(0.1, 1, "")
-    state.note_score(0.2, 2, "kid")  # of a version that noted no metric: taken for the same
+    state.score_by("kid")  # of a version that noted no metric: taken for the same
+    state.note_score(0.2, 2, "kid")
     assert state.progress.best and state.progress.best.score == 0.1 and not caplog.text
     state.progress.best.metric = "kernel_random"
+    state.score_by("kid")
+    assert state.progress.best is None and state.progress.worse == 0
     state.note_score(0.3, 3, "kid")
     assert "best kernel_random so far does not compare with kid" in caplog.text
     assert (state.progress.best.score, state.progress.best.epoch) == (0.3, 3)
