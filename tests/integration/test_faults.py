@@ -6,6 +6,7 @@ import hashlib
 import json
 import resource
 import shutil
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -66,7 +67,9 @@ SMALLEST = {"register": 64, "fetch": 256, "card": 256}
 
 
 @pytest.mark.parametrize("command", WRITES)
-def test_a_full_disk(command: str, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_full_disk(
+    command: str, here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     name, line = WRITES[command]
     assert main(line.split()) == 0, capsys.readouterr().err
     if command == "train":  # else it has nothing left to do
@@ -77,6 +80,8 @@ def test_a_full_disk(command: str, here: Path, capsys: pytest.CaptureFixture[str
     if command == "translate":
         shutil.rmtree(here / name)
         former = {}
+    # Python would install what fits of a compiled module, and no later import of it would work.
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
     resource.setrlimit(resource.RLIMIT_FSIZE, (SMALLEST.get(command, 512), hard))
     try:
         said = fails(line, capsys)

@@ -149,7 +149,7 @@ def test_a_full_disk_ends_in_one_sentence(make_model, tmp_path, kinds):
     for kind in kinds:
         code += f"print(main(['export', {str(model)!r}, '--out', {kind!r}, '--format', {kind!r}]))\n"
     ended = subprocess.run(
-        [sys.executable, "-c", code],
+        [sys.executable, "-B", "-c", code],  # else Python leaves halves of compiled modules behind
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)),
         capture_output=True,
         text=True,

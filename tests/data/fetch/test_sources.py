@@ -380,7 +380,7 @@ for source in sys.argv[2:]:
     except CycleGANError as error:
         print(error)
 """
-    command = [sys.executable, "-c", script, str(out), str(large), str(tmp_path / "large.zip")]
+    command = [sys.executable, "-B", "-c", script, str(out), str(large), str(tmp_path / "large.zip")]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.count("File too large") == 2
     check(out, source, original)

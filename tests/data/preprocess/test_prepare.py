@@ -355,7 +355,7 @@ try:
 except CycleGANError as error:
     print(error)
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-B", "-c", script], capture_output=True, text=True, check=True)
     assert "5 images of 200x200 take 1 MB" in done.stdout
     assert hashes(out) == former
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out", "raw"]
