@@ -11,7 +11,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -71,22 +71,25 @@ def _defaults(command: type, preset: str | None, params: Path | None) -> Any:
         config: Any = field.default_factory
         if config in SECTIONS:
             configs[field.name] = load_layers(files, SECTIONS[config], config)
-    return command(preset=preset or "", params=params, **configs)
+    return command(**configs)
 
 
 def parse(name: str, args: Sequence[str]) -> Any:
     """Build the command object of `name` from its arguments; exits with 2 on an unknown or malformed flag."""
     from cyclegan.cli.commands import COMMANDS, FromFile, Run
 
-    command, rest, default = COMMANDS[name], list(args), None
-    if issubclass(command, FromFile):
-        preset, rest = _take("--preset", rest, "laptop")
-        file, rest = _take("--params", rest, "params.yaml")
-        params = Path(file) if file is not None else None
-        if command is Run and preset is None and params is None:
-            preset, params = _chosen_for(_parse(command, name, rest, None))
-        default = _defaults(command, preset, params)
-    return _parse(command, name, rest, default)
+    command, rest = COMMANDS[name], list(args)
+    if not issubclass(command, FromFile):
+        return _parse(command, name, rest, None)
+    preset, rest = _take("--preset", rest, "laptop")
+    file, rest = _take("--params", rest, "params.yaml")
+    params = Path(file) if file is not None else None
+    if command is Run and preset is None and params is None:
+        preset, params = _chosen_for(_parse(command, name, rest, None))
+    parsed = _parse(command, name, rest, _defaults(command, preset, params))
+    # Not among the defaults: tyro takes equal ones for one, and a preset may be called as the address of its
+    # images, which is more than a text.
+    return replace(parsed, preset=preset or "", params=params)
 
 
 def _parse(command: type, name: str, args: Sequence[str], default: Any) -> Any:

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import pytest
 
+from cyclegan.cli.main import parse
 from cyclegan.cli.params import (
     about,
     config_from,
@@ -16,6 +18,7 @@ from cyclegan.cli.params import (
     read_params,
 )
 from cyclegan.errors import UsageError
+from cyclegan.io.uri import Address
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +93,13 @@ def test_presets_say_what_they_are_for_and_fit_the_steps() -> None:
         preset_file("labtop")
     with pytest.raises(UsageError, match="cyclegan presets"):
         preset_file("../../params")
+
+
+def test_a_preset_called_as_its_images_is_told_from_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(random, "random", lambda: 0.0)  # tyro checks all of its cache, not a tenth
+    command = parse("run", ["--preset", "maps"])
+    assert (command.preset, command.fetch.source) == ("maps", "maps")
+    assert type(command.preset) is str and isinstance(command.fetch.source, Address)
 
 
 def test_the_sample_preset_is_params_yaml() -> None:
