@@ -6,14 +6,13 @@ Neither is a folder of the sample, which DVC looks after.
 from __future__ import annotations
 
 import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.io.tracked import refuse_tracked
-from cyclegan.io.uri import data_name
+from cyclegan.io.uri import data_name, in_file_name
 
 if TYPE_CHECKING:
     from cyclegan.data.config import FetchConfig
@@ -62,7 +61,7 @@ class RunFolder:
 def name_of(config: FetchConfig) -> str:
     """What a dataset is called by default: maps, city, photos-paintings."""
     sources = [config.a, config.b] if config.a else [config.source]
-    names = [re.sub(r"[^\w.-]+", "-", _title(source)).strip("-.") for source in sources]
+    names = [in_file_name(_title(source)) for source in sources]
     return "-".join(names) or "images"
 
 

@@ -121,6 +121,11 @@ def data_name(uri: str) -> str:
     return re.sub(r"\.(zip|tar|tar\.(gz|bz2|xz)|tgz|tbz2|txz)$", "", last) or "images"
 
 
+def in_file_name(text: str) -> str:
+    """The text as part of a file's name: letters, digits, `_`, `.` and `-`; empty where it has none."""
+    return re.sub(r"[^\w.-]+", "-", text).strip("-.")
+
+
 def path_of(uri: str) -> str:
     """The path within an address; empty where the address is malformed."""
     try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import re
 import tempfile
 import threading
 from collections.abc import Sequence
@@ -19,7 +18,7 @@ from cyclegan.errors import CycleGANError, UsageError, enough_memory
 from cyclegan.inference.media.pictures import Unreadable, decode
 from cyclegan.inference.translator import Translator, load
 from cyclegan.io.pages.page import palette
-from cyclegan.io.uri import redact
+from cyclegan.io.uri import in_file_name, redact
 from cyclegan.registry.metrics import NO_NAMES
 from cyclegan.registry.pages.card import domains, model_card
 from cyclegan.runtime.signals import StopRequest
@@ -239,7 +238,7 @@ def _page(gallery: Gallery, examples: list[str]) -> Any:
             try:
                 for model, name in zip(gallery.models, names, strict=True):
                     translator = gallery.get(model, arrows[direction])
-                    label = f"-{_in_file(name)}" if several else ""
+                    label = f"-{in_file_name(name)}" if several else ""
                     results.append(_translate(translator, path, int(side), int(largest), label))
             except CycleGANError as error:
                 raise gradio.Error(str(error), print_exception=False) from None
@@ -249,11 +248,6 @@ def _page(gallery: Gallery, examples: list[str]) -> Any:
         inputs, outputs = [picture, arrow, size, tile], [*sliders, *downloads]
         button.click(run, inputs, outputs, api_name="translate")
     return page
-
-
-def _in_file(name: str) -> str:
-    """A model's name or address as a part of a file's name."""
-    return re.sub(r"[^\w.-]+", "-", name).strip("-.")
 
 
 def _translate(

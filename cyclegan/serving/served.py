@@ -13,7 +13,7 @@ import numpy as np
 from cyclegan.errors import UsageError, enough_memory
 from cyclegan.inference.media.pictures import Unreadable, check_sides, size_of
 from cyclegan.inference.translator import Translator, directions_of, load
-from cyclegan.io.uri import redact
+from cyclegan.io.uri import in_file_name, redact
 from cyclegan.serving.config import ServeConfig
 from cyclegan.serving.options import FORMATS, PictureOptions
 from cyclegan.serving.protocol import Request
@@ -190,4 +190,4 @@ def short_name(address: str) -> str:
         parts = parts[:-1]
     generic = {"model", "export", "/"}
     name = next((part for part in reversed(parts) if part not in generic), "model")
-    return re.sub(r"[^\w.-]+", "-", name).strip("-") or "model"
+    return in_file_name(name) or "model"

@@ -23,6 +23,7 @@ from cyclegan.training.progress.page import progress_page, write_progress
 from cyclegan.training.progress.reporter import Reporter, losses_csv
 from cyclegan.training.setup import Setup, describe
 from cyclegan.training.state import State
+from cyclegan.training.updates.schedule import in_epochs
 
 if TYPE_CHECKING:
     from cyclegan.evaluation.monitor import Monitor
@@ -69,7 +70,8 @@ class Trainer:
                         self.report.draw(*state.exported())
                         self.report.addresses()
             if setup.processes.is_main and state.step < setup.total:
-                self.show_progress("Resuming" if state.step else f"Starting: {setup.schedule.epochs} epochs")
+                starting = f"Starting: {in_epochs(setup.schedule.epochs)}"
+                self.show_progress("Resuming" if state.step else starting)
                 logger.info("The run as it goes, in a browser: %s", progress_page(self.model))
             if self.monitor and state.step < setup.total:
                 state.score_by(self.monitor.headline)
@@ -218,7 +220,7 @@ class Trainer:
         `status` is in words; where it is empty, how far the run is and how long it will take.
         """
         state, data = self.state, self.setup.data
-        end = f"Finished after {state.step // self.setup.steps} epochs"
+        end = f"Finished after {in_epochs(state.step // self.setup.steps)}"
         try:
             write_progress(
                 progress_page(self.model),

@@ -23,7 +23,7 @@ from cyclegan.runtime.distributed import Processes
 from cyclegan.training.checkpoints.fingerprint import decisive, fingerprint
 from cyclegan.training.updates.compile import should_compile
 from cyclegan.training.updates.image_pool import lane_slots
-from cyclegan.training.updates.schedule import Schedule
+from cyclegan.training.updates.schedule import Schedule, in_epochs
 from cyclegan.training.updates.update import VIEWS
 
 if TYPE_CHECKING:
@@ -102,9 +102,8 @@ class Setup:
         """What people call the run, in ASCII: resnet city 64x64, 40 epochs, seed 0."""
         config, (height, width) = self.config, self.size
         data = dataset_name(self.data.uri, self.data.names)
-        return (
-            f"{config.generator} {data} {height}x{width}, {self.schedule.epochs} epochs, seed {config.seed}"
-        )
+        long = in_epochs(self.schedule.epochs)
+        return f"{config.generator} {data} {height}x{width}, {long}, seed {config.seed}"
 
 
 def sampling_of(config: TrainConfig, data: Prepared, processes: Processes) -> Sampling:

@@ -101,10 +101,9 @@ def resume_or_begin(
         break
     else:
         if kept.others():
-            logger.info(
-                "No checkpoint in %s matches these parameters and data; starting from scratch.",
-                kept.store.uri,
-            )
+            what = "No checkpoint in %s matches these parameters and data; starting from scratch.%s"
+            advice = "" if initial else " To train a finished model further, name it with --init."
+            logger.info(what, kept.store.uri, advice)
         load_weights(state, setup.config, initial)
     if (best := state.progress.best) and not setup.config.evaluate_every:
         message = "Epoch %d scored best so far; without evaluate_every the model is the newest epoch's."

@@ -15,6 +15,7 @@ from cyclegan.data.config import PreprocessConfig
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.registry.config import dataset_name
 from cyclegan.tracking.base import git_commit
+from cyclegan.training.updates.schedule import in_epochs
 from pipeline.arguments import load_spec
 from pipeline.client.server import Server
 from pipeline.compiled.adapting import write_adapted
@@ -162,7 +163,7 @@ def run_name(arguments: dict[str, Any], default: str) -> str:
     parts = [f"{arguments['train_generator']} {dataset_name(arguments['data_source'], names)} {crop}x{crop}"]
     tried = arguments.get("sweep_grid") or {}
     if not {"epochs", "decay_epochs"} & set(tried):
-        parts.append(f"{arguments['train_epochs'] + arguments['train_decay_epochs']} epochs")
+        parts.append(in_epochs(arguments["train_epochs"] + arguments["train_decay_epochs"]))
     parts.append("sweep of " + ", ".join(tried) if tried else f"seed {arguments['train_seed']}")
     return ", ".join(parts).encode("ascii", "replace").decode()
 

@@ -395,6 +395,8 @@ def test_a_preset_gives_values_of_the_types_that_the_pipeline_has(name: str) -> 
     assert values["train_checkpoints"] == "s3://bucket/checkpoints"
     assert values["node_memory"] == "4Gi"
     assert not re.search(r"\d\.0", run_name(values, ""))
+    once = values | {"train_epochs": 1, "train_decay_epochs": 0}
+    assert ", 1 epoch, seed" in run_name(once, "")
 
 
 def test_an_address_in_a_parameter_file_is_refused_where_it_would_lose_its_query(

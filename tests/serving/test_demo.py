@@ -20,8 +20,9 @@ import pytest
 from PIL import Image
 
 from cyclegan.errors import UsageError
+from cyclegan.io.uri import in_file_name
 from cyclegan.serving.config import DemoConfig
-from cyclegan.serving.demo import Gallery, _examples, _in_file, _translate
+from cyclegan.serving.demo import Gallery, _examples, _translate
 from tests.ports import free_port
 
 pytest.importorskip("gradio")
@@ -233,7 +234,7 @@ def test_models_and_sizes_do_not_share_their_files(model, tmp_path):
         assert np.array_equal(np.asarray(Image.open(before)), PHOTO)
         assert np.array_equal(np.asarray(Image.open(after)), translator(PHOTO))
         assert Path(after).name == "photo-AtoB.png"
-    named = _translate(first, str(uploaded), 0, 1024, f"-{_in_file('models:/maps-AtoB@champion')}")
+    named = _translate(first, str(uploaded), 0, 1024, f"-{in_file_name('models:/maps-AtoB@champion')}")
     assert Path(named[1]).name == "photo-models-maps-AtoB-champion-AtoB.png"
     for side, files in zip((32, 16), small, strict=True):
         assert [min(Image.open(file).size) for file in files] == [side, side]

@@ -63,6 +63,18 @@ def test_a_run_that_resumes_takes_its_own_weights_and_not_the_models_again(
     assert len(list((tmp_path / "c2").iterdir())) == 3
 
 
+def test_more_epochs_for_a_finished_run_are_a_new_one_which_is_told_how_to_continue_from_the_model(
+    prepared: Path, tmp_path: Path, small: Small, model: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    for epochs, init in ((1, ""), (2, ""), (1, str(model)), (2, str(model))):
+        caplog.clear()
+        config = small(epochs=epochs, decay_epochs=3, sample_every=0, epoch_size="smaller", init=init)
+        train(prepared, tmp_path / "m", config, checkpoints=str(tmp_path / "c"))
+        asked = "To train a finished model further, name it with --init." in caplog.text
+        assert asked == (epochs == 2 and not init)
+
+
 def test_one_direction_continues_and_the_rest_is_new_which_it_says(
     small: Small, model: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

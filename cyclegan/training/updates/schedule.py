@@ -9,6 +9,11 @@ from typing import Literal
 Decay = Literal["linear", "cosine"]
 
 
+def in_epochs(count: int) -> str:
+    """1 epoch, 2 epochs …"""
+    return f"{count} epoch{'s'[: count != 1]}"
+
+
 @dataclass(frozen=True)
 class Schedule:
     """`constant` epochs at the full rate, then `decay` epochs down to 0 (arXiv 1703.10593, section 4)."""
