@@ -57,6 +57,8 @@ class Evaluation:
     """Name to value: all finite."""
     intervals: dict[str, Interval] = field(default_factory=dict)
     """95 % intervals of some of the scores."""
+    gains: dict[Direction, Interval] = field(default_factory=dict)
+    """95 % intervals of `gain`: narrower than the distances', whose images are the same."""
     per_image: dict[Direction, dict[str, Values]] = field(default_factory=dict)
     """Values of single images, in the order of the source domain's test set."""
     nearest: dict[Direction, nearest.Nearest] = field(default_factory=dict)
@@ -66,6 +68,14 @@ class Evaluation:
     notes: list[str] = field(default_factory=list)
     """What a reader must know before trusting the numbers."""
     seconds: dict[str, float] = field(default_factory=dict)
+
+    def gain(self, d: Direction) -> float | None:
+        """The part of the way from untranslated to real images: 1 is all of it, below 0 worse than nothing.
+
+        None where untranslated images cannot be compared with real ones, or are as good as these.
+        """
+        untranslated = self.scores.get(f"{self.extractor.frechet}_input", 0.0)
+        return 1 - self.scores[f"{self.extractor.frechet}_{d}"] / untranslated if untranslated > 0 else None
 
     @property
     def bootstrapped(self) -> bool:
@@ -184,11 +194,14 @@ def _add_intervals(
         counts["A"] if e.manifest.paired else resample_counts(len(real["B"]), e.config.resamples, generator)
     )
     total = torch.zeros(e.config.resamples, dtype=torch.float64)
+    untranslated = frechet_replicates(real["A"], real["B"], counts["A"], counts["B"])
     for d in DIRECTIONS:
         source, target = ENDS[d]
         replicates = frechet_replicates(fake[d], real[target], counts[source], counts[target])
         name = f"{e.extractor.frechet}_{d}"
         e.intervals[name] = interval(e.scores[name], replicates)
+        if (gain := e.gain(d)) is not None:
+            e.gains[d] = interval(gain, 1 - replicates / untranslated)
         total += replicates / 2
     both = interval(e.scores["score"], total)
     e.intervals |= {"score": both, e.extractor.frechet: both}
@@ -211,6 +224,20 @@ def _add_jackknife_intervals(
     for name, by_end in shares.items():
         error = jackknife_error(list(by_end.values()), paired=e.manifest.paired)
         e.intervals[name] = (e.scores[name] - 1.96 * error, e.scores[name] + 1.96 * error)
+    untranslated = {
+        "A": frechet_influence(real["A"], real["B"]),
+        "B": frechet_influence(real["B"], real["A"]),
+    }
+    for d in DIRECTIONS:
+        if (gain := e.gain(d)) is None:
+            continue
+        # what each image adds to 1 − distance / untranslated, to first order
+        of_gain = [
+            ((1 - gain) * untranslated[end] - share) / e.scores[f"{frechet}_input"]
+            for end, share in shares[f"{frechet}_{d}"].items()
+        ]
+        error = jackknife_error(of_gain, paired=e.manifest.paired)
+        e.gains[d] = (gain - 1.96 * error, gain + 1.96 * error)
 
 
 def _add_pixels(e: Evaluation) -> None:

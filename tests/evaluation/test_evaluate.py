@@ -17,8 +17,10 @@ from torch import nn
 
 from cyclegan.data.prepared import Prepared, write_provenance
 from cyclegan.errors import CycleGANError, UsageError
+from cyclegan.evaluation import measure as measuring
 from cyclegan.evaluation import monitor as monitoring
 from cyclegan.evaluation.config import EvaluateConfig
+from cyclegan.evaluation.distances import frechet_distance
 from cyclegan.evaluation.evaluate import evaluate
 from cyclegan.evaluation.extractors.features import Extractor, load_extractor
 from cyclegan.evaluation.measure import Evaluation, measure
@@ -453,6 +455,55 @@ def test_doing_nothing_or_worse_is_said_aloud(make_prepared: Make) -> None:
         )
         assert f"horse → zebra comes {words} of the way from the input to real zebra" in verdict(said).text
     assert not any("horse → zebra" in note and "untranslated" in note for note in good.notes)
+
+
+def test_a_gain_too_small_for_the_distances_own_intervals_is_certain_when_both_have_the_same_images(
+    make_prepared: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared = make_prepared(paired=False, test_a=30, test_b=25)
+
+    class Brighter(Same):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return 0.97 * x + 0.03
+
+    e = judge(prepared, Brighter(), Same(), resamples=300)
+    frechet = e.extractor.frechet
+    untranslated = e.scores[f"{frechet}_input"]
+    assert e.scores[f"{frechet}_AtoB"] < untranslated < e.intervals[f"{frechet}_AtoB"][1]
+    gain, (low, high) = e.gain("AtoB"), e.gains["AtoB"]
+    assert 0 < low < gain < high < 1
+    said = verdict(e)
+    assert f"to real B images (95 %: {100 * low:.0f} to {100 * high:.0f} %)" in said.text
+    assert "cannot tell" not in said.text
+    assert e.gains["BtoA"] == pytest.approx((0, 0), abs=1e-9)
+    assert "B → A is not closer to real A images than the input is" in said.text
+
+    # the same from the images drawn, by random numbers of another kind
+    a, b = (e.extractor(e.sets[end].images, 8) for end in ("A", "B"))
+    fake = e.extractor(e.translations["AtoB"].images, 8)
+    rng, again = np.random.default_rng(7), []
+    for _ in range(300):
+        i, j = rng.integers(30, size=30), rng.integers(25, size=25)
+        again.append(1 - frechet_distance(fake[i], b[j]) / frechet_distance(a[i], b[j]))
+    ends = np.quantile(again, [0.025, 0.975]) - np.mean(again)
+    assert (low - gain, high - gain) == pytest.approx(tuple(ends), rel=0.35)
+
+    monkeypatch.setattr(measuring, "BOOTSTRAP_LIMIT", 1)
+    jackknifed = judge(prepared, Brighter(), Same())
+    assert "jackknife" in jackknifed.interval_method
+    assert jackknifed.gains["AtoB"] == pytest.approx((low, high), abs=0.35 * (high - low))
+    assert jackknifed.gains["BtoA"] == pytest.approx((0, 0), abs=1e-9)
+
+    # worse by less than the interval is not called worse
+    worse = replace(
+        e,
+        scores=e.scores | {f"{frechet}_AtoB": untranslated * 1.01},
+        gains={"AtoB": (-0.03, 0.01), "BtoA": (-0.2, -0.1)},
+    )
+    assert "A → B is not closer to real B images than the input is" in verdict(worse).text
+    assert "B → A is worse than no translation at all" in verdict(worse).text
+    unsure = replace(e, gains={"AtoB": (-0.01, 0.05), "BtoA": (0, 0)})
+    assert "cannot tell from nothing" in verdict(unsure).text
 
 
 def test_the_image_that_spoils_the_score_is_found(make_prepared: Make) -> None:

@@ -71,12 +71,17 @@ def _by_distance(e: Evaluation, d: Direction) -> tuple[str, Tone]:
     way = f"{source} → {target}"
     if untranslated is None:
         return f"{way} is {score:.4g} from real {target} images, where 0 would be alike", "warn"
+    low, high = e.gains.get(d, (None, None))
     if score >= untranslated:
+        if high is not None and high > 0:
+            return f"{way} is not closer to real {target} images than the input is", "bad"
         return f"{way} is worse than no translation at all", "bad"
     share = _share(1 - score / untranslated)
     covered = f"{way} comes {share} of the way from the input to real {target} images"
-    bounds = e.intervals.get(name)
-    if bounds and bounds[1] >= untranslated:
+    if low is None or high is None:
+        return covered, "good"
+    covered += f" (95 %: {100 * low:.0f} to {100 * high:.0f} %)"
+    if low <= 0:
         return f"{covered}, which these few images cannot tell from nothing", "warn"
     return covered, "good"
 
