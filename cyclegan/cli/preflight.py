@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MINIMUM_TEST_IMAGES = 2  # a covariance needs two
-KEPT_CHECKPOINTS = 3  # the last two, and the one being written
+KEPT_CHECKPOINTS = 4  # the last two, the last at the full learning rate, and the one being written
 
 
 def size_multiple(config: TrainConfig) -> int:

@@ -76,7 +76,7 @@ def train(
         sampling = sampling_of(config, data, processes)
         digest = initial.digest if initial else ""
         setup = Setup(config, data, device, precision, threads, processes, sampling, schedule, digest)
-        kept = Checkpoints(store, setup.fingerprint)
+        kept = Checkpoints(store, setup.fingerprint, full_rate=schedule.constant * setup.steps)
         with locked(store, kept.folder) if processes.is_main else nullcontext(), kept:
             if processes.is_main:
                 announce_memory(setup)

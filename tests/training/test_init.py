@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import logging
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -63,16 +64,34 @@ def test_a_run_that_resumes_takes_its_own_weights_and_not_the_models_again(
     assert len(list((tmp_path / "c2").iterdir())) == 3
 
 
-def test_more_epochs_for_a_finished_run_are_a_new_one_which_is_told_how_to_continue_from_the_model(
+def test_a_finished_run_resumes_with_more_epochs_where_its_rate_was_last_full(
+    prepared: Path, tmp_path: Path, small: Small, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+
+    def run(name: str, epochs: int) -> list[bytes]:
+        caplog.clear()
+        config = small(epochs=epochs, decay_epochs=3, sample_every=0, epoch_size="smaller")
+        train(prepared, tmp_path / name, config, checkpoints=str(tmp_path / f"{name}-checkpoints"))
+        return files(tmp_path / name)
+
+    straight = run("straight", 2)
+    run("longer", 1)
+    assert run("longer", 2) == straight
+    resumed = re.search(r"Resuming after update (\d+) of (\d+)", caplog.text)
+    assert resumed and 5 * int(resumed[1]) == int(resumed[2])
+
+
+def test_another_run_is_told_how_to_continue_from_a_model(
     prepared: Path, tmp_path: Path, small: Small, model: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    for epochs, init in ((1, ""), (2, ""), (1, str(model)), (2, str(model))):
+    for seed, init in ((0, ""), (1, ""), (2, str(model))):
         caplog.clear()
-        config = small(epochs=epochs, decay_epochs=3, sample_every=0, epoch_size="smaller", init=init)
+        config = small(epochs=1, decay_epochs=0, sample_every=0, epoch_size="smaller", seed=seed, init=init)
         train(prepared, tmp_path / "m", config, checkpoints=str(tmp_path / "c"))
         asked = "To train a finished model further, name it with --init." in caplog.text
-        assert asked == (epochs == 2 and not init)
+        assert asked == (seed == 1)
 
 
 def test_one_direction_continues_and_the_rest_is_new_which_it_says(

@@ -53,11 +53,14 @@ class Checkpoint:
 class Checkpoints:
     """The checkpoints of one run, `<root>/<fingerprint>/…`, in a folder or under s3://.
 
+    Kept are the newest two, and the newest of the first `full_rate` updates: once the learning rate has
+    fallen, a run of more epochs can resume from that one alone.
+
     A context manager: at the end of its block all is written.
     """
 
-    def __init__(self, store: Store, folder: str) -> None:
-        self.store, self.folder = store, folder
+    def __init__(self, store: Store, folder: str, *, full_rate: int = 0) -> None:
+        self.store, self.folder, self.full_rate = store, folder, full_rate
         self._writer = ThreadPoolExecutor(1, "checkpoint")
         self._writing: Future[None] | None = None
 
@@ -72,7 +75,7 @@ class Checkpoints:
             self.finish()
 
     def save(self, tensors: Mapping[str, Tensor], progress: Progress) -> None:
-        """Begin to write a checkpoint, after which all but the last two are removed.
+        """Begin to write a checkpoint, after which those not to be kept are removed.
 
         The tensors may change as soon as this returns. Waits for the checkpoint before this one.
         Raises CycleGANError where that could not be written or, keeping it, where a tensor is not finite.
@@ -108,8 +111,10 @@ class Checkpoints:
         # Checkpoints with a later step were rejected as damaged when the run resumed.
         damaged = [found for found in others if found.step >= step]
         older = [found for found in others if found.step < step]
+        at_full_rate = next((found for found in older if found.step <= self.full_rate), None)
         for checkpoint in damaged + older[KEEP - 1 :]:
-            self.store.delete(checkpoint.key)
+            if checkpoint != at_full_rate:
+                self.store.delete(checkpoint.key)
 
     def all(self) -> list[Checkpoint]:
         """The checkpoints in this run's folder, the one with the most steps first."""

@@ -65,6 +65,17 @@ def resumed(store: FolderStore, plan: Schedule = PLAN, folder: str = OWN) -> lis
     return [progress.step for _, progress in found]
 
 
+def test_the_last_at_the_full_rate_is_kept_for_a_run_of_more_epochs(store: FolderStore) -> None:
+    falling, longer = Schedule(3, 4), Schedule(6, 4)
+    folder = fingerprint(KEY, falling)
+    for step in (7, 14, 18, 21, 28, 35, 42):  # an epoch has 7 updates: the rate falls after 21
+        with Checkpoints(store, folder, full_rate=21) as kept:
+            kept.save(tensors(step), Progress(step))
+    assert [found.step for found in Checkpoints(store, folder).all()] == [42, 35, 21]
+    assert resumed(store, falling, folder) == [42, 35, 21]
+    assert resumed(store, longer, fingerprint(KEY, longer)) == [21]
+
+
 def test_the_last_two_are_kept_and_what_claims_to_be_further_goes(store: FolderStore) -> None:
     keep(store, 7, 14, 21)
     assert [found.step for found in Checkpoints(store, OWN).all()] == [21, 14]
