@@ -11,7 +11,8 @@ from typing import Any
 from cyclegan.data.prepared import Prepared
 from cyclegan.errors import CycleGANError, enough_memory
 from cyclegan.evaluation.config import EvaluateConfig
-from cyclegan.evaluation.measure import Evaluation, measure
+from cyclegan.evaluation.measure import measure
+from cyclegan.evaluation.result import Evaluation
 from cyclegan.io.files import atomic_dir, guard_folder, write_json
 from cyclegan.io.uri import redact
 from cyclegan.model import DIRECTIONS, library_versions, load_model, weights_digest

@@ -17,17 +17,18 @@ from torch import nn
 
 from cyclegan.data.prepared import Prepared, write_provenance
 from cyclegan.errors import CycleGANError, UsageError
-from cyclegan.evaluation import measure as measuring
 from cyclegan.evaluation import monitor as monitoring
+from cyclegan.evaluation import result
 from cyclegan.evaluation.config import EvaluateConfig
 from cyclegan.evaluation.distances import frechet_distance
 from cyclegan.evaluation.evaluate import evaluate
 from cyclegan.evaluation.extractors.features import Extractor, load_extractor
-from cyclegan.evaluation.measure import Evaluation, measure
+from cyclegan.evaluation.measure import measure
 from cyclegan.evaluation.monitor import Monitor
 from cyclegan.evaluation.pages.report import write_per_image
 from cyclegan.evaluation.pages.samples import spread
 from cyclegan.evaluation.pages.verdict import Verdict, verdict
+from cyclegan.evaluation.result import Evaluation
 from cyclegan.io.files import read_json, write_json
 from cyclegan.io.pages.page import number
 from cyclegan.model import Model
@@ -488,7 +489,7 @@ def test_a_gain_too_small_for_the_distances_own_intervals_is_certain_when_both_h
     ends = np.quantile(again, [0.025, 0.975]) - np.mean(again)
     assert (low - gain, high - gain) == pytest.approx(tuple(ends), rel=0.35)
 
-    monkeypatch.setattr(measuring, "BOOTSTRAP_LIMIT", 1)
+    monkeypatch.setattr(result, "BOOTSTRAP_LIMIT", 1)
     jackknifed = judge(prepared, Brighter(), Same())
     assert "jackknife" in jackknifed.interval_method
     assert jackknifed.gains["AtoB"] == pytest.approx((low, high), abs=0.35 * (high - low))

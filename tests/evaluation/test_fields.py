@@ -17,10 +17,10 @@ import torch
 from cyclegan.data.prepared import Prepared
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.evaluation import evaluate as step
-from cyclegan.evaluation import measure
+from cyclegan.evaluation import measure, realism, result
 from cyclegan.evaluation.config import EvaluateConfig
 from cyclegan.evaluation.extractors import features, inception_weights
-from cyclegan.evaluation.measure import Evaluation
+from cyclegan.evaluation.result import Evaluation
 from cyclegan.io.files import read_json
 from cyclegan.model import Model
 from cyclegan.networks import Generator
@@ -163,20 +163,20 @@ def some_images(judge: Judge) -> None:
 
 def bootstrap(judge: Judge) -> None:
     drawn: list[int] = []
-    real = measure.resample_counts
+    real = realism.resample_counts
 
     def counted(n: int, resamples: int, generator: torch.Generator) -> torch.Tensor:
         drawn.append(resamples)
         return real(n, resamples, generator)
 
-    judge.patch.setattr(measure, "resample_counts", counted)
+    judge.patch.setattr(realism, "resample_counts", counted)
     assert not {"score", "frechet_random_AtoB"} & judge.measure(resamples=0).intervals.keys()
     assert not drawn
     found = judge.measure(resamples=9)
     assert {"score", "frechet_random_AtoB"} <= found.intervals.keys()
     assert "9 bootstrap resamples" in found.interval_method
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(measure, "BOOTSTRAP_LIMIT", 1)
+        patch.setattr(result, "BOOTSTRAP_LIMIT", 1)
         many = judge.measure(resamples=9)
         assert "jackknife" in many.interval_method and many.intervals.keys() == found.intervals.keys()
     for name in ("score", "frechet_random_AtoB"):

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from cyclegan.evaluation.measure import Evaluation
 from cyclegan.evaluation.pages.samples import sample_sheet
+from cyclegan.evaluation.result import Evaluation
 from cyclegan.io.pages import charts
 from cyclegan.model import DIRECTIONS
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from cyclegan.evaluation.measure import Evaluation
 from cyclegan.evaluation.pages.samples import Shown, shown, spread
 from cyclegan.evaluation.pages.verdict import verdict
+from cyclegan.evaluation.result import Evaluation
 from cyclegan.evaluation.translations import ENDS
 from cyclegan.io.files import atomic_file
 from cyclegan.io.pages import charts

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cyclegan.evaluation.images import Images
-from cyclegan.evaluation.measure import Evaluation
+from cyclegan.evaluation.result import Evaluation
 from cyclegan.evaluation.translations import ENDS, reconstruct
 from cyclegan.io.pages.pictures import WIDTH, sheet
 from cyclegan.model import DIRECTIONS, Direction

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cyclegan.evaluation.measure import Evaluation
 from cyclegan.evaluation.pages.samples import sample_sheet
 from cyclegan.evaluation.pages.verdict import verdict
+from cyclegan.evaluation.result import Evaluation
 from cyclegan.io.pages.page import interval, number
 from cyclegan.model import DIRECTIONS
 from cyclegan.registry.champion import Champion

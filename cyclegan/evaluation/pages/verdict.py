@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from cyclegan.evaluation.measure import Evaluation
+from cyclegan.evaluation.result import Evaluation
 from cyclegan.evaluation.translations import ENDS
 from cyclegan.io.pages.page import nearer
 from cyclegan.model import DIRECTIONS, Direction

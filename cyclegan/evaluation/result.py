@@ -1,0 +1,95 @@
+"""What an evaluation found out: scores, intervals, and the images and values that the report shows."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from cyclegan.data.prepared import Manifest, Prepared
+from cyclegan.evaluation import nearest
+from cyclegan.evaluation.config import EvaluateConfig
+from cyclegan.evaluation.extractors.features import Extractor
+from cyclegan.evaluation.paired import Values
+from cyclegan.evaluation.translations import Domain, EvalImages, Translations
+from cyclegan.io.pages.false_colour import View
+from cyclegan.model import Direction, Model
+
+logger = logging.getLogger(__name__)
+
+Interval = tuple[float, float]
+BOOTSTRAP_LIMIT = 2000
+"""Test images of a domain up to which resamples take minutes at most."""
+
+
+@dataclass
+class Evaluation:
+    """Everything found out about a model; what the report is drawn from."""
+
+    config: EvaluateConfig
+    data: Prepared
+    model: Model
+    extractor: Extractor
+    sets: dict[Domain, EvalImages]
+    translations: dict[Direction, Translations]
+    scores: dict[str, float] = field(default_factory=dict)
+    """Name to value: all finite."""
+    intervals: dict[str, Interval] = field(default_factory=dict)
+    """95 % intervals of some of the scores."""
+    gains: dict[Direction, Interval] = field(default_factory=dict)
+    """95 % intervals of `gain`: narrower than the distances', whose images are the same."""
+    per_image: dict[Direction, dict[str, Values]] = field(default_factory=dict)
+    """Values of single images, in the order of the source domain's test set."""
+    nearest: dict[Direction, nearest.Nearest] = field(default_factory=dict)
+    """The training image of the target domain nearest to each translation."""
+    spacing: dict[Direction, float] = field(default_factory=dict)
+    """Median distance, in features, of a real target image to the nearest other one."""
+    notes: list[str] = field(default_factory=list)
+    """What a reader must know before trusting the numbers."""
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def gain(self, d: Direction) -> float | None:
+        """The part of the way from untranslated to real images: 1 is all of it, below 0 worse than nothing.
+
+        None where untranslated images cannot be compared with real ones, or are as good as these.
+        """
+        untranslated = self.scores.get(f"{self.extractor.frechet}_input", 0.0)
+        return 1 - self.scores[f"{self.extractor.frechet}_{d}"] / untranslated if untranslated > 0 else None
+
+    @property
+    def bootstrapped(self) -> bool:
+        """Whether the distances' intervals come from resamples; their cost grows with the cube of n."""
+        counts = [len(test.images) for test in self.sets.values()]
+        return max(counts) <= BOOTSTRAP_LIMIT or min(counts) < 3
+
+    @property
+    def interval_method(self) -> str:
+        """How the intervals came about, in a few words."""
+        resamples = f"{self.config.resamples} bootstrap resamples"
+        return f"95 %: {resamples if self.bootstrapped else 'jackknife'}; ±1.96 standard errors of means"
+
+    @property
+    def manifest(self) -> Manifest:
+        """Of the prepared data that the model was judged on."""
+        return self.data.manifest
+
+    @cached_property
+    def views(self) -> dict[Domain, View]:
+        """How images of A and B are shown, by the real ones among them."""
+        return {end: View.of(test.images) for end, test in self.sets.items()}
+
+    @property
+    def names(self) -> dict[str, str]:
+        """What the user calls domain A and B."""
+        return self.data.names
+
+    @contextmanager
+    def timed(self, what: str) -> Iterator[None]:
+        """Say what is going on, and add the time that it takes to `seconds`."""
+        logger.info("Evaluating: %s.", what)
+        start = time.perf_counter()
+        yield
+        self.seconds[what] = self.seconds.get(what, 0.0) + time.perf_counter() - start
