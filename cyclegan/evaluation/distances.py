@@ -112,15 +112,25 @@ def frechet_influence(x: Tensor, y: Tensor) -> Tensor:
     return influence
 
 
-def jackknife_error(influences: list[Tensor], *, paired: bool) -> float:
-    """The standard error of a statistic from what each item of its samples adds to it (`frechet_influence`).
+def jackknife_error(influences: list[Tensor]) -> float:
+    """The standard error of a statistic from what each item of its independent samples adds to it.
 
-    Each tensor holds the influences of one sample's items and has its length.
-
-    Items of different samples are independent, or belong together row by row where they are `paired`.
+    One tensor a sample, of its length (`frechet_influence`, `kernel_influence`). Where two samples belong
+    together row by row, the pairs are the items: one tensor, what both of each pair add.
     """
-    groups = [torch.stack(influences).sum(0)] if paired else influences
-    return math.sqrt(sum((len(one) - 1) * float(one.var(correction=0)) for one in groups))
+    return math.sqrt(sum((len(one) - 1) * float(one.var(correction=0)) for one in influences))
+
+
+def gain_error(
+    distance: float, of_distance: list[Tensor], baseline: float, of_baseline: list[Tensor]
+) -> float:
+    """The standard error of 1 − distance / baseline from the influences on both, to first order.
+
+    Both lists are of the same items in the same order. Much of what an item adds to one it adds to the other,
+    so the error is smaller than those of the two distances suggest.
+    """
+    pairs = zip(of_distance, of_baseline, strict=True)
+    return jackknife_error([(distance / baseline * b - d) / baseline for d, b in pairs])
 
 
 def nearest_distance(x: Tensor, y: Tensor, *, itself: bool = False) -> Tensor:
@@ -158,6 +168,15 @@ def kernel_distance(x: Tensor, y: Tensor, *, paired: bool = False) -> tuple[floa
     slightly negative when the sets are alike. The standard error is the jackknife's: x and y are independent
     samples, or belong together row by row where they are `paired` (then N = M).
     """
+    distance, influences = kernel_influence(x, y, paired=paired)
+    return distance, jackknife_error(influences)
+
+
+def kernel_influence(x: Tensor, y: Tensor, *, paired: bool = False) -> tuple[float, list[Tensor]]:
+    """The kernel distance, and how much of it each item carries: the distance less that without the item.
+
+    The items are the rows of x and those of y, or rows of both that belong together where they are `paired`.
+    """
     x, y = x.double(), y.double()
     n, m = len(x), len(y)
     kxx, kyy, kxy = polynomial_kernel(x, x), polynomial_kernel(y, y), polynomial_kernel(x, y)
@@ -168,6 +187,7 @@ def kernel_distance(x: Tensor, y: Tensor, *, paired: bool = False) -> tuple[floa
     def mmd(sx: Tensor, sy: Tensor, sxy: Tensor, n: int, m: int) -> Tensor:
         return sx / (n * (n - 1)) + sy / (m * (m - 1)) - 2 * sxy / (n * m)
 
+    whole = mmd(sum_x, sum_y, sum_xy, n, m)
     less_x, less_y = sum_x - 2 * rows_x, sum_y - 2 * rows_y  # the sums without each one
     if paired:
         less_xy = sum_xy - rows_xy - columns_xy + kxy.diagonal()
@@ -177,8 +197,7 @@ def kernel_distance(x: Tensor, y: Tensor, *, paired: bool = False) -> tuple[floa
             mmd(less_x, sum_y, sum_xy - rows_xy, n - 1, m),
             mmd(sum_x, less_y, sum_xy - columns_xy, n, m - 1),
         ]
-    # it takes influences, which are the whole less these: their spread is the same
-    return float(mmd(sum_x, sum_y, sum_xy, n, m)), jackknife_error(left_out, paired=False)
+    return float(whole), [whole - without for without in left_out]
 
 
 def precision_recall(real: Tensor, fake: Tensor, k: int = 3) -> tuple[float, float]:

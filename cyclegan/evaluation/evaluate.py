@@ -15,7 +15,7 @@ from cyclegan.evaluation.measure import measure
 from cyclegan.evaluation.result import Evaluation
 from cyclegan.io.files import atomic_dir, guard_folder, write_json
 from cyclegan.io.uri import redact
-from cyclegan.model import DIRECTIONS, library_versions, load_model, weights_digest
+from cyclegan.model import library_versions, load_model, weights_digest
 from cyclegan.pixel_kind import all_rgb, in_words
 from cyclegan.registry.champion import find_champion
 from cyclegan.registry.metrics import headline
@@ -103,9 +103,9 @@ def describe(e: Evaluation, run_id: str | None, model_digest: str) -> dict[str, 
         "lower_is_better": True,
         "intervals": {name: list(bounds) for name, bounds in e.intervals.items()},
         "interval_method": e.interval_method,
-        # the part of the way from untranslated to real images, by the headline's distance
-        "gain": {d: e.gain(d) for d in DIRECTIONS},
-        "gain_intervals": {d: list(bounds) for d, bounds in e.gains.items()},
+        # the part of the way from untranslated to real images
+        "gain": {name: e.gain(name) for name in e.distances},
+        "gain_intervals": {name: list(bounds) for name, bounds in e.gains.items()},
         "extractor": {
             "name": e.extractor.name,
             "features": e.extractor.dimensions,

@@ -8,15 +8,16 @@ from cyclegan.evaluation.distances import (
     frechet_distance,
     frechet_influence,
     frechet_replicates,
+    gain_error,
     interval,
     jackknife_error,
-    kernel_distance,
+    kernel_influence,
     nearest_distance,
     precision_recall,
     resample_counts,
 )
 from cyclegan.evaluation.extractors.cache import cached_features
-from cyclegan.evaluation.result import Evaluation
+from cyclegan.evaluation.result import Evaluation, Interval
 from cyclegan.evaluation.translations import ENDS, Domain
 from cyclegan.model import DIRECTIONS, Direction
 from cyclegan.pixel_kind import alike
@@ -33,19 +34,16 @@ def add_distances(e: Evaluation) -> None:
     with e.timed("features of translations"):
         fake = {d: e.extractor(t.images, size, f"translated {d}") for d, t in e.translations.items()}
     with e.timed("distances"):
-        frechet, kernel = e.extractor.frechet, e.extractor.kernel
+        frechet = e.extractor.frechet
         distances = {d: frechet_distance(fake[d], real[ENDS[d][1]]) for d in DIRECTIONS}
         scores["score"] = scores[frechet] = sum(distances.values()) / 2
         scores |= {f"{frechet}_{d}": distances[d] for d in DIRECTIONS}
         if alike(e.data.kinds):
             scores[f"{frechet}_input"] = frechet_distance(real["A"], real["B"])
         if min(len(features) for features in real.values()) >= 4:
+            _add_kernel_distances(e, real, fake)
             for d in DIRECTIONS:
-                target = real[ENDS[d][1]]
-                value, error = kernel_distance(fake[d], target, paired=e.manifest.paired)
-                scores |= {f"{kernel}_{d}": value, f"{kernel}_{d}_se": error}
-                e.intervals[f"{kernel}_{d}"] = (value - 1.96 * error, value + 1.96 * error)
-                precision, recall = precision_recall(target, fake[d])
+                precision, recall = precision_recall(real[ENDS[d][1]], fake[d])
                 scores |= {f"precision{e.extractor.suffix}_{d}": precision}
                 scores |= {f"recall{e.extractor.suffix}_{d}": recall}
         for d in DIRECTIONS:
@@ -53,6 +51,29 @@ def add_distances(e: Evaluation) -> None:
     if e.config.resamples:
         with e.timed("intervals"):
             (_add_intervals if e.bootstrapped else _add_jackknife_intervals)(e, real, fake)
+
+
+def _about(value: float, error: float) -> Interval:
+    return value - 1.96 * error, value + 1.96 * error
+
+
+def _add_kernel_distances(
+    e: Evaluation, real: dict[Domain, torch.Tensor], fake: dict[Direction, torch.Tensor]
+) -> None:
+    kernel, paired = e.extractor.kernel, e.manifest.paired
+    untranslated, of_untranslated = 0.0, list[torch.Tensor]()
+    if alike(e.data.kinds):
+        untranslated, of_untranslated = kernel_influence(real["A"], real["B"], paired=paired)
+        e.scores[f"{kernel}_input"] = untranslated
+        e.intervals[f"{kernel}_input"] = _about(untranslated, jackknife_error(of_untranslated))
+    for d in DIRECTIONS:
+        name, source, target = f"{kernel}_{d}", *ENDS[d]
+        e.scores[name], influences = kernel_influence(fake[d], real[target], paired=paired)
+        error = e.scores[f"{name}_se"] = jackknife_error(influences)
+        e.intervals[name] = _about(e.scores[name], error)
+        if (gain := e.gain(name)) is not None:
+            same = influences if source == "A" else influences[::-1]  # first what images of A add
+            e.gains[name] = _about(gain, gain_error(e.scores[name], same, untranslated, of_untranslated))
 
 
 def _add_single_images(e: Evaluation, d: Direction, fake: torch.Tensor, real: torch.Tensor) -> None:
@@ -74,14 +95,16 @@ def _add_intervals(
         counts["A"] if e.manifest.paired else resample_counts(len(real["B"]), e.config.resamples, generator)
     )
     total = torch.zeros(e.config.resamples, dtype=torch.float64)
-    untranslated = frechet_replicates(real["A"], real["B"], counts["A"], counts["B"])
+    untranslated = None
+    if alike(e.data.kinds):
+        untranslated = frechet_replicates(real["A"], real["B"], counts["A"], counts["B"])
     for d in DIRECTIONS:
         source, target = ENDS[d]
         replicates = frechet_replicates(fake[d], real[target], counts[source], counts[target])
         name = f"{e.extractor.frechet}_{d}"
         e.intervals[name] = interval(e.scores[name], replicates)
-        if (gain := e.gain(d)) is not None:
-            e.gains[d] = interval(gain, 1 - replicates / untranslated)
+        if untranslated is not None and (gain := e.gain(name)) is not None:
+            e.gains[name] = interval(gain, 1 - replicates / untranslated)
         total += replicates / 2
     both = interval(e.scores["score"], total)
     e.intervals |= {"score": both, e.extractor.frechet: both}
@@ -92,29 +115,23 @@ def _add_jackknife_intervals(
 ) -> None:
     """±1.96 standard errors from what each image adds to the distances, as translation and as real image."""
     frechet = e.extractor.frechet
-    shares: dict[str, dict[Domain, torch.Tensor]] = {}
+
+    def items(of_a: torch.Tensor, of_b: torch.Tensor) -> list[torch.Tensor]:
+        return [of_a + of_b] if e.manifest.paired else [of_a, of_b]
+
+    shares = {}
     for d in DIRECTIONS:
         source, target = ENDS[d]
-        shares[f"{frechet}_{d}"] = {
-            source: torch.from_numpy(e.per_image[d]["influence"]),
-            target: frechet_influence(real[target], fake[d]),
-        }
-    both = [shares[f"{frechet}_{d}"] for d in DIRECTIONS]
-    shares["score"] = shares[frechet] = {end: (both[0][end] + both[1][end]) / 2 for end in real}
-    for name, by_end in shares.items():
-        error = jackknife_error(list(by_end.values()), paired=e.manifest.paired)
-        e.intervals[name] = (e.scores[name] - 1.96 * error, e.scores[name] + 1.96 * error)
-    untranslated = {
-        "A": frechet_influence(real["A"], real["B"]),
-        "B": frechet_influence(real["B"], real["A"]),
-    }
-    for d in DIRECTIONS:
-        if (gain := e.gain(d)) is None:
-            continue
-        # what each image adds to 1 − distance / untranslated, to first order
-        of_gain = [
-            ((1 - gain) * untranslated[end] - share) / e.scores[f"{frechet}_input"]
-            for end, share in shares[f"{frechet}_{d}"].items()
-        ]
-        error = jackknife_error(of_gain, paired=e.manifest.paired)
-        e.gains[d] = (gain - 1.96 * error, gain + 1.96 * error)
+        translated = torch.from_numpy(e.per_image[d]["influence"])
+        by_end = {source: translated, target: frechet_influence(real[target], fake[d])}
+        shares[f"{frechet}_{d}"] = items(by_end["A"], by_end["B"])
+    both = [(one + other) / 2 for one, other in zip(*shares.values(), strict=True)]
+    for name, influences in (shares | {"score": both, frechet: both}).items():
+        e.intervals[name] = _about(e.scores[name], jackknife_error(influences))
+    if not alike(e.data.kinds):
+        return
+    untranslated = items(frechet_influence(real["A"], real["B"]), frechet_influence(real["B"], real["A"]))
+    for name, influences in shares.items():
+        if (gain := e.gain(name)) is not None:
+            error = gain_error(e.scores[name], influences, e.scores[f"{frechet}_input"], untranslated)
+            e.gains[name] = _about(gain, error)

@@ -16,7 +16,7 @@ from cyclegan.evaluation.extractors.features import Extractor
 from cyclegan.evaluation.paired import Values
 from cyclegan.evaluation.translations import Domain, EvalImages, Translations
 from cyclegan.io.pages.false_colour import View
-from cyclegan.model import Direction, Model
+from cyclegan.model import DIRECTIONS, Direction, Model
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class Evaluation:
     """Name to value: all finite."""
     intervals: dict[str, Interval] = field(default_factory=dict)
     """95 % intervals of some of the scores."""
-    gains: dict[Direction, Interval] = field(default_factory=dict)
+    gains: dict[str, Interval] = field(default_factory=dict)
     """95 % intervals of `gain`: narrower than the distances', whose images are the same."""
     per_image: dict[Direction, dict[str, Values]] = field(default_factory=dict)
     """Values of single images, in the order of the source domain's test set."""
@@ -51,13 +51,22 @@ class Evaluation:
     """What a reader must know before trusting the numbers."""
     seconds: dict[str, float] = field(default_factory=dict)
 
-    def gain(self, d: Direction) -> float | None:
-        """The part of the way from untranslated to real images: 1 is all of it, below 0 worse than nothing.
+    def gain(self, name: str) -> float | None:
+        """The part of the way from untranslated to real images by a distance of one direction, as `fid_AtoB`:
+        1 is all of it, below 0 worse than nothing.
 
-        None where untranslated images cannot be compared with real ones, or are as good as these.
+        None where untranslated images cannot be compared with real ones, or may be as good as these.
         """
-        untranslated = self.scores.get(f"{self.extractor.frechet}_input", 0.0)
-        return 1 - self.scores[f"{self.extractor.frechet}_{d}"] / untranslated if untranslated > 0 else None
+        baseline = f"{name.rpartition('_')[0]}_input"
+        untranslated = self.scores.get(baseline, 0.0)
+        low, _ = self.intervals.get(baseline, (untranslated, untranslated))
+        return 1 - self.scores[name] / untranslated if low > 0 else None
+
+    @property
+    def distances(self) -> list[str]:
+        """Names of the distances to real images, of both directions."""
+        kinds = (self.extractor.frechet, self.extractor.kernel)
+        return [name for kind in kinds for d in DIRECTIONS if (name := f"{kind}_{d}") in self.scores]
 
     @property
     def bootstrapped(self) -> bool:
@@ -88,7 +97,7 @@ class Evaluation:
 
     @contextmanager
     def timed(self, what: str) -> Iterator[None]:
-        """Say what is going on, and add the time that it takes to `seconds`."""
+        """Log what is being measured, and add the time that it takes to `seconds`."""
         logger.info("Evaluating: %s.", what)
         start = time.perf_counter()
         yield

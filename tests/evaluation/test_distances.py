@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import warnings
 
 import numpy as np
@@ -12,9 +13,11 @@ from cyclegan.evaluation.distances import (
     frechet_distance,
     frechet_influence,
     frechet_replicates,
+    gain_error,
     interval,
     jackknife_error,
     kernel_distance,
+    kernel_influence,
     nearest_distance,
     precision_recall,
     resample_counts,
@@ -236,15 +239,37 @@ def test_the_jackknife_finds_the_spread_over_fresh_samples(paired: bool) -> None
         return x, (0.7 * x + 0.3 * fresh if paired else fresh) * 1.5 + 1
 
     spread = torch.tensor([frechet_distance(*draw(seed)) for seed in range(200)]).std()
-    errors = [
-        jackknife_error([frechet_influence(x, y), frechet_influence(y, x)], paired=paired)
-        for x, y in map(draw, range(1000, 1010))
-    ]
+    errors = []
+    for x, y in map(draw, range(1000, 1010)):
+        of_x, of_y = frechet_influence(x, y), frechet_influence(y, x)
+        errors.append(jackknife_error([of_x + of_y] if paired else [of_x, of_y]))
     assert sum(errors) / len(errors) == pytest.approx(float(spread), rel=0.15)
 
 
 def test_the_jackknifes_error_by_its_formula() -> None:
-    """(n − 1)/n · Σ (θᵢ − θ̄)² of each sample, or of the sums where items belong together row by row."""
+    """(n − 1)/n · Σ (θᵢ − θ̄)² of each sample."""
     x, y = torch.tensor([1.0, 2.0, 3.0, 4.0]), torch.tensor([2.0, 2.0, 2.0, 6.0])
-    assert jackknife_error([x, y], paired=False) == pytest.approx((3 * 1.25 + 3 * 3.0) ** 0.5)
-    assert jackknife_error([x, y], paired=True) == pytest.approx((3 * 7.25) ** 0.5)
+    assert jackknife_error([x, y]) == pytest.approx((3 * 1.25 + 3 * 3.0) ** 0.5)
+    assert jackknife_error([x + y]) == pytest.approx((3 * 7.25) ** 0.5)
+
+
+@pytest.mark.parametrize("paired", [False, True])
+def test_the_error_of_a_gain_is_the_spread_over_fresh_samples(paired: bool) -> None:
+    """Of x moved towards y: what a sample of y adds to both distances cancels."""
+
+    def draw(seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        y = normal(60, 8, 2 * seed)
+        x = (0.5 * y + 0.9 * normal(60, 8, 2 * seed + 1) if paired else normal(60, 8, 2 * seed + 1)) + 1
+        return x, x - 0.2, y
+
+    gains, errors, apart = [], [], []
+    for seed in range(150):
+        x, moved, y = draw(seed)
+        baseline, of_baseline = kernel_influence(x, y, paired=paired)
+        distance, of_distance = kernel_influence(moved, y, paired=paired)
+        gains.append(1 - distance / baseline)
+        errors.append(gain_error(distance, of_distance, baseline, of_baseline))
+        relative = jackknife_error(of_distance) / distance, jackknife_error(of_baseline) / baseline
+        apart.append(distance / baseline * math.hypot(*relative))
+    assert np.median(errors) == pytest.approx(np.std(gains, ddof=1), rel=0.25)
+    assert np.median(errors) < 0.7 * np.median(apart)

@@ -20,7 +20,7 @@ from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.evaluation import monitor as monitoring
 from cyclegan.evaluation import result
 from cyclegan.evaluation.config import EvaluateConfig
-from cyclegan.evaluation.distances import frechet_distance
+from cyclegan.evaluation.distances import frechet_distance, kernel_distance
 from cyclegan.evaluation.evaluate import evaluate
 from cyclegan.evaluation.extractors.features import Extractor, load_extractor
 from cyclegan.evaluation.measure import measure
@@ -29,6 +29,7 @@ from cyclegan.evaluation.pages.report import write_per_image
 from cyclegan.evaluation.pages.samples import spread
 from cyclegan.evaluation.pages.verdict import Verdict, verdict
 from cyclegan.evaluation.result import Evaluation
+from cyclegan.evaluation.translations import ENDS
 from cyclegan.io.files import read_json, write_json
 from cyclegan.io.pages.page import number
 from cyclegan.model import Model
@@ -103,7 +104,8 @@ def test_writes_scores_that_other_steps_can_use(
     both = [name if "{}" in name else f"{name}_{{}}" for name in (*kinds, *pairs, "kernel_random_{}_se")]
     expected = {name.format(direction) for name in both for direction in ("AtoB", "BtoA")}
     expected |= {f"{name}_{end}" for name in ("cycle_l1", "identity_l1", "nearest_train") for end in "AB"}
-    assert scores.keys() == expected | {"score", "frechet_random", "frechet_random_input"}
+    baselines = {"frechet_random_input", "kernel_random_input"}
+    assert scores.keys() == expected | baselines | {"score", "frechet_random"}
     with (out / "per_image.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 24
@@ -367,6 +369,10 @@ def test_report_stands_alone_and_shows_what_was_found(
     version = Prepared.open(tmp_path / "prepared").version
     for fact in (number(scores["score"]), version, "f" * 40, "Where it fails"):
         assert fact in page.text
+    gains = read_json(tmp_path / "scores" / "evaluation.json")["gain_intervals"]
+    assert {f"{kind}_random_{d}" for kind in ("frechet", "kernel") for d in ("AtoB", "BtoA")} == gains.keys()
+    for low, high in gains.values():
+        assert f"of the way (95 %: {100 * low:.0f} to {100 * high:.0f} %)" in page.text
     assert page.tags.count("polyline") == 3
     assert len(text) < 600_000
 
@@ -471,12 +477,12 @@ def test_a_gain_too_small_for_the_distances_own_intervals_is_certain_when_both_h
     frechet = e.extractor.frechet
     untranslated = e.scores[f"{frechet}_input"]
     assert e.scores[f"{frechet}_AtoB"] < untranslated < e.intervals[f"{frechet}_AtoB"][1]
-    gain, (low, high) = e.gain("AtoB"), e.gains["AtoB"]
+    gain, (low, high) = e.gain(f"{frechet}_AtoB"), e.gains[f"{frechet}_AtoB"]
     assert 0 < low < gain < high < 1
     said = verdict(e)
     assert f"to real B images (95 %: {100 * low:.0f} to {100 * high:.0f} %)" in said.text
     assert "cannot tell" not in said.text
-    assert e.gains["BtoA"] == pytest.approx((0, 0), abs=1e-9)
+    assert e.gains[f"{frechet}_BtoA"] == pytest.approx((0, 0), abs=1e-9)
     assert "B → A is not closer to real A images than the input is" in said.text
 
     # the same from the images drawn, by random numbers of another kind
@@ -492,19 +498,65 @@ def test_a_gain_too_small_for_the_distances_own_intervals_is_certain_when_both_h
     monkeypatch.setattr(result, "BOOTSTRAP_LIMIT", 1)
     jackknifed = judge(prepared, Brighter(), Same())
     assert "jackknife" in jackknifed.interval_method
-    assert jackknifed.gains["AtoB"] == pytest.approx((low, high), abs=0.35 * (high - low))
-    assert jackknifed.gains["BtoA"] == pytest.approx((0, 0), abs=1e-9)
+    assert jackknifed.gains[f"{frechet}_AtoB"] == pytest.approx((low, high), abs=0.35 * (high - low))
+    assert jackknifed.gains[f"{frechet}_BtoA"] == pytest.approx((0, 0), abs=1e-9)
 
     # worse by less than the interval is not called worse
     worse = replace(
         e,
         scores=e.scores | {f"{frechet}_AtoB": untranslated * 1.01},
-        gains={"AtoB": (-0.03, 0.01), "BtoA": (-0.2, -0.1)},
+        gains={f"{frechet}_AtoB": (-0.03, 0.01), f"{frechet}_BtoA": (-0.2, -0.1)},
     )
     assert "A → B is not closer to real B images than the input is" in verdict(worse).text
     assert "B → A is worse than no translation at all" in verdict(worse).text
-    unsure = replace(e, gains={"AtoB": (-0.01, 0.05), "BtoA": (0, 0)})
+    unsure = replace(e, gains={f"{frechet}_AtoB": (-0.01, 0.05), f"{frechet}_BtoA": (0, 0)})
     assert "cannot tell from nothing" in verdict(unsure).text
+
+
+@pytest.mark.parametrize("direction", ["AtoB", "BtoA"])
+def test_the_gain_of_the_kernel_distance_is_certain_of_what_both_distances_share(
+    make_prepared: Make, direction: Any
+) -> None:
+    """Its error is that of leaving out each image, and every distance computed again."""
+    prepared = make_prepared(paired=False, test_a=20, test_b=25)
+
+    class Darker(Same):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return 0.95 * x - 0.05
+
+    e = judge(prepared, Darker(), Darker())
+    source, target = ENDS[direction]
+    given, real = (e.extractor(e.sets[end].images, 8) for end in (source, target))
+    fake = e.extractor(e.translations[direction].images, 8)
+
+    def gain(i: list[int], j: list[int]) -> float:
+        return 1 - kernel_distance(fake[i], real[j])[0] / kernel_distance(given[i], real[j])[0]
+
+    rows, columns = list(range(len(given))), list(range(len(real)))
+    variance = 0.0
+    for left_out in (
+        [gain([k for k in rows if k != i], columns) for i in rows],
+        [gain(rows, [k for k in columns if k != j]) for j in columns],
+    ):
+        variance += (len(left_out) - 1) * np.var(left_out)
+    name, found = f"{e.extractor.kernel}_{direction}", gain(rows, columns)
+    assert e.gain(name) == pytest.approx(found)
+    bounds = (found - 1.96 * variance**0.5, found + 1.96 * variance**0.5)
+    assert e.gains[name] == pytest.approx(bounds, abs=0.05 * variance**0.5)
+
+
+def test_there_is_no_gain_where_the_untranslated_images_may_be_as_good_as_real_ones(
+    make_prepared: Make,
+) -> None:
+    prepared = make_prepared(paired=False, test_a=20, test_b=20)
+    a, b = (np.load(prepared / f"test{end}.npy") for end in "AB")
+    np.save(prepared / "testA.npy", np.concatenate([a[:10], b[:10]]))
+    np.save(prepared / "testB.npy", np.concatenate([a[10:], a[:5], b[10:-5]]))
+    e = judge(prepared, Same(), Same())
+    name, baseline = f"{e.extractor.kernel}_AtoB", f"{e.extractor.kernel}_input"
+    assert e.intervals[baseline][0] <= 0 < e.scores[baseline]
+    assert e.gain(name) is None
+    assert name not in e.gains
 
 
 def test_the_image_that_spoils_the_score_is_found(make_prepared: Make) -> None:

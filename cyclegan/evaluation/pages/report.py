@@ -184,16 +184,26 @@ def _groups(e: Evaluation, d: Direction, champion: Champion) -> list[tuple[str, 
     for metric in scores(e.scores, e.names):
         if metric.direction != d and metric.name not in wanted:
             continue
-        if metric.name.startswith(e.extractor.frechet):
-            known = e.scores.get(f"{e.extractor.frechet}_input")
-            hint = "0 is alike" if known is None else f"untranslated input: {number(known)}; 0 is alike"
-        else:
-            hint = hints.get(metric.name, metric.hint)
+        hint = hints.get(metric.name, metric.hint)
+        if metric.name in e.distances:
+            hint = _beside_the_input(e, metric.name)
         if metric.name.startswith(("cycle", "identity")):
             hint = f"{metric.where}, mean absolute error"
         unit = f", {metric.unit}" if metric.unit == "dB" else ""
         groups[metric.group].append(_row(metric.name, metric.label + unit, e, champion, hint))
     return [(group, rows) for group, rows in groups.items() if rows]
+
+
+def _beside_the_input(e: Evaluation, name: str) -> str:
+    """What a distance to real images is for images that nothing was done to, and how much less it is now."""
+    known, gain = e.scores.get(f"{name.rpartition('_')[0]}_input"), e.gain(name)
+    if known is None:
+        return "0 is alike"
+    hint = f"untranslated input: {number(known)}; 0 is alike"
+    if gain is None or name not in e.gains:
+        return hint
+    low, high = e.gains[name]
+    return f"{hint}; {100 * gain:.0f} % of the way (95 %: {100 * low:.0f} to {100 * high:.0f} %)"
 
 
 def _examples(e: Evaluation, d: Direction) -> list[Example]:

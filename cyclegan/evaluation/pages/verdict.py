@@ -67,16 +67,15 @@ def _by_truth(e: Evaluation, d: Direction) -> tuple[str, Tone]:
 def _by_distance(e: Evaluation, d: Direction) -> tuple[str, Tone]:
     source, target = (e.names[end] for end in ENDS[d])
     name = f"{e.extractor.frechet}_{d}"
-    score, untranslated = e.scores[name], e.scores.get(f"{e.extractor.frechet}_input")
     way = f"{source} → {target}"
-    if untranslated is None:
-        return f"{way} is {score:.4g} from real {target} images, where 0 would be alike", "warn"
-    low, high = e.gains.get(d, (None, None))
-    if score >= untranslated:
+    if (gain := e.gain(name)) is None:
+        return f"{way} is {e.scores[name]:.4g} from real {target} images, where 0 would be alike", "warn"
+    low, high = e.gains.get(name, (None, None))
+    if gain <= 0:
         if high is not None and high > 0:
             return f"{way} is not closer to real {target} images than the input is", "bad"
         return f"{way} is worse than no translation at all", "bad"
-    share = _share(1 - score / untranslated)
+    share = _share(gain)
     covered = f"{way} comes {share} of the way from the input to real {target} images"
     if low is None or high is None:
         return covered, "good"
