@@ -68,9 +68,11 @@ def one_source(given: FetchConfig, default: FetchConfig) -> FetchConfig:
     SHA-256 that the file expects of it is not that one's.
     """
     if given.a and given.source != default.source:
-        raise UsageError(
-            f"Either {given.source} or a and b are the images: leave out the source, or a and b."
-        )
+        if (given.a, given.b) != (default.a, default.b):
+            raise UsageError(
+                f"Either {given.source} or a and b are the images: leave out the source, or a and b."
+            )
+        given = replace(given, a="", b="")
     other = (given.a, given.b, given.source) != (default.a, default.b, default.source)
     return replace(given, sha256="") if other and given.sha256 == default.sha256 else given
 
