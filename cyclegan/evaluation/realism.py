@@ -57,23 +57,33 @@ def _about(value: float, error: float) -> Interval:
     return value - 1.96 * error, value + 1.96 * error
 
 
+def _add_gain(
+    e: Evaluation, name: str, of_distance: list[torch.Tensor], of_untranslated: list[torch.Tensor]
+) -> None:
+    """The jackknife's interval of a gain, where there is one, from the influences on both distances."""
+    untranslated, gain = e.untranslated(name), e.gain(name)
+    if untranslated is not None and gain is not None:
+        error = gain_error(e.scores[name], of_distance, untranslated, of_untranslated)
+        e.gains[name] = _about(gain, error)
+
+
 def _add_kernel_distances(
     e: Evaluation, real: dict[Domain, torch.Tensor], fake: dict[Direction, torch.Tensor]
 ) -> None:
     kernel, paired = e.extractor.kernel, e.manifest.paired
-    untranslated, of_untranslated = 0.0, list[torch.Tensor]()
+    baseline = f"{kernel}_input"
+    of_untranslated: list[torch.Tensor] = []
     if alike(e.data.kinds):
         untranslated, of_untranslated = kernel_influence(real["A"], real["B"], paired=paired)
-        e.scores[f"{kernel}_input"] = untranslated
-        e.intervals[f"{kernel}_input"] = _about(untranslated, jackknife_error(of_untranslated))
+        e.scores[baseline] = untranslated
+        e.intervals[baseline] = _about(untranslated, jackknife_error(of_untranslated))
     for d in DIRECTIONS:
         name, source, target = f"{kernel}_{d}", *ENDS[d]
         e.scores[name], influences = kernel_influence(fake[d], real[target], paired=paired)
         error = e.scores[f"{name}_se"] = jackknife_error(influences)
         e.intervals[name] = _about(e.scores[name], error)
-        if (gain := e.gain(name)) is not None:
-            same = influences if source == "A" else influences[::-1]  # first what images of A add
-            e.gains[name] = _about(gain, gain_error(e.scores[name], same, untranslated, of_untranslated))
+        # first what images of A add, as in the other list
+        _add_gain(e, name, influences if source == "A" else influences[::-1], of_untranslated)
 
 
 def _add_single_images(e: Evaluation, d: Direction, fake: torch.Tensor, real: torch.Tensor) -> None:
@@ -132,6 +142,4 @@ def _add_jackknife_intervals(
         return
     untranslated = items(frechet_influence(real["A"], real["B"]), frechet_influence(real["B"], real["A"]))
     for name, influences in shares.items():
-        if (gain := e.gain(name)) is not None:
-            error = gain_error(e.scores[name], influences, e.scores[f"{frechet}_input"], untranslated)
-            e.gains[name] = _about(gain, error)
+        _add_gain(e, name, influences, untranslated)

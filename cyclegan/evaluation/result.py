@@ -25,6 +25,10 @@ BOOTSTRAP_LIMIT = 2000
 """Test images of a domain up to which resamples take minutes at most."""
 
 
+def _baseline(name: str) -> str:
+    return f"{name.rpartition('_')[0]}_input"
+
+
 @dataclass
 class Evaluation:
     """Everything found out about a model; what the report is drawn from."""
@@ -57,10 +61,15 @@ class Evaluation:
 
         None where untranslated images cannot be compared with real ones, or may be as good as these.
         """
-        baseline = f"{name.rpartition('_')[0]}_input"
-        untranslated = self.scores.get(baseline, 0.0)
-        low, _ = self.intervals.get(baseline, (untranslated, untranslated))
+        untranslated = self.untranslated(name)
+        if untranslated is None:
+            return None
+        low, _ = self.intervals.get(_baseline(name), (untranslated, untranslated))
         return 1 - self.scores[name] / untranslated if low > 0 else None
+
+    def untranslated(self, name: str) -> float | None:
+        """What a distance of one direction, as `fid_AtoB`, is for untranslated images; None without one."""
+        return self.scores.get(_baseline(name))
 
     @property
     def distances(self) -> list[str]:

@@ -196,7 +196,7 @@ def _groups(e: Evaluation, d: Direction, champion: Champion) -> list[tuple[str, 
 
 def _beside_the_input(e: Evaluation, name: str) -> str:
     """What a distance to real images is for images that nothing was done to, and how much less it is now."""
-    known, gain = e.scores.get(f"{name.rpartition('_')[0]}_input"), e.gain(name)
+    known, gain = e.untranslated(name), e.gain(name)
     if known is None:
         return "0 is alike"
     hint = f"untranslated input: {number(known)}; 0 is alike"
