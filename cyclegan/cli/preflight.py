@@ -116,7 +116,8 @@ def check_train(prepared: Path, config: TrainConfig, checkpoints: str) -> Prepar
 def with_initial(config: TrainConfig) -> TrainConfig | None:
     """The parameters with the generator of the model that `init` names; None where that is not on this disk.
 
-    Raises UsageError where there is no such model or file, or one of another architecture.
+    A checkpoint's generator is that of the parameters. Raises UsageError where there is no such model or
+    file, or one of another architecture.
     """
     if not config.init:
         return config
@@ -124,6 +125,9 @@ def with_initial(config: TrainConfig) -> TrainConfig | None:
         for file in files.values():
             check_address(file, "--init")
         return None
+    if config.from_checkpoint():
+        check_address(config.init, "--init")
+        return config
     if "://" in config.init or config.init.startswith(("models:", "runs:")):
         check_s3(config.init)
         return None

@@ -10,7 +10,7 @@ from cyclegan.model import Direction
 from cyclegan.networks import Generator, VggUnet, build_discriminator, build_generator
 from cyclegan.networks.checkpointing import Recomputable
 from cyclegan.pixel_kind import ALL_RGB, Kinds, discriminator_channels, generator_channels
-from cyclegan.training.pretrained import Initial, load_encoder, start_from
+from cyclegan.training.pretrained import Initial, continue_from, load_encoder, start_from
 from cyclegan.training.state import State
 from cyclegan.training.updates.ema import EMA
 from cyclegan.training.updates.image_pool import ImagePool
@@ -94,18 +94,21 @@ def blank_update(config: TrainConfig, kinds: Kinds = ALL_RGB) -> Update:
 
 
 def load_weights(state: State, config: TrainConfig, initial: Initial | None = None) -> None:
-    """Give the generators of a new run what they start with.
+    """Give the networks of a new run what they start with.
 
-    That is the weights of `initial`, and for those not in it the VGG-16 weights that `config` names, where
-    they have encoders. Raises UsageError or CycleGANError as `start_from` and `load_encoder` do.
+    That is what `initial` has, and for generators not in it the VGG-16 weights that `config` names, where
+    they have encoders. Raises UsageError or CycleGANError as `continue_from`, `start_from`, `load_encoder`.
     """
     networks = state.networks
-    pair: dict[Direction, Generator] = {"AtoB": networks.AtoB, "BtoA": networks.BtoA}
-    if initial:
-        start_from(initial, pair)
-    given = initial.weights if initial else {}
-    new = [generator for direction, generator in pair.items() if direction not in given]
-    if encoders := [generator for generator in new if isinstance(generator, VggUnet)]:
-        load_encoder(encoders, config.weights, partial=config.weights_partial)
+    if initial and initial.checkpoint:
+        continue_from(initial, state)
+    else:
+        pair: dict[Direction, Generator] = {"AtoB": networks.AtoB, "BtoA": networks.BtoA}
+        if initial:
+            start_from(initial, pair)
+        given = initial.weights if initial else {}
+        new = [generator for direction, generator in pair.items() if direction not in given]
+        if encoders := [generator for generator in new if isinstance(generator, VggUnet)]:
+            load_encoder(encoders, config.weights, partial=config.weights_partial)
     if initial and state.ema:
         state.ema = EMA(networks, config.ema)

@@ -46,6 +46,7 @@ class TrainConfig:
     init: str = ""
     """Continue from trained generators; discriminators start from scratch. A model folder, s3://, hf:// or an
     MLflow address such as models:/maps@champion, or files of the reference implementation: AtoB.pth,BtoA.pth.
+    Or a checkpoint, whose discriminators and moments of Adam are kept: a file or s3://….safetensors.
     """
     discriminator: Literal["patchgan", "strided"] = "strided"
     """patchgan: the paper's, of 70×70; strided: four stride-2 layers, normalisation after the activation."""
@@ -226,6 +227,10 @@ class TrainConfig:
             return {}
         both: tuple[Literal["AtoB", "BtoA"], ...] = ("AtoB", "BtoA")
         return {direction: part for direction, part in zip(both, parts, strict=False) if part}
+
+    def from_checkpoint(self) -> bool:
+        """Whether `init` is a checkpoint rather than a model."""
+        return path_of(self.init).endswith(".safetensors")
 
     def with_generator(self, options: Mapping[str, Any], where: str) -> TrainConfig:
         """With the generator that a model's config.json describes, which `where` names in the message.

@@ -1,11 +1,11 @@
-"""What generators start from: a trained model, or ImageNet weights for the encoder of `vgg_unet`."""
+"""What a run starts from: a model, a checkpoint, or ImageNet weights for the encoder of `vgg_unet`."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,9 +20,11 @@ from cyclegan.io.uri import Address, redact
 from cyclegan.io.weights import load_state_dict, obtain, read_state_dict
 from cyclegan.model import DIRECTIONS, Direction, load_generator
 from cyclegan.networks import Generator, VggUnet
+from cyclegan.training.checkpoints.checkpoints import read_checkpoint
 
 if TYPE_CHECKING:
     from cyclegan.training.config import TrainConfig
+    from cyclegan.training.state import State
 
 logger = logging.getLogger(__name__)
 
@@ -31,25 +33,32 @@ ADVICE = "name a copy of the file or its URI by --weights, or start from random 
 
 @dataclass(frozen=True)
 class Initial:
-    """Trained generators that a run continues from."""
+    """What a run continues from: trained generators, or the whole networks of a checkpoint."""
 
     weights: dict[Direction, dict[str, Tensor]]
-    """Of each direction that there is one of."""
+    """Of each direction that there is a generator of."""
     digest: str
-    """Of these weights, whatever their address: part of what decides the run."""
+    """Of the content, whatever its address: part of what decides the run."""
     where: str
-    """Their address, without credentials."""
+    """The address, without credentials."""
+    checkpoint: dict[str, Tensor] = field(default_factory=dict)
+    """Tensors of a checkpoint, by their names there."""
 
 
 def read_initial(config: TrainConfig) -> tuple[TrainConfig, Initial | None]:
-    """The generators that `config.init` names, and the configuration with their architecture.
+    """What `config.init` names, and the configuration with its generators' architecture.
 
-    Raises UsageError where there is no model, or one whose architecture is not the configuration's,
-    CycleGANError where a server does not answer.
+    A checkpoint does not say its architecture, so the configuration has to. Raises UsageError where there is
+    no model or checkpoint, or a model whose architecture is not the configuration's, CycleGANError where a
+    server does not answer.
     """
     if not config.init:
         return config, None
     where = redact(config.init)
+    if config.from_checkpoint():
+        tensors, checkpoint = read_checkpoint(config.init)
+        where += f" (update {checkpoint.step})"
+        return config, Initial({}, checkpoint.digest, where, tensors)
     generators: dict[Direction, Generator] = {}
     options: dict[str, Any] = {}
     if files := config.reference_files():
@@ -64,6 +73,24 @@ def read_initial(config: TrainConfig) -> tuple[TrainConfig, Initial | None]:
     config = config.with_generator(options, where)
     weights = {direction: one.state_dict() for direction, one in sorted(generators.items())}
     return config, Initial(weights, _digest(weights), where)
+
+
+def continue_from(initial: Initial, state: State) -> None:
+    """Give all networks their weights and the optimisers their moments, and say what starts from scratch.
+
+    Raises UsageError where they don't fit.
+    """
+    try:
+        state.continue_from(initial.checkpoint)
+    except ValueError as error:
+        raise UsageError(
+            f"train: init = {initial.where} is of other networks ({error}): set the parameters of generator "
+            "and discriminator that it was trained with, or name a model, whose generators alone continue."
+        ) from None
+    logger.info(
+        "Continuing all networks and both optimisers from %s; averages and image pools start from scratch.",
+        initial.where,
+    )
 
 
 def start_from(initial: Initial, generators: Mapping[Direction, nn.Module]) -> None:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
@@ -64,21 +65,26 @@ class State:
 
         Raises ValueError where that is of other networks or another kind of run; this state is spoilt then.
         """
-        try:
+        with _fitting():
             _check_record(progress)
             self._load(tensors, processes)
             if progress.step:
                 _check_moments(self._optimisers())
-        except (KeyError, IndexError, RuntimeError, TypeError) as error:
-            raise ValueError(f"{type(error).__name__}: {' '.join(str(error).split())[:200]}") from None
         self.progress = progress
 
-    def _load(self, tensors: dict[str, Tensor], processes: Processes) -> None:
+    def continue_from(self, tensors: dict[str, Tensor]) -> None:
+        """Take over the networks and the optimisers' moments of another run's checkpoint, and nothing else.
+
+        Averages are left to the caller. Raises ValueError as `load`.
+        """
+        with _fitting():
+            self._load_networks(tensors)
+            _check_moments(self._optimisers())
+
+    def _load_networks(self, tensors: dict[str, Tensor]) -> None:
         if not all(tensor.is_floating_point() for tensor in tensors.values()):
             raise ValueError("it holds whole numbers where weights are real ones.")
         self.networks.load_state_dict(_below(tensors, "networks"))
-        if self.ema:
-            self.ema.load_state_dict(_below(tensors, "ema"))
         for kind, optimiser in self._optimisers().items():
             moments: dict[int, dict[str, Tensor]] = {}
             for name, tensor in _below(tensors, kind).items():
@@ -86,6 +92,11 @@ class State:
                 moments.setdefault(int(index), {})[moment] = tensor
             optimiser.load_state_dict({**optimiser.state_dict(), "state": moments})
             _lay_out_as_weights(optimiser)
+
+    def _load(self, tensors: dict[str, Tensor], processes: Processes) -> None:
+        self._load_networks(tensors)
+        if self.ema:
+            self.ema.load_state_dict(_below(tensors, "ema"))
         for name, pool in (("pool_a", self.pool_a), ("pool_b", self.pool_b)):
             images = tensors[name].chunk(processes.world_size)[processes.rank]
             if images.shape != pool.images.shape:
@@ -149,6 +160,15 @@ class State:
                     group["lr"].fill_(lr)
                 else:
                     group["lr"] = lr
+
+
+@contextmanager
+def _fitting() -> Iterator[None]:
+    """Turn what torch raises for tensors of other networks into a ValueError of one line."""
+    try:
+        yield
+    except (KeyError, IndexError, RuntimeError, TypeError) as error:
+        raise ValueError(f"{type(error).__name__}: {' '.join(str(error).split())[:200]}") from None
 
 
 def _check_record(progress: Progress) -> None:

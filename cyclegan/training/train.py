@@ -81,6 +81,7 @@ def train(
             if processes.is_main:
                 announce_memory(setup)
             state = resume_or_begin(setup, kept, checkpoints, initial)
+            del initial  # as large as all networks
             return run(setup, state, kept, model)
 
 

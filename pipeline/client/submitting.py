@@ -149,9 +149,10 @@ def refuse_secrets(arguments: dict[str, Any]) -> None:
 
 
 def starts_anywhere(arguments: dict[str, Any]) -> bool:
-    """Whether the model that training continues from may be another one under the same address."""
+    """Whether what training continues from may be something else under the same address."""
     init = str((arguments.get("train_options") or {}).get("init", ""))
-    return bool(init) and not re.fullmatch(r"models:/[^/@]+/\d+/?|runs:/.+|hf://.+@[0-9a-f]{40}", init)
+    fixed = r"models:/[^/@]+/\d+/?|runs:/.+|hf://.+@[0-9a-f]{40}|.+/\d{10}-[0-9a-f]{16}\.safetensors"
+    return bool(init) and not re.fullmatch(fixed, init)
 
 
 def run_name(arguments: dict[str, Any], default: str) -> str:

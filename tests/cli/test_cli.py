@@ -116,6 +116,7 @@ WRONG: list[tuple[str, int, list[str]]] = [
     ("train p --init nowhere", 2, ["no model in nowhere"]),
     ("train p --init a.pth,b.pth", 2, ["a.pth", "--init"]),
     ("train p --init p/model", 2, ["p/model", "generator is missing"]),
+    ("train p --init c/0000000009-0123456789abcdef.safetensors", 2, ["no file c/0000000009", "--init"]),
     ("train p --diffaugment colour", 2, ["'colour'", "color, translation, cutout"]),
     ("train p --crop-size 0 --crop-width 8", 2, ["crop_width = 8", "crop_size"]),
     ("train p --crop-size 16 --crop-width 64 --generator resnet", 2, ["16×64", "larger", "32×32"]),

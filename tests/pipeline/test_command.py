@@ -19,7 +19,13 @@ from cyclegan.errors import UsageError
 from pipeline.__main__ import _arguments as _arguments_of
 from pipeline.__main__ import _parser, main
 from pipeline.arguments import inputs_of, load_spec
-from pipeline.client.submitting import from_storage, refuse_secrets, run_name, with_seconds
+from pipeline.client.submitting import (
+    from_storage,
+    refuse_secrets,
+    run_name,
+    starts_anywhere,
+    with_seconds,
+)
 from pipeline.compiled.adapting import write_adapted
 from pipeline.parameters import FORMER, TABLES
 
@@ -418,6 +424,25 @@ def test_secrets_are_refused_wherever_they_are() -> None:
         with pytest.raises(UsageError, match="password or token"):
             refuse_secrets({"sweep_grid": value})
     refuse_secrets({"sweep_grid": {"init": ["s3://bucket/m.zip"], "seed": [0, 1]}})
+
+
+@pytest.mark.parametrize(
+    ("init", "anywhere"),
+    [
+        ("", False),
+        ("models:/maps/3", False),
+        ("models:/maps@champion", True),
+        ("hf://me/maps", True),
+        (f"hf://me/maps@{'0' * 40}", False),
+        ("s3://bucket/model", True),
+        ("s3://bucket/c/0000000009-0123456789abcdef.safetensors", False),
+        ("s3://bucket/c/newest.safetensors", True),
+    ],
+)
+def test_training_from_an_address_whose_content_may_change_is_not_taken_from_the_cache(
+    init: str, anywhere: bool
+) -> None:
+    assert starts_anywhere({"train_options": {"init": init}}) == anywhere
 
 
 def test_two_folders_are_not_the_sample_version() -> None:

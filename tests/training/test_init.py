@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -145,3 +146,92 @@ def test_another_architecture_is_refused_and_the_defaults_give_way(
         read(TrainConfig(init="nowhere"))
     with pytest.raises(UsageError, match=r"no (weights )?file.*none\.pth"):
         read(TrainConfig(init="none.pth,"))
+
+
+@pytest.fixture
+def even(prepared: Path, tmp_path: Path) -> Path:
+    """The prepared images with one picture in place of all: the order of an epoch makes no difference."""
+    folder = tmp_path / "even"
+    shutil.copytree(prepared, folder)
+    for path in folder.glob("*.npy"):
+        images = np.load(path)
+        np.save(path, np.broadcast_to(images[:1], images.shape))
+    return folder
+
+
+def steady(small: Small, **fields: object) -> TrainConfig:
+    """Training without chance, at a constant rate."""
+    given = {"decay_epochs": 0, "crop_size": 0, "flip": False, "pool_size": 0, "epoch_size": "smaller"}
+    return small(**{**given, **fields})
+
+
+def newest(checkpoints: Path) -> Path:
+    return max(checkpoints.glob("*/*.safetensors"))
+
+
+def test_from_a_checkpoint_discriminators_and_moments_continue_too(
+    even: Path, tmp_path: Path, small: Small, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+
+    def run(name: str, **fields: object) -> Path:
+        train(even, tmp_path / name, steady(small, **fields), checkpoints=str(tmp_path / f"{name}-c"))
+        return tmp_path / name
+
+    straight = run("straight", epochs=3)
+    half = run("half", epochs=1)
+    checkpoint = newest(tmp_path / "half-c")
+    continued = run("continued", epochs=2, seed=1, init=str(checkpoint))
+    assert "both optimisers from" in caplog.text and "(update 5)" in caplog.text
+    assert files(continued) == files(straight) != files(half)
+    assert files(run("generators", epochs=2, init=str(half))) != files(straight)
+
+    # the copy of a checkpoint is the same start, and a run from it resumes
+    copied = tmp_path / "copy" / checkpoint.name
+    copied.parent.mkdir()
+    shutil.copyfile(checkpoint, copied)
+    caplog.clear()
+    assert files(run("continued", epochs=3, seed=1, init=str(copied))) != files(straight)
+    assert "Resuming after update 10 of 15" in caplog.text and "both optimisers" not in caplog.text
+
+
+def test_a_checkpoint_continues_under_other_parameters_with_new_averages(
+    prepared: Path, tmp_path: Path, small: Small
+) -> None:
+    train(prepared, tmp_path / "m", small(ema=0.5), checkpoints=str(tmp_path / "c"))
+    checkpoint = newest(tmp_path / "c")
+    config = small(init=str(checkpoint), ema=0.9, crop_size=24, lambda_identity=1.0, lr=1e-5, epochs=1)
+    train(prepared, tmp_path / "other", config, checkpoints=str(tmp_path / "c"))
+    config, initial = read_initial(config)
+    networks = build.build_networks(config)
+    made = [
+        torch.optim.Adam(group())
+        for group in (networks.generator_parameters, networks.discriminator_parameters)
+    ]
+    state = State(networks, *made, None, None, EMA(networks, 0.9))  # type: ignore[arg-type]
+    build.load_weights(state, config, initial)
+    assert state.ema
+    for direction in ("AtoB", "BtoA"):
+        averages, weights = (getattr(one, direction).state_dict() for one in (state.ema, networks))
+        assert all(torch.equal(averages[name], weights[name]) for name in weights)
+    with pytest.raises(
+        UsageError, match=r"update 21\) is of other networks .*D_A.*discriminator that it was"
+    ):
+        train(prepared, tmp_path / "x", small(init=str(checkpoint), discriminator_width=8))
+
+
+@pytest.mark.parametrize("read", [read_initial, with_initial])
+def test_what_is_no_checkpoint_is_refused(
+    read: Callable[[TrainConfig], object], tmp_path: Path, model: Path
+) -> None:
+    missing = tmp_path / "0000000005-0123456789abcdef.safetensors"
+    with pytest.raises(UsageError, match=r"There is no (checkpoint|file) .*0123456789abcdef"):
+        read(TrainConfig(init=str(missing)))
+    if read is read_initial:
+        with pytest.raises(UsageError, match=r"AtoB\.safetensors is not a checkpoint, .*folder of a model"):
+            read(TrainConfig(init=str(model / "AtoB.safetensors")))
+        shutil.copyfile(model / "AtoB.safetensors", missing)
+        with pytest.raises(UsageError, match=r"0123456789abcdef.* is damaged: .*checksum"):
+            read(TrainConfig(init=str(missing)))
+        with pytest.raises(UsageError, match="is not a store"):
+            read(TrainConfig(init=f"hf://me/{missing.name}"))

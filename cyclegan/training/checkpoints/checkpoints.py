@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import re
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,9 +21,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from cyclegan.errors import CycleGANError
+from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.io.files import parse_json, refuse_newer
+from cyclegan.io.storage import open_store
 from cyclegan.io.store import NotFound
+from cyclegan.io.uri import redact, reveal
 from cyclegan.training.checkpoints.fingerprint import parse
 from cyclegan.training.checkpoints.record import Progress
 from cyclegan.training.updates.schedule import Schedule
@@ -153,6 +156,29 @@ class Checkpoints:
             if found.folder != self.folder:
                 logger.info("Resuming from %s, whose schedule was the same so far.", found.key)
             yield tensors, progress
+
+
+def read_checkpoint(address: str) -> tuple[dict[str, Tensor], Checkpoint]:
+    """The tensors of the checkpoint at an address, a file or s3://…, and what its name says of it.
+
+    Raises UsageError where there is none, or a damaged one.
+    """
+    folder, name = os.path.split(reveal(address))
+    where = redact(address)
+    if not (parts := _NAME.fullmatch(f"checkpoints/{name}")):
+        raise UsageError(
+            f"{where} is not a checkpoint, whose name is like 0000039456-0123456789abcdef.safetensors: "
+            "name one, or the folder of a model, which holds config.json."
+        )
+    store = open_store(folder or ".")
+    found = Checkpoint(name, parts["folder"], int(parts["step"]), parts["digest"])
+    try:
+        tensors, _ = _read(store.read(name), found)
+    except NotFound:
+        raise UsageError(f"There is no checkpoint {where}.") from None
+    except ValueError as error:
+        raise UsageError(f"Checkpoint {where} is damaged: {error}") from None
+    return tensors, found
 
 
 def _newest_first(store: Store, prefix: str) -> list[Checkpoint]:

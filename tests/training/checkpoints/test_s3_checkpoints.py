@@ -8,11 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
-from cyclegan.errors import CycleGANError
+from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.io.storage import open_store
+from cyclegan.model import load_model
 from cyclegan.training.checkpoints import lock
 from cyclegan.training.config import TrainConfig
+from cyclegan.training.pretrained import read_initial
 from cyclegan.training.train import train
 
 pytest.importorskip("moto")
@@ -63,6 +66,21 @@ def test_a_run_goes_on_from_a_bucket(
     train(prepared, tmp_path / "n", whole, checkpoints=bucket)
     assert f"Skipping checkpoint {newest}, which is damaged" in caplog.text
     assert weights(tmp_path / "n") == weights(tmp_path / "straight")
+
+
+def test_another_run_continues_from_a_checkpoint_in_a_bucket(
+    prepared: Path, tmp_path: Path, small: Callable[..., TrainConfig], bucket: str
+) -> None:
+    bucket += "/continued"
+    train(prepared, tmp_path / "m", small(), checkpoints=bucket)
+    address = f"{bucket}/{max(entry.key for entry in open_store(bucket).list())}"
+    _, initial = read_initial(small(init=address))
+    assert initial and initial.digest in address
+    for name, value in load_model(tmp_path / "m").AtoB.state_dict().items():
+        assert torch.equal(initial.checkpoint[f"networks.AtoB.{name}"], value)
+    gone = address.replace(initial.digest, "0" * 16)
+    with pytest.raises(UsageError, match=f"There is no checkpoint {gone}"):
+        read_initial(small(init=gone))
 
 
 def test_a_bucket_in_use_is_refused_and_that_of_a_dead_process_taken_over(
