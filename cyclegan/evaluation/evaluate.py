@@ -103,8 +103,8 @@ def describe(e: Evaluation, run_id: str | None, model_digest: str) -> dict[str, 
         "lower_is_better": True,
         "intervals": {name: list(bounds) for name, bounds in e.intervals.items()},
         "interval_method": e.interval_method,
-        # the part of the way from untranslated to real images
-        "gain": {name: e.gain(name) for name in e.distances},
+        # how much less than without a model: than untranslated images, or the truths' mean colour
+        "gain": {name: e.gain(name) for name in e.compared},
         "gain_intervals": {name: list(bounds) for name, bounds in e.gains.items()},
         "extractor": {
             "name": e.extractor.name,

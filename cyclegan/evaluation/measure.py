@@ -13,8 +13,8 @@ from cyclegan.evaluation import nearest, paired
 from cyclegan.evaluation.config import EvaluateConfig
 from cyclegan.evaluation.extractors.features import load_extractor
 from cyclegan.evaluation.paired import Values
-from cyclegan.evaluation.realism import add_distances
-from cyclegan.evaluation.result import Evaluation
+from cyclegan.evaluation.realism import add_distances, add_gain
+from cyclegan.evaluation.result import Evaluation, about
 from cyclegan.evaluation.translations import ENDS, load_test_sets, translate
 from cyclegan.model import DIRECTIONS, Direction, Model
 from cyclegan.pixel_kind import alike, all_rgb, in_words
@@ -71,7 +71,9 @@ def _add_pixels(e: Evaluation) -> None:
             mean = truth.mean(axis=(0, 1, 2), dtype=np.float64).round().astype(truth.dtype)
             if alike(e.data.kinds):
                 e.scores[f"l1_{d}_input"] = float(paired.l1(given, truth).mean())
-            e.scores[f"l1_{d}_mean"] = float(paired.l1(np.broadcast_to(mean, truth.shape), truth).mean())
+            of_mean = paired.l1(np.broadcast_to(mean, truth.shape), truth)
+            e.scores[f"l1_{d}_mean"] = float(of_mean.mean())
+            add_gain(e, f"l1_{d}", [_influence(values["l1"])], [_influence(of_mean)])
         e.per_image.setdefault(d, {}).update(values)
 
 
@@ -79,7 +81,13 @@ def _add_mean(e: Evaluation, name: str, values: Values) -> None:
     """The mean of values that are never negative, with its interval."""
     mean, error = float(values.mean()), float(values.std(ddof=1)) / len(values) ** 0.5
     e.scores[name] = mean
-    e.intervals[name] = (max(0.0, mean - 1.96 * error), mean + 1.96 * error)
+    low, high = about(mean, error)
+    e.intervals[name] = max(0.0, low), high
+
+
+def _influence(values: Values) -> torch.Tensor:
+    """What each value adds to their mean: the mean less that without the value."""
+    return torch.from_numpy((values - values.mean()) / (len(values) - 1))
 
 
 def _add_nearest(e: Evaluation) -> None:

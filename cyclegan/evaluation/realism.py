@@ -17,7 +17,7 @@ from cyclegan.evaluation.distances import (
     resample_counts,
 )
 from cyclegan.evaluation.extractors.cache import cached_features
-from cyclegan.evaluation.result import Evaluation, Interval
+from cyclegan.evaluation.result import Evaluation, about
 from cyclegan.evaluation.translations import ENDS, Domain
 from cyclegan.model import DIRECTIONS, Direction
 from cyclegan.pixel_kind import alike
@@ -53,18 +53,11 @@ def add_distances(e: Evaluation) -> None:
             (_add_intervals if e.bootstrapped else _add_jackknife_intervals)(e, real, fake)
 
 
-def _about(value: float, error: float) -> Interval:
-    return value - 1.96 * error, value + 1.96 * error
-
-
-def _add_gain(
-    e: Evaluation, name: str, of_distance: list[torch.Tensor], of_untranslated: list[torch.Tensor]
-) -> None:
-    """The jackknife's interval of a gain, where there is one, from the influences on both distances."""
-    untranslated, gain = e.untranslated(name), e.gain(name)
-    if untranslated is not None and gain is not None:
-        error = gain_error(e.scores[name], of_distance, untranslated, of_untranslated)
-        e.gains[name] = _about(gain, error)
+def add_gain(e: Evaluation, name: str, of_score: list[torch.Tensor], of_baseline: list[torch.Tensor]) -> None:
+    """The jackknife's interval of a gain, where there is one, from the influences on score and baseline."""
+    baseline, gain = e.baseline(name), e.gain(name)
+    if baseline is not None and gain is not None:
+        e.gains[name] = about(gain, gain_error(e.scores[name], of_score, baseline, of_baseline))
 
 
 def _add_kernel_distances(
@@ -76,14 +69,14 @@ def _add_kernel_distances(
     if alike(e.data.kinds):
         untranslated, of_untranslated = kernel_influence(real["A"], real["B"], paired=paired)
         e.scores[baseline] = untranslated
-        e.intervals[baseline] = _about(untranslated, jackknife_error(of_untranslated))
+        e.intervals[baseline] = about(untranslated, jackknife_error(of_untranslated))
     for d in DIRECTIONS:
         name, source, target = f"{kernel}_{d}", *ENDS[d]
         e.scores[name], influences = kernel_influence(fake[d], real[target], paired=paired)
         error = e.scores[f"{name}_se"] = jackknife_error(influences)
-        e.intervals[name] = _about(e.scores[name], error)
+        e.intervals[name] = about(e.scores[name], error)
         # first what images of A add, as in the other list
-        _add_gain(e, name, influences if source == "A" else influences[::-1], of_untranslated)
+        add_gain(e, name, influences if source == "A" else influences[::-1], of_untranslated)
 
 
 def _add_single_images(e: Evaluation, d: Direction, fake: torch.Tensor, real: torch.Tensor) -> None:
@@ -137,9 +130,9 @@ def _add_jackknife_intervals(
         shares[f"{frechet}_{d}"] = items(by_end["A"], by_end["B"])
     both = [(one + other) / 2 for one, other in zip(*shares.values(), strict=True)]
     for name, influences in (shares | {"score": both, frechet: both}).items():
-        e.intervals[name] = _about(e.scores[name], jackknife_error(influences))
+        e.intervals[name] = about(e.scores[name], jackknife_error(influences))
     if not alike(e.data.kinds):
         return
     untranslated = items(frechet_influence(real["A"], real["B"]), frechet_influence(real["B"], real["A"]))
     for name, influences in shares.items():
-        _add_gain(e, name, influences, untranslated)
+        add_gain(e, name, influences, untranslated)

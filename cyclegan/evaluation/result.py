@@ -25,8 +25,13 @@ BOOTSTRAP_LIMIT = 2000
 """Test images of a domain up to which resamples take minutes at most."""
 
 
+def about(value: float, error: float) -> Interval:
+    """The 95 % interval of a value with this standard error."""
+    return value - 1.96 * error, value + 1.96 * error
+
+
 def _baseline(name: str) -> str:
-    return f"{name.rpartition('_')[0]}_input"
+    return f"{name}_mean" if name.startswith("l1_") else f"{name.rpartition('_')[0]}_input"
 
 
 @dataclass
@@ -44,7 +49,7 @@ class Evaluation:
     intervals: dict[str, Interval] = field(default_factory=dict)
     """95 % intervals of some of the scores."""
     gains: dict[str, Interval] = field(default_factory=dict)
-    """95 % intervals of `gain`: narrower than the distances', whose images are the same."""
+    """95 % intervals of `gain`: narrower than those of the scores, whose images are the same."""
     per_image: dict[Direction, dict[str, Values]] = field(default_factory=dict)
     """Values of single images, in the order of the source domain's test set."""
     nearest: dict[Direction, nearest.Nearest] = field(default_factory=dict)
@@ -56,25 +61,33 @@ class Evaluation:
     seconds: dict[str, float] = field(default_factory=dict)
 
     def gain(self, name: str) -> float | None:
-        """The part of the way from untranslated to real images by a distance of one direction, as `fid_AtoB`:
-        1 is all of it, below 0 worse than nothing.
+        """The part of the way from `baseline` to 0 by one of `compared`: 1 is all of it, below 0 worse.
 
-        None where untranslated images cannot be compared with real ones, or may be as good as these.
+        None without a baseline, and where untranslated images may be as good as real ones.
         """
-        untranslated = self.untranslated(name)
-        if untranslated is None:
+        baseline = self.baseline(name)
+        if baseline is None:
             return None
-        low, _ = self.intervals.get(_baseline(name), (untranslated, untranslated))
-        return 1 - self.scores[name] / untranslated if low > 0 else None
+        low, _ = self.intervals.get(_baseline(name), (baseline, baseline))
+        return 1 - self.scores[name] / baseline if low > 0 else None
 
-    def untranslated(self, name: str) -> float | None:
-        """What a distance of one direction, as `fid_AtoB`, is for untranslated images; None without one."""
+    def baseline(self, name: str) -> float | None:
+        """What can be had without a model: a distance, as `fid_AtoB`, of untranslated images, or L1, as
+        `l1_AtoB`, of the mean colour of the true ones; None where that cannot be compared.
+        """
         return self.scores.get(_baseline(name))
 
     @property
     def distances(self) -> list[str]:
         """Names of the distances to real images, of both directions."""
-        kinds = (self.extractor.frechet, self.extractor.kernel)
+        return self._of_directions(self.extractor.frechet, self.extractor.kernel)
+
+    @property
+    def compared(self) -> list[str]:
+        """Names of the scores that have a baseline: the distances, and L1 where truths are known."""
+        return [*self.distances, *self._of_directions("l1")]
+
+    def _of_directions(self, *kinds: str) -> list[str]:
         return [name for kind in kinds for d in DIRECTIONS if (name := f"{kind}_{d}") in self.scores]
 
     @property

@@ -369,10 +369,17 @@ def test_report_stands_alone_and_shows_what_was_found(
     version = Prepared.open(tmp_path / "prepared").version
     for fact in (number(scores["score"]), version, "f" * 40, "Where it fails"):
         assert fact in page.text
-    gains = read_json(tmp_path / "scores" / "evaluation.json")["gain_intervals"]
-    assert {f"{kind}_random_{d}" for kind in ("frechet", "kernel") for d in ("AtoB", "BtoA")} == gains.keys()
-    for low, high in gains.values():
-        assert f"of the way (95 %: {100 * low:.0f} to {100 * high:.0f} %)" in page.text
+    details = read_json(tmp_path / "scores" / "evaluation.json")
+    gains, gain = details["gain_intervals"], details["gain"]
+    kinds = ("frechet_random", "kernel_random", "l1")
+    assert {f"{kind}_{d}" for kind in kinds for d in ("AtoB", "BtoA")} == gains.keys()
+    for name, (low, high) in gains.items():
+        better = "below the mean colour's" if name.startswith("l1") else "of the way"
+        worse = "above the mean colour's" if name.startswith("l1") else "farther than the input"
+        said = f"{gain[name]:.0%} {better} (95 %: {low:.0%} to {high:.0%})"
+        if gain[name] < 0:
+            said = f"{-gain[name]:.0%} {worse} (95 %: {-high:.0%} to {-low:.0%})"
+        assert said.replace("%", " %").replace("95  %", "95 %").replace(" % to", " to") in page.text
     assert page.tags.count("polyline") == 3
     assert len(text) < 600_000
 
@@ -416,8 +423,9 @@ def test_known_truths_decide_before_features_of_a_random_network(make_prepared: 
     e = judge(prepared, Same(), Same())
     error = {"l1_AtoB_mean": 0.3, "l1_AtoB_input": 0.4, "l1_BtoA_mean": 0.3, "l1_BtoA_input": 0.4}
 
-    def said(AtoB: float, BtoA: float) -> Verdict:
-        return verdict(replace(e, scores=e.scores | error | {"l1_AtoB": AtoB, "l1_BtoA": BtoA}))
+    def said(AtoB: float, BtoA: float, interval: tuple[float, float] = (0.2, 0.4)) -> Verdict:
+        scores = e.scores | error | {"l1_AtoB": AtoB, "l1_BtoA": BtoA}
+        return verdict(replace(e, scores=scores, gains={"l1_AtoB": interval}))
 
     good = said(0.1, 0.2)
     assert good.text == (
@@ -430,6 +438,9 @@ def test_known_truths_decide_before_features_of_a_random_network(make_prepared: 
     assert said(0.36, 0.2).tone == said(0.1, 0.3).tone == "warn"
     assert said(0.1, 0.4).tone == "bad"
     assert said(0.1, 0.4).text.endswith("than their mean colour, and worse than no translation at all.")
+    unsure = said(0.29, 0.2, (-0.02, 0.09))
+    assert "than their mean colour, which these few pairs cannot tell from equally close;" in unsure.text
+    assert unsure.tone == "warn"
     by_inception = {f"frechet_inception768_{end}": 1.0 for end in ("AtoB", "BtoA", "input")}
     inception = replace(
         e, extractor=replace(e.extractor, name="inception768"), scores=e.scores | error | by_inception
@@ -543,6 +554,29 @@ def test_the_gain_of_the_kernel_distance_is_certain_of_what_both_distances_share
     assert e.gain(name) == pytest.approx(found)
     bounds = (found - 1.96 * variance**0.5, found + 1.96 * variance**0.5)
     assert e.gains[name] == pytest.approx(bounds, abs=0.05 * variance**0.5)
+
+
+def test_the_gain_on_the_mean_colour_is_certain_of_what_pairs_share(make_prepared: Make) -> None:
+    """Every picture is a little closer than the mean colour: certain only when resampled pair by pair."""
+    prepared = make_prepared(test_a=30, test_b=30)
+    b = np.load(prepared / "testB.npy")
+    mean = b.mean(axis=(0, 1, 2))
+    contrast = np.linspace(0.1, 1, 30)[:, None, None, None]
+    b = (mean + contrast * (b - mean)).round()
+    mean = b.mean(axis=(0, 1, 2)).round()
+    np.save(prepared / "testB.npy", b.astype(np.uint8))
+    np.save(prepared / "testA.npy", (b + 0.95 * (mean - b)).round().astype(np.uint8))
+    e = judge(prepared, Same(), Same())
+    errors, of_mean = (
+        np.abs(b - other).mean(axis=(1, 2, 3)) / 255 for other in (np.load(prepared / "testA.npy"), mean)
+    )
+    assert e.gain("l1_AtoB") == pytest.approx(1 - errors.mean() / of_mean.mean(), abs=1e-6)
+    rows = np.random.default_rng(0).integers(0, 30, (4000, 30))
+    spread = 1.96 * (1 - errors[rows].mean(1) / of_mean[rows].mean(1)).std()
+    low, high = e.gains["l1_AtoB"]
+    assert (high - low) / 2 == pytest.approx(spread, rel=0.15)
+    assert 0 < low < high < 0.2
+    assert e.intervals["l1_AtoB"][1] > e.scores["l1_AtoB_mean"]  # which alone would be no answer
 
 
 def test_there_is_no_gain_where_the_untranslated_images_may_be_as_good_as_real_ones(

@@ -185,8 +185,8 @@ def _groups(e: Evaluation, d: Direction, champion: Champion) -> list[tuple[str, 
         if metric.direction != d and metric.name not in wanted:
             continue
         hint = hints.get(metric.name, metric.hint)
-        if metric.name in e.distances:
-            hint = _beside_the_input(e, metric.name)
+        if metric.name in e.compared:
+            hint = _beside_the_baseline(e, metric.name)
         if metric.name.startswith(("cycle", "identity")):
             hint = f"{metric.where}, mean absolute error"
         unit = f", {metric.unit}" if metric.unit == "dB" else ""
@@ -194,16 +194,22 @@ def _groups(e: Evaluation, d: Direction, champion: Champion) -> list[tuple[str, 
     return [(group, rows) for group, rows in groups.items() if rows]
 
 
-def _beside_the_input(e: Evaluation, name: str) -> str:
-    """What a distance to real images is for images that nothing was done to, and how much less it is now."""
-    known, gain = e.untranslated(name), e.gain(name)
+def _beside_the_baseline(e: Evaluation, name: str) -> str:
+    """What can be had without a model, and how much less a distance or an error is now."""
+    known, gain, bounds = e.baseline(name), e.gain(name), e.gains.get(name)
+    of_truth = name.startswith("l1_")
+    zero, what = ("the truth", "the truths' mean colour") if of_truth else ("alike", "untranslated input")
     if known is None:
-        return "0 is alike"
-    hint = f"untranslated input: {number(known)}; 0 is alike"
-    if gain is None or name not in e.gains:
+        return f"0 is {zero}"
+    hint = f"{what}: {number(known)}; 0 is {zero}"
+    if gain is None or bounds is None:
         return hint
-    low, high = e.gains[name]
-    return f"{hint}; {100 * gain:.0f} % of the way (95 %: {100 * low:.0f} to {100 * high:.0f} %)"
+    words = "below the mean colour's" if of_truth else "of the way"
+    if gain < 0:
+        words = "above the mean colour's" if of_truth else "farther than the input"
+        gain, bounds = -gain, (-bounds[1], -bounds[0])
+    low, high = (round(100 * bound) for bound in bounds)
+    return f"{hint}; {100 * gain:.0f} % {words} (95 %: {low} to {high} %)"
 
 
 def _examples(e: Evaluation, d: Direction) -> list[Example]:
