@@ -114,10 +114,9 @@ def check_train(prepared: Path, config: TrainConfig, checkpoints: str) -> Prepar
 
 
 def with_initial(config: TrainConfig) -> TrainConfig | None:
-    """The parameters with the generator of the model that `init` names; None where that is not on this disk.
+    """The parameters with the generator of the model that `init` names; None where only its content tells.
 
-    A checkpoint's generator is that of the parameters. Raises UsageError where there is no such model or
-    file, or one of another architecture.
+    Raises UsageError where there is no such model or file, or one of another architecture.
     """
     if not config.init:
         return config
@@ -127,7 +126,7 @@ def with_initial(config: TrainConfig) -> TrainConfig | None:
         return None
     if config.from_checkpoint():
         check_address(config.init, "--init")
-        return config
+        return None
     if "://" in config.init or config.init.startswith(("models:", "runs:")):
         check_s3(config.init)
         return None

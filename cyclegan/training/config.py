@@ -253,6 +253,24 @@ class TrainConfig:
             )
         return taken
 
+    def with_networks(self, networks: Mapping[str, Mapping[str, Any]], where: str) -> TrainConfig:
+        """As `with_generator`, of a checkpoint; raises UsageError for other discriminators too."""
+        taken = self.with_generator(networks["generator"], where)
+        ours, theirs = taken.discriminator_options(), networks["discriminator"]
+        if apart := [
+            f"{name} {theirs.get(name)}, not {ours[name]}" for name in ours if ours[name] != theirs.get(name)
+        ]:
+            raise UsageError(
+                f"train: init = {where} has discriminators that differ from these parameters "
+                f"({'; '.join(apart)}): set the discriminator's parameters to these values, or name a model, "
+                "whose generators alone continue."
+            )
+        return taken
+
+    def networks(self) -> dict[str, dict[str, Any]]:
+        """Name and arguments of generator and discriminator, as a checkpoint keeps them."""
+        return {"generator": self.generator_options(), "discriminator": self.discriminator_options()}
+
     def generator_options(self) -> dict[str, Any]:
         """Name and arguments of the generator, as in a model's config.json."""
         options: dict[str, Any] = {"name": self.generator, "norm": self.norm}

@@ -48,16 +48,17 @@ class Initial:
 def read_initial(config: TrainConfig) -> tuple[TrainConfig, Initial | None]:
     """What `config.init` names, and the configuration with its generators' architecture.
 
-    A checkpoint does not say its architecture, so the configuration has to. Raises UsageError where there is
-    no model or checkpoint, or a model whose architecture is not the configuration's, CycleGANError where a
-    server does not answer.
+    Raises UsageError where there is no model or checkpoint, or one whose architecture is not the
+    configuration's, CycleGANError where a server does not answer.
     """
     if not config.init:
         return config, None
     where = redact(config.init)
     if config.from_checkpoint():
-        tensors, checkpoint = read_checkpoint(config.init)
+        checkpoint, tensors, progress = read_checkpoint(config.init)
         where += f" (update {checkpoint.step})"
+        if progress.networks:  # one of an earlier version does not say
+            config = config.with_networks(progress.networks, where)
         return config, Initial({}, checkpoint.digest, where, tensors)
     generators: dict[Direction, Generator] = {}
     options: dict[str, Any] = {}

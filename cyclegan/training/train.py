@@ -116,6 +116,7 @@ def resume_or_begin(
         if before not in (None, now):
             message = "The checkpoint was written with %s: %s, this run uses %s; rounding will differ."
             logger.warning(message, what, before, now)
+    state.progress.networks = setup.config.networks()
     state.progress.threads = state.progress.threads or setup.threads
     state.progress.compiled = setup.compiled if state.progress.compiled is None else state.progress.compiled
     return state

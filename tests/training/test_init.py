@@ -8,6 +8,7 @@ import logging
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,11 @@ import torch
 
 from cyclegan.cli.preflight import with_initial
 from cyclegan.errors import UsageError
+from cyclegan.io.storage import open_store
 from cyclegan.model import load_generator, load_model, save_model
 from cyclegan.networks import build_generator
 from cyclegan.training import build
+from cyclegan.training.checkpoints.checkpoints import Checkpoints, read_checkpoint
 from cyclegan.training.config import TrainConfig
 from cyclegan.training.pretrained import read_initial
 from cyclegan.training.state import State
@@ -214,10 +217,31 @@ def test_a_checkpoint_continues_under_other_parameters_with_new_averages(
     for direction in ("AtoB", "BtoA"):
         averages, weights = (getattr(one, direction).state_dict() for one in (state.ema, networks))
         assert all(torch.equal(averages[name], weights[name]) for name in weights)
+
+
+def test_a_checkpoint_says_its_architecture(prepared: Path, tmp_path: Path, small: Small) -> None:
+    train(prepared, tmp_path / "m", small(), checkpoints=str(tmp_path / "c"))
+    checkpoint = newest(tmp_path / "c")
+    judges = {"discriminator": "patchgan", "discriminator_width": 4, "discriminator_layers": 1}
+    found, _ = read_initial(TrainConfig(init=str(checkpoint), **judges))  # type: ignore[arg-type]
+    assert found.generator_options() == RESNET
+    with pytest.raises(UsageError, match=r"update 21\) has a generator that differs .*\(blocks = 1\)"):
+        read_initial(small(init=str(checkpoint), blocks=2))
+    # these have the same weights: nothing but the record tells them apart
+    with pytest.raises(UsageError, match=r"discriminators that differ .*\(norm instance, not none\)"):
+        read_initial(small(init=str(checkpoint), discriminator_norm="none"))
+    with pytest.raises(UsageError, match=r"\(name patchgan, not strided; "):
+        read_initial(TrainConfig(init=str(checkpoint)))
+
+    # one of an earlier version does not say, and is told by its weights
+    _, tensors, progress = read_checkpoint(str(checkpoint))
+    with Checkpoints(open_store(str(tmp_path)), "earlier") as kept:
+        kept.save(tensors, replace(progress, networks=None))
+    (earlier,) = (tmp_path / "earlier").glob("*.safetensors")
     with pytest.raises(
         UsageError, match=r"update 21\) is of other networks .*D_A.*discriminator that it was"
     ):
-        train(prepared, tmp_path / "x", small(init=str(checkpoint), discriminator_width=8))
+        train(prepared, tmp_path / "x", small(init=str(earlier), discriminator_width=8))
 
 
 @pytest.mark.parametrize("read", [read_initial, with_initial])

@@ -158,8 +158,8 @@ class Checkpoints:
             yield tensors, progress
 
 
-def read_checkpoint(address: str) -> tuple[dict[str, Tensor], Checkpoint]:
-    """The tensors of the checkpoint at an address, a file or s3://…, and what its name says of it.
+def read_checkpoint(address: str) -> tuple[Checkpoint, dict[str, Tensor], Progress]:
+    """The checkpoint at an address, a file or s3://…, and its content.
 
     Raises UsageError where there is none, or a damaged one.
     """
@@ -173,12 +173,11 @@ def read_checkpoint(address: str) -> tuple[dict[str, Tensor], Checkpoint]:
     store = open_store(folder or ".")
     found = Checkpoint(name, parts["folder"], int(parts["step"]), parts["digest"])
     try:
-        tensors, _ = _read(store.read(name), found)
+        return found, *_read(store.read(name), found)
     except NotFound:
         raise UsageError(f"There is no checkpoint {where}.") from None
     except ValueError as error:
         raise UsageError(f"Checkpoint {where} is damaged: {error}") from None
-    return tensors, found
 
 
 def _newest_first(store: Store, prefix: str) -> list[Checkpoint]:

@@ -36,6 +36,8 @@ class Progress:
     threads: int | None = None
     """CPU threads and, below, whether networks were compiled: with others results differ by rounding."""
     compiled: bool | None = None
+    networks: dict[str, dict[str, str | int]] | None = None
+    """Name and arguments of `generator` and `discriminator`; None in a checkpoint of an earlier version."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain values by name."""
