@@ -197,19 +197,20 @@ def _groups(e: Evaluation, d: Direction, champion: Champion) -> list[tuple[str, 
 def _beside_the_baseline(e: Evaluation, name: str) -> str:
     """What can be had without a model, and how much less a distance or an error is now."""
     known, gain, bounds = e.baseline(name), e.gain(name), e.gains.get(name)
-    of_truth = name.startswith("l1_")
-    zero, what = ("the truth", "the truths' mean colour") if of_truth else ("alike", "untranslated input")
+    if name in e.distances:
+        what, zero, less, more = "untranslated input", "alike", "of the way", "farther than the input"
+    else:
+        what, zero = "the truths' mean colour", "the truth"
+        less, more = "below the mean colour's", "above the mean colour's"
     if known is None:
         return f"0 is {zero}"
     hint = f"{what}: {number(known)}; 0 is {zero}"
     if gain is None or bounds is None:
         return hint
-    words = "below the mean colour's" if of_truth else "of the way"
     if gain < 0:
-        words = "above the mean colour's" if of_truth else "farther than the input"
-        gain, bounds = -gain, (-bounds[1], -bounds[0])
+        less, gain, bounds = more, -gain, (-bounds[1], -bounds[0])
     low, high = (round(100 * bound) for bound in bounds)
-    return f"{hint}; {100 * gain:.0f} % {words} (95 %: {low} to {high} %)"
+    return f"{hint}; {100 * gain:.0f} % {less} (95 %: {low} to {high} %)"
 
 
 def _examples(e: Evaluation, d: Direction) -> list[Example]:

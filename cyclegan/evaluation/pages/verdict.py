@@ -61,8 +61,8 @@ def _by_truth(e: Evaluation, d: Direction) -> tuple[str, Tone]:
     text = f"{source} → {target} is {nearer(error, mean)} the true {target} images than their mean colour"
     if untranslated is not None and error >= untranslated:
         return f"{text}, and worse than no translation at all", "bad"
-    low, high = e.gains.get(f"l1_{d}", (1.0, 1.0))
-    if low <= 0 <= high:
+    bounds = e.gains.get(f"l1_{d}")
+    if bounds and bounds[0] <= 0 <= bounds[1]:
         return f"{text}, which these few pairs cannot tell from equally close", "warn"
     return text, "good"
 

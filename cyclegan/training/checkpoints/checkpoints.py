@@ -15,6 +15,7 @@ import re
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -165,13 +166,12 @@ def read_checkpoint(address: str) -> tuple[Checkpoint, dict[str, Tensor], Progre
     """
     folder, name = os.path.split(reveal(address))
     where = redact(address)
-    if not (parts := _NAME.fullmatch(f"checkpoints/{name}")):
+    if not (found := _named(f"{Path(folder).name or '.'}/{name}")):
         raise UsageError(
             f"{where} is not a checkpoint, whose name is like 0000039456-0123456789abcdef.safetensors: "
             "name one, or the folder of a model, which holds config.json."
         )
     store = open_store(folder or ".")
-    found = Checkpoint(name, parts["folder"], int(parts["step"]), parts["digest"])
     try:
         return found, *_read(store.read(name), found)
     except NotFound:
@@ -181,11 +181,15 @@ def read_checkpoint(address: str) -> tuple[Checkpoint, dict[str, Tensor], Progre
 
 
 def _newest_first(store: Store, prefix: str) -> list[Checkpoint]:
-    found = []
-    for entry in store.list(prefix):
-        if name := _NAME.fullmatch(entry.key):
-            found.append(Checkpoint(entry.key, name["folder"], int(name["step"]), name["digest"]))
+    found = [checkpoint for entry in store.list(prefix) if (checkpoint := _named(entry.key))]
     return sorted(found, key=lambda checkpoint: checkpoint.step, reverse=True)
+
+
+def _named(key: str) -> Checkpoint | None:
+    """What a key says of a checkpoint; None for anything else."""
+    if not (parts := _NAME.fullmatch(key)):
+        return None
+    return Checkpoint(key, parts["folder"], int(parts["step"]), parts["digest"])
 
 
 def _digest(data: bytes) -> str:
