@@ -1,4 +1,4 @@
-"""The networks: three generators and the PatchGAN discriminator, built by name from plain options."""
+"""The networks: generators and discriminators, built by name from plain options."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from cyclegan.errors import UsageError
+from cyclegan.networks.discriminators.patchgan import AuthorDiscriminator, PatchGAN
 from cyclegan.networks.generator import Generator
-from cyclegan.networks.patchgan import AuthorDiscriminator, PatchGAN
 from cyclegan.networks.resnet import ResnetGenerator
 from cyclegan.networks.unet import UnetGenerator
 from cyclegan.networks.vgg_unet import VggUnet

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from cyclegan.networks.diffaugment import NUMBERS
+from cyclegan.networks.discriminators.diffaugment import NUMBERS
 from cyclegan.pixel_kind import ALL_RGB, Kinds
 from cyclegan.runtime.device import available_bytes
 from cyclegan.training.build import blank_update

@@ -16,7 +16,7 @@ from cyclegan.io.uri import redact
 from cyclegan.model import ModelConfig, library_versions
 from cyclegan.model_config import pixels_section
 from cyclegan.networks import build_generator
-from cyclegan.networks.diffaugment import NUMBERS
+from cyclegan.networks.discriminators.diffaugment import NUMBERS
 from cyclegan.registry.config import dataset_name
 from cyclegan.runtime.device import memory_format
 from cyclegan.runtime.distributed import Processes

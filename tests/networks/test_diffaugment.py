@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from cyclegan.networks.diffaugment import NUMBERS, STEPS, augment, color, cutout, translation
+from cyclegan.networks.discriminators.diffaugment import NUMBERS, STEPS, augment, color, cutout, translation
 from cyclegan.training.config import DIFFAUGMENT
 
 

@@ -19,7 +19,7 @@ import cyclegan.evaluation.monitor
 import cyclegan.training.train as training
 from cyclegan.model import save_model
 from cyclegan.networks import AuthorDiscriminator, PatchGAN, ResnetGenerator, UnetGenerator, VggUnet
-from cyclegan.networks.diffaugment import NUMBERS
+from cyclegan.networks.discriminators.diffaugment import NUMBERS
 from cyclegan.networks.norm import LayerNorm
 from cyclegan.runtime.device import machine
 from cyclegan.tracking.base import Tracker

@@ -13,7 +13,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.utils.flop_counter import FlopCounterMode
 
 from cyclegan.networks import build_discriminator, build_generator
-from cyclegan.networks.diffaugment import NUMBERS
+from cyclegan.networks.discriminators.diffaugment import NUMBERS
 from cyclegan.training.config import DIFFAUGMENT
 from cyclegan.training.updates.image_pool import ImagePool
 from cyclegan.training.updates.update import TERMS, VIEWS, Networks, Update

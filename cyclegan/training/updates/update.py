@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.autograd import backward
 
 from cyclegan.networks import Generator
-from cyclegan.networks.diffaugment import augment
+from cyclegan.networks.discriminators.diffaugment import augment
 from cyclegan.runtime.distributed import average_gradients
 from cyclegan.training.updates.image_pool import ImagePool
 from cyclegan.training.updates.losses import Objective, adversarial, l1

@@ -1,0 +1,1 @@
+"""The discriminators, and what an image goes through before they see it."""
