@@ -35,8 +35,9 @@ def size_multiple(config: TrainConfig) -> int:
 
 
 def least_side(config: TrainConfig) -> int:
-    """The smallest images whose discriminator still has more than one value to normalise, in pixels."""
-    return 32 if config.discriminator == "strided" else 3 * 2**config.discriminator_layers
+    """The smallest images of which every layer of the discriminator has enough values, in pixels."""
+    least = {"strided": 32, "patchgan": 0, "perceptual": 16}[config.discriminator]
+    return least if config.discriminator == "strided" else max(least, 3 * 2**config.discriminator_layers)
 
 
 def check_sizes(config: TrainConfig, height: int, width: int) -> None:
@@ -138,7 +139,7 @@ def with_initial(config: TrainConfig) -> TrainConfig | None:
 def check_train_alone(config: TrainConfig, checkpoints: str) -> None:
     """What can be said of training before there are images."""
     check_s3(checkpoints)
-    if config.generator == "vgg_unet" and config.weights not in {"imagenet", "none"}:
+    if config.needs_vgg() and config.weights not in {"imagenet", "none"}:
         check_address(config.weights, "--weights")
     if config.evaluate_every:
         _check_features(config.evaluate_features, config.evaluate_weights, "evaluate_")
@@ -200,9 +201,10 @@ def check_disk(config: TrainConfig, data: Prepared, checkpoints: str, model: Pat
     generators = sum(p.numel() for p in networks.generator_parameters())
     total = sum(p.numel() for p in networks.parameters())
     height, width = config.crop(data.height, data.width)
-    # float32: weights and Adam's two moments, the average of the generators, two pools of translations
+    # float32: weights and Adam's two moments, generators' averages, two pools of translations, VGG-16
     channels = sum(kind.channels for kind in data.kinds.values())
     numbers = 3 * total + (generators if config.ema else 0) + config.pool_size * channels * height * width
+    numbers += sum(buffer.numel() for buffer in networks.buffers())
     needs = {model: 2 * 4 * generators}
     if "://" not in checkpoints:
         there = sum(

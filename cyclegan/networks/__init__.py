@@ -10,6 +10,7 @@ from torch.overrides import TorchFunctionMode
 
 from cyclegan.errors import UsageError
 from cyclegan.networks.discriminators.patchgan import AuthorDiscriminator, PatchGAN
+from cyclegan.networks.discriminators.perceptual import PerceptualDiscriminator
 from cyclegan.networks.generator import Generator
 from cyclegan.networks.resnet import ResnetGenerator
 from cyclegan.networks.unet import UnetGenerator
@@ -20,7 +21,11 @@ GENERATORS: dict[str, type[Generator]] = {
     "resnet": ResnetGenerator,
     "unet": UnetGenerator,
 }
-DISCRIMINATORS: dict[str, type[nn.Module]] = {"patchgan": PatchGAN, "strided": AuthorDiscriminator}
+DISCRIMINATORS: dict[str, type[nn.Module]] = {
+    "patchgan": PatchGAN,
+    "strided": AuthorDiscriminator,
+    "perceptual": PerceptualDiscriminator,
+}
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -28,6 +33,7 @@ __all__ = [
     "AuthorDiscriminator",
     "Generator",
     "PatchGAN",
+    "PerceptualDiscriminator",
     "ResnetGenerator",
     "UnetGenerator",
     "VggUnet",
@@ -75,7 +81,9 @@ _INITIALISERS = frozenset(
 
 
 def build_discriminator(name: str, **options: Any) -> nn.Module:
-    """An initialised discriminator: N×3×H×W in [-1, 1] to an N×1×h×w map of scores, real towards 1.
+    """An initialised discriminator: N×3×H×W in [-1, 1] to an N×c×h×w map of scores, real towards 1.
+
+    c is 4 for `perceptual`, whose VGG-16 has no weights yet, and else 1.
 
     Raises UsageError for an unknown name or option.
     """

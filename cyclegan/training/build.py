@@ -7,10 +7,16 @@ from typing import TYPE_CHECKING
 import torch
 
 from cyclegan.model import Direction
-from cyclegan.networks import Generator, VggUnet, build_discriminator, build_generator
+from cyclegan.networks import (
+    Generator,
+    PerceptualDiscriminator,
+    VggUnet,
+    build_discriminator,
+    build_generator,
+)
 from cyclegan.networks.checkpointing import Recomputable
 from cyclegan.pixel_kind import ALL_RGB, Kinds, discriminator_channels, generator_channels
-from cyclegan.training.pretrained import Initial, continue_from, load_encoder, start_from
+from cyclegan.training.pretrained import Initial, continue_from, load_encoder, load_features, start_from
 from cyclegan.training.state import State
 from cyclegan.training.updates.ema import EMA
 from cyclegan.training.updates.image_pool import ImagePool
@@ -96,8 +102,9 @@ def blank_update(config: TrainConfig, kinds: Kinds = ALL_RGB) -> Update:
 def load_weights(state: State, config: TrainConfig, initial: Initial | None = None) -> None:
     """Give the networks of a new run what they start with.
 
-    That is what `initial` has, and for generators not in it the VGG-16 weights that `config` names, where
-    they have encoders. Raises UsageError or CycleGANError as `continue_from`, `start_from`, `load_encoder`.
+    That is what `initial` has, and the VGG-16 weights that `config` names for encoders not in it and for
+    perceptual discriminators. Raises UsageError or CycleGANError as `continue_from`, `start_from`,
+    `load_encoder` and `load_features`.
     """
     networks = state.networks
     if initial and initial.checkpoint:
@@ -110,5 +117,8 @@ def load_weights(state: State, config: TrainConfig, initial: Initial | None = No
         new = [generator for direction, generator in pair.items() if direction not in given]
         if encoders := [generator for generator in new if isinstance(generator, VggUnet)]:
             load_encoder(encoders, config.weights, partial=config.weights_partial)
+        judges = (networks.D_A, networks.D_B)
+        if perceptual := [judge for judge in judges if isinstance(judge, PerceptualDiscriminator)]:
+            load_features(perceptual, config.weights)
     if initial and state.ema:
         state.ema = EMA(networks, config.ema)

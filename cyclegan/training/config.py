@@ -40,7 +40,8 @@ class TrainConfig:
     norm: Literal["instance", "layer"] = "instance"
     """Normalise each channel of an image by itself, or all its channels together with one scale and shift."""
     weights: str = "imagenet"
-    """Initial weights of the encoder of `vgg_unet`: imagenet (from torchvision), none, or a file or URI."""
+    """VGG-16 weights, with which the encoder of `vgg_unet` starts and through which `perceptual`
+    discriminators see: imagenet (from torchvision), none, or a file or URI."""
     weights_partial: bool = False
     """Accept `weights` that lack some of the encoder's layers, which are then initialised at random."""
     init: str = ""
@@ -48,10 +49,11 @@ class TrainConfig:
     MLflow address such as models:/maps@champion, or files of the reference implementation: AtoB.pth,BtoA.pth.
     Or a checkpoint, whose discriminators and moments of Adam are kept: a file or s3://….safetensors.
     """
-    discriminator: Literal["patchgan", "strided"] = "strided"
-    """patchgan: the paper's, of 70×70; strided: four stride-2 layers, normalisation after the activation."""
+    discriminator: Literal["patchgan", "strided", "perceptual"] = "strided"
+    """patchgan: the paper's, of 70×70; strided: four stride-2 layers, normalisation after the activation;
+    perceptual: patchgan, and three heads that judge VGG-16's view of the image, for few images."""
     discriminator_layers: int = 3
-    """Strided layers of `patchgan`: 3 give patches of 70×70 pixels."""
+    """Strided layers of `patchgan` and `perceptual`: 3 give patches of 70×70 pixels."""
     discriminator_width: int = 64
     """Channels of the discriminators' first layer."""
     discriminator_norm: Literal["same", "instance", "layer", "none"] = "same"
@@ -189,6 +191,11 @@ class TrainConfig:
             self.evaluate_features, self.evaluate_weights, self.evaluate_weights_sha256, prefix="evaluate_"
         )
         _check_augmentations(self.diffaugment, self.augmentations())
+        if self.discriminator == "perceptual" and self.weights == "none":
+            raise UsageError(
+                "train: weights = none, and discriminator = perceptual needs those of VGG-16: "
+                "set weights to imagenet, a file or a URI."
+            )
         if self.patience and not self.evaluate_every:
             raise UsageError(
                 "patience needs evaluate_every: without evaluations there is no score to stop by."
@@ -202,6 +209,11 @@ class TrainConfig:
                 f"train: generator = vgg_unet takes 3 channels, as the weights of its encoder do, and here "
                 f"{in_words(kinds)}: set generator = resnet or unet."
             )
+        if self.discriminator == "perceptual" and (a, b) != (3, 3):
+            raise UsageError(
+                f"train: discriminator = perceptual takes 3 channels, as VGG-16 does, and here "
+                f"{in_words(kinds)}: set discriminator = patchgan."
+            )
         if self.lambda_identity and a != b:
             raise UsageError(
                 f"train: lambda_identity = {self.lambda_identity:g}: no generator can be given images of its "
@@ -213,6 +225,10 @@ class TrainConfig:
     def crop(self, height: int, width: int) -> tuple[int, int]:
         """Height and width of what the networks see of images of height×width."""
         return (self.crop_size, self.crop_width or self.crop_size) if self.crop_size else (height, width)
+
+    def needs_vgg(self) -> bool:
+        """Whether networks start with, or see through, the `weights` of VGG-16."""
+        return self.generator == "vgg_unet" or self.discriminator == "perceptual"
 
     def augmentations(self) -> tuple[str, ...]:
         """What `diffaugment` names, in its order."""
@@ -285,7 +301,7 @@ class TrainConfig:
         norm = self.norm if self.discriminator_norm == "same" else self.discriminator_norm
         options: dict[str, Any] = {"name": self.discriminator, "norm": norm}
         options["width"] = self.discriminator_width
-        if self.discriminator == "patchgan":
+        if self.discriminator != "strided":
             options["layers"] = self.discriminator_layers
         return options
 

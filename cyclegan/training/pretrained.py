@@ -1,4 +1,4 @@
-"""What a run starts from: a model, a checkpoint, or ImageNet weights for the encoder of `vgg_unet`."""
+"""What a run starts from: a model, a checkpoint, and the weights of VGG-16."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from cyclegan.io.files import atomic_file, sha256
 from cyclegan.io.uri import Address, redact
 from cyclegan.io.weights import load_state_dict, obtain, read_state_dict
 from cyclegan.model import DIRECTIONS, Direction, load_generator
-from cyclegan.networks import Generator, VggUnet
+from cyclegan.networks import Generator, PerceptualDiscriminator, VggUnet
 from cyclegan.training.checkpoints.checkpoints import read_checkpoint
 
 if TYPE_CHECKING:
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-ADVICE = "name a copy of the file or its URI by --weights, or start from random weights with --weights none"
+ADVICE = "name a copy of the file or its URI by --weights"
+OR_RANDOM = f"{ADVICE}, or start from random weights with --weights none"
 
 
 @dataclass(frozen=True)
@@ -130,21 +131,38 @@ def load_encoder(generators: list[VggUnet], weights: str, *, partial: bool = Fal
 
     Raises UsageError for a file that is missing or is not VGG-16, CycleGANError for a failed download.
     """
-    weights = Address(weights)
     if weights == "none":
         return
-    state = _imagenet() if weights == "imagenet" else load_state_dict(weights, advice=ADVICE)
+    state = _vgg(weights, OR_RANDOM)
     for generator in generators:
         try:
             missing = generator.load_vgg_(state, partial=partial)
         except UsageError as error:
             hint = "" if partial else " Set weights_partial to start the missing layers at random."
-            raise UsageError(f"weights = {weights}: {error}{hint}") from None
+            raise UsageError(f"weights = {redact(weights)}: {error}{hint}") from None
     if missing:
-        logger.warning("%s lacks these layers of VGG-16, which start at random: %s", weights, missing)
+        what = "%s lacks these layers of VGG-16, which start at random: %s"
+        logger.warning(what, redact(weights), missing)
 
 
-def _imagenet() -> Mapping[str, Tensor]:
+def load_features(judges: list[PerceptualDiscriminator], weights: str) -> None:
+    """Give the discriminators VGG-16's first three blocks, from imagenet, a file, https:// or s3://.
+
+    Raises UsageError for a file that is missing or lacks one of them, CycleGANError for a failed download.
+    """
+    state = _vgg(weights, ADVICE)
+    for judge in judges:
+        try:
+            judge.vgg.load_vgg_(state)
+        except UsageError as error:
+            raise UsageError(f"weights = {redact(weights)}: {error}") from None
+
+
+def _vgg(weights: str, advice: str) -> Mapping[str, Tensor]:
+    return _imagenet(advice) if weights == "imagenet" else load_state_dict(Address(weights), advice=advice)
+
+
+def _imagenet(advice: str) -> Mapping[str, Tensor]:
     """torchvision's file, from torch's cache or by our own download, with its timeouts and limits."""
     from torchvision.models import VGG16_Weights
 
@@ -154,7 +172,7 @@ def _imagenet() -> Mapping[str, Tensor]:
         logger.info("Downloading the ImageNet weights of VGG-16 from %s", url)
         prefix = path.stem.rsplit("-", 1)[1]  # of the SHA-256, which the file's name carries
         with atomic_file(path) as temporary:
-            obtain(url, temporary, advice=ADVICE)
+            obtain(url, temporary, advice=advice)
             if not sha256(temporary).startswith(prefix):
-                raise CycleGANError(f"The download of {url} is damaged (wrong SHA-256): {ADVICE}.")
+                raise CycleGANError(f"The download of {url} is damaged (wrong SHA-256): {advice}.")
     return read_state_dict(path, str(path))

@@ -46,7 +46,7 @@ def test_sizes_are_checked_as_the_networks_would(generator: str) -> None:
         preflight.check_sizes(replace(config, crop_size=2 * multiple), 2 * multiple, multiple)
 
 
-@pytest.mark.parametrize("discriminator", ["strided", "patchgan"])
+@pytest.mark.parametrize("discriminator", ["strided", "patchgan", "perceptual"])
 @pytest.mark.parametrize("layers", [1, 2, 3])
 def test_the_least_size_is_that_of_the_discriminators(discriminator: str, layers: int) -> None:
     config = TrainConfig(
@@ -114,6 +114,9 @@ def test_missing_files_are_named(tmp_path: Path) -> None:
         preflight.check_evaluate(EvaluateConfig(weights="absent.pth"))
     with pytest.raises(UsageError, match=r"absent\.pth"):
         preflight.check_train_alone(TrainConfig(weights="absent.pth"), "c")
+    with pytest.raises(UsageError, match=r"absent\.pth"):
+        preflight.check_train_alone(replace(SMALL, discriminator="perceptual", weights="absent.pth"), "c")
+    preflight.check_train_alone(replace(SMALL, weights="absent.pth"), "c")  # nothing would read it
     with pytest.raises(UsageError, match="no scores"):
         preflight.check_evaluate(EvaluateConfig(champion=str(tmp_path)))
 

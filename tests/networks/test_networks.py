@@ -310,10 +310,11 @@ def backward_steps(output: Tensor) -> set[str]:
         ("unet", {"depth": 4, "width": 4}),
         ("patchgan", {"width": 4}),
         ("strided", {"width": 4}),
+        ("perceptual", {"width": 4, "layers": 1}),
     ],
 )
 def test_a_gpu_can_train_every_network_in_deterministic_mode(name: str, options: dict) -> None:
-    build = build_discriminator if name in ("patchgan", "strided") else build_generator
+    build = build_discriminator if name in ("patchgan", "strided", "perceptual") else build_generator
     network, images = build(name, **options), torch.rand(1, 3, 32, 32)
     torch.use_deterministic_algorithms(True)
     try:

@@ -65,6 +65,7 @@ def test_the_papers_preset_and_the_authors() -> None:
         ({"crop_size": 0, "crop_width": 64}, "crop_width = 64 needs crop_size"),
         ({"diffaugment": "colour"}, "'colour' is not one of color, translation, cutout"),
         ({"diffaugment": "color,cutout,color"}, "names one of them twice"),
+        ({"discriminator": "perceptual", "weights": "none"}, "perceptual needs those of VGG-16"),
     ],
 )
 def test_values_out_of_range_are_refused(fields: dict, message: str) -> None:

@@ -18,7 +18,14 @@ from torch import Tensor, nn
 import cyclegan.evaluation.monitor
 import cyclegan.training.train as training
 from cyclegan.model import save_model
-from cyclegan.networks import AuthorDiscriminator, PatchGAN, ResnetGenerator, UnetGenerator, VggUnet
+from cyclegan.networks import (
+    AuthorDiscriminator,
+    PatchGAN,
+    PerceptualDiscriminator,
+    ResnetGenerator,
+    UnetGenerator,
+    VggUnet,
+)
 from cyclegan.networks.discriminators.diffaugment import NUMBERS
 from cyclegan.networks.norm import LayerNorm
 from cyclegan.runtime.device import machine
@@ -190,17 +197,21 @@ def architecture(watch: Watch) -> None:
     assert all(isinstance(one, UnetGenerator) for one in generators(watch(generator="unet", depth=3)))
 
 
-def encoder_weights(watch: Watch) -> None:
+def vgg_weights(watch: Watch) -> None:
     asked: list[Any] = []
     with torch.device("meta"):
-        networks = build_networks(TrainConfig())
+        networks = build_networks(TrainConfig(discriminator="perceptual"))
     state = State(networks, *[None] * 5)  # type: ignore[arg-type,list-item]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(build, "load_encoder", lambda *args, **kwargs: asked.append((*args, kwargs)))
+        patch.setattr(build, "load_features", lambda *args: asked.append(args))
         load_weights(state, TrainConfig(weights="vgg.pth", weights_partial=True))
         load_weights(state, TrainConfig())
-    both = [networks.AtoB, networks.BtoA]
-    assert asked == [(both, "vgg.pth", {"partial": True}), (both, "imagenet", {"partial": False})]
+    pair, judges = [networks.AtoB, networks.BtoA], [networks.D_A, networks.D_B]
+    assert asked == [
+        *((pair, "vgg.pth", {"partial": True}), (judges, "vgg.pth")),
+        *((pair, "imagenet", {"partial": False}), (judges, "imagenet")),
+    ]
 
 
 def continued(watch: Watch) -> None:
@@ -367,8 +378,8 @@ EFFECTS: dict[str, Callable[[Watch], None]] = {
     "width": of_all(generators, lambda g: g.down[1].out_channels, 6, width=6),
     "upsample": of_all(generators, lambda g: has(g, nn.Upsample), True, upsample="resize"),
     "norm": of_all(lambda s: generators(s) + judges(s), lambda n: has(n, LayerNorm), True, norm="layer"),
-    "weights": encoder_weights,
-    "weights_partial": encoder_weights,
+    "weights": vgg_weights,
+    "weights_partial": vgg_weights,
     "init": continued,
     "discriminator": of_all(judges, type, AuthorDiscriminator, discriminator="strided"),
     "discriminator_layers": of_all(
@@ -480,5 +491,7 @@ def test_the_defaults_build_the_projects_own_model() -> None:
     with torch.device("meta"):
         networks = build_networks(TrainConfig())
         paper = build_networks(TrainConfig(discriminator="patchgan"))
+        perceptual = build_networks(TrainConfig(discriminator="perceptual", discriminator_layers=2))
     assert type(networks.AtoB) is VggUnet and type(networks.D_A) is AuthorDiscriminator
     assert type(paper.D_B) is PatchGAN
+    assert type(perceptual.D_A) is PerceptualDiscriminator and len(perceptual.D_A.pixels.body) == 9

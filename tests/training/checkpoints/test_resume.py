@@ -15,8 +15,9 @@ from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
 import pytest
+import torch
 
-from cyclegan.errors import CycleGANError
+from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.training.config import TrainConfig
 from cyclegan.training.train import train
 
@@ -124,6 +125,38 @@ def test_a_signal_ends_after_the_update_with_a_checkpoint(
     assert "Traceback" not in errors
     step = int(errors.split("after update ")[1].split()[0])
     assert saved(tmp_path / "c")[-1].name.startswith(f"{step:010d}-")
+
+
+def test_perceptual_discriminators_resume_without_the_weights_they_began_with(
+    prepared: Path, tmp_path: Path, small: Callable[..., TrainConfig]
+) -> None:
+    widths = {
+        0: (64, 3),
+        2: (64, 64),
+        5: (128, 64),
+        7: (128, 128),
+        10: (256, 128),
+        12: (256,) * 2,
+        14: (256,) * 2,
+    }
+    chance, state = torch.Generator().manual_seed(0), {}
+    for layer, (outputs, inputs) in widths.items():
+        weight = torch.randn(outputs, inputs, 3, 3, generator=chance) / (5 * inputs) ** 0.5
+        state |= {f"features.{layer}.weight": weight, f"features.{layer}.bias": torch.zeros(outputs)}
+    file = tmp_path / "vgg16.pth"
+    torch.save(state, file)
+    config = small(epochs=2, decay_epochs=0, discriminator="perceptual", weights=str(file))
+    train(prepared, tmp_path / "straight", config, checkpoints=str(tmp_path / "c1"))
+    train(prepared, tmp_path / "m", replace(config, epochs=1), checkpoints=str(tmp_path / "c2"))
+    file.unlink()
+    train(prepared, tmp_path / "m", config, checkpoints=str(tmp_path / "c2"))
+    assert weights(tmp_path / "m") == weights(tmp_path / "straight")
+    with pytest.raises(UsageError, match=r"no (weights )?file .*vgg16\.pth"):
+        train(prepared, tmp_path / "m", replace(config, seed=1), checkpoints=str(tmp_path / "c2"))
+
+    torch.save({name: value for name, value in state.items() if "14" not in name}, file)
+    with pytest.raises(UsageError, match=r"vgg16\.pth: features\.14\.weight of VGG-16 is missing"):
+        train(prepared, tmp_path / "m", replace(config, seed=1), checkpoints=str(tmp_path / "c2"))
 
 
 def test_random_numbers_of_the_augmentation_follow_the_update_and_not_the_process(
