@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -222,6 +223,25 @@ def test_advice_counts_operations() -> None:
     assert alternatives(small, 96, 96) == []
     assert faster(small, 96, 96).startswith("Half the epochs")
     assert alternatives(TrainConfig(), 256, 256)[-1]["generator"] == "resnet"
+
+
+def test_a_frozen_vgg16_costs_its_passes_and_no_gradients_of_weights() -> None:
+    """At 96×96, batch 1, from the sizes of the layers: VGG-16 sees six images and goes back through two."""
+    patchgan = TrainConfig(generator="resnet", blocks=1, width=4, crop_size=96, discriminator="patchgan")
+    perceptual = replace(patchgan, discriminator="perceptual")
+    stages = ((96, 3 * 64 + 64 * 64), (48, 64 * 128 + 128 * 128), (24, 128 * 256 + 2 * 256 * 256))
+    vgg = sum(9 * side**2 * channels for side, channels in stages)
+    first = (
+        48**2 * 128 * 96 + 24**2 * 256 * 128 + 768 * 128
+    )  # of each head; it needs no gradient of its input
+    heads = (
+        first + 16 * (24**2 + 12**2) * 96**2 + 16 * 12**2 * 128**2 + 16 * 11**2 * (96 + 128) + 128**2 + 128
+    )
+    # Generators: two images, forward and back to the image. Discriminators: four, forward and back to weights.
+    expected = 2 * ((2 + 2 + 4) * vgg + (2 + 2 + 4 * 3) * heads - 4 * first)
+    extra = update_flops(perceptual, 96, 96) - update_flops(patchgan, 96, 96)
+    assert extra == pytest.approx(expected, rel=1e-3)
+    assert "--discriminator patchgan (" in faster(perceptual, 96, 96)
 
 
 class Numbers(Tracker):

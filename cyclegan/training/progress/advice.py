@@ -34,6 +34,8 @@ def alternatives(config: TrainConfig, height: int, width: int) -> list[dict[str,
         found.append({"width": 32})
     if config.generator == "resnet" and config.blocks > 6:
         found.append({"blocks": 6})
+    if config.discriminator == "perceptual":
+        found.append({"discriminator": "patchgan"})
     if config.discriminator_width > 48:
         found.append({"discriminator_width": 48})
     if min(height, width) > 128:
