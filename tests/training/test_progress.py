@@ -237,7 +237,7 @@ def test_a_frozen_vgg16_costs_its_passes_and_no_gradients_of_weights() -> None:
     heads = (
         first + 16 * (24**2 + 12**2) * 96**2 + 16 * 12**2 * 128**2 + 16 * 11**2 * (96 + 128) + 128**2 + 128
     )
-    # Generators: two images, forward and back to the image. Discriminators: four, forward and back to weights.
+    # Generators: two images, forward and back to them. Discriminators: four, forward and back to weights.
     expected = 2 * ((2 + 2 + 4) * vgg + (2 + 2 + 4 * 3) * heads - 4 * first)
     extra = update_flops(perceptual, 96, 96) - update_flops(patchgan, 96, 96)
     assert extra == pytest.approx(expected, rel=1e-3)
