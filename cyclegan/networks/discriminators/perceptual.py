@@ -136,4 +136,4 @@ def _patch_head(inputs: int, width: int, *, strided: int) -> nn.Sequential:
 def _statistics(half: Tensor, quarter: Tensor) -> Tensor:
     """Mean and standard deviation of each channel over the image, N×768."""
     variance, mean = torch.var_mean(torch.cat([max_pool2d(half, 2), quarter], 1), (2, 3))
-    return torch.cat([mean, (variance + 1e-4).sqrt()], 1)  # the root has no gradient at 0
+    return torch.cat([mean, (variance + 1e-4).sqrt()], 1)  # at 0 the root's gradient is infinite
