@@ -36,8 +36,10 @@ def size_multiple(config: TrainConfig) -> int:
 
 def least_side(config: TrainConfig) -> int:
     """The smallest images of which every layer of the discriminator has enough values, in pixels."""
-    least = {"strided": 32, "patchgan": 0, "perceptual": 16}[config.discriminator]
-    return least if config.discriminator == "strided" else max(least, 3 * 2**config.discriminator_layers)
+    if config.discriminator == "strided":
+        return 32
+    patch: int = 3 * 2**config.discriminator_layers
+    return max(16, patch) if config.discriminator == "perceptual" else patch
 
 
 def check_sizes(config: TrainConfig, height: int, width: int) -> None:

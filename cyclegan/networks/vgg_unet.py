@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
@@ -11,9 +12,8 @@ from cyclegan.errors import UsageError
 from cyclegan.networks.generator import Generator
 from cyclegan.networks.init import glorot_
 from cyclegan.networks.norm import Norm, norm_layer
+from cyclegan.networks.vgg16 import ImagenetScale, stages
 
-# VGG-16 (configuration D of arXiv 1409.1556): the widths of the 3×3 convolutions before each of five pools.
-STAGES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 DECODER = (256, 128, 64, 32, 32)
 
 
@@ -26,21 +26,19 @@ class VggUnet(Generator):
     """
 
     multiple = 32
-    mean: Tensor
-    deviation: Tensor
 
     def __init__(self, norm: Norm = "instance") -> None:
         super().__init__()
         self.encoder = nn.ModuleList()
-        inputs = 3
-        for widths in STAGES:
+        outputs = []
+        for stage in stages():
             layers: list[nn.Module] = []
-            for width in widths:
-                layers += [nn.Conv2d(inputs, width, 3, padding=1), nn.ReLU(inplace=True)]
-                inputs = width
+            for layer in stage:
+                layers += [nn.Conv2d(layer.inputs, layer.outputs, 3, padding=1), nn.ReLU(inplace=True)]
             self.encoder.append(nn.Sequential(*layers, nn.MaxPool2d(2)))
+            outputs.append(stage[-1].outputs)
 
-        skips = (*(widths[-1] for widths in STAGES[-2::-1]), 0)
+        inputs, skips = outputs[-1], (*outputs[-2::-1], 0)
         self.decoder = nn.ModuleList()
         for width, skip in zip(DECODER, skips, strict=True):
             self.decoder.append(
@@ -55,9 +53,7 @@ class VggUnet(Generator):
             )
             inputs = width
         self.head = nn.Sequential(nn.Conv2d(inputs, 3, 3, padding=1), nn.Tanh())
-        # What the weights from ImageNet expect: values in [0, 1], then these moments.
-        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1), persistent=False)
-        self.register_buffer("deviation", torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1), persistent=False)
+        self.imagenet = ImagenetScale()
         self._initialise()
 
     def _initialise(self) -> None:
@@ -67,7 +63,7 @@ class VggUnet(Generator):
                 nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, x: Tensor) -> Tensor:
-        x = ((x + 1) / 2 - self.mean) / self.deviation
+        x = self.imagenet(x)
         skips = []
         for stage in self.encoder:
             x = self.segment(stage, x)
@@ -110,7 +106,6 @@ class VggUnet(Generator):
 
     def _named_convolutions(self) -> Iterable[tuple[str, nn.Conv2d]]:
         """The encoder's convolutions by their names in torchvision's `vgg16`."""
-        layers = (layer for stage in self.encoder if isinstance(stage, nn.Sequential) for layer in stage)
-        for index, layer in enumerate(layers):
-            if isinstance(layer, nn.Conv2d):
-                yield f"features.{index}", layer
+        convolutions = (module for module in self.encoder.modules() if isinstance(module, nn.Conv2d))
+        for layer, convolution in zip(chain(*stages()), convolutions, strict=True):
+            yield layer.name, convolution

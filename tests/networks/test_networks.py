@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from cyclegan.errors import UsageError
 from cyclegan.model_config import WORDS
-from cyclegan.networks import VggUnet, build_discriminator, build_generator
+from cyclegan.networks import DISCRIMINATORS, VggUnet, build_discriminator, build_generator
 from cyclegan.networks.norm import Norm, norm_layer
 from cyclegan.networks.padding import ReflectionPad, at_any_size
 from cyclegan.networks.resnet import Upsample
+from tests.networks.vgg import vgg_state
 
 
 def count(network: nn.Module) -> int:
@@ -91,19 +92,6 @@ def test_a_score_of_the_patchgan_sees_a_patch_of_this_side(layers: int, field: i
     rows, columns = seen.any(1).nonzero(), seen.any(0).nonzero()
     assert int(rows.max() - rows.min()) + 1 == field
     assert int(columns.max() - columns.min()) + 1 == field
-
-
-def vgg_state(blocks: int = 5) -> dict[str, Tensor]:
-    """Random weights in the layout of torchvision's VGG-16."""
-    indices = [0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28]
-    widths = [64, 64, 128, 128, 256, 256, 256] + [512] * 6
-    chance = torch.Generator().manual_seed(0)
-    state, inputs = {}, 3
-    for index, width in list(zip(indices, widths, strict=True))[: {5: 13, 3: 7}[blocks]]:
-        state[f"features.{index}.weight"] = torch.randn(width, inputs, 3, 3, generator=chance) / inputs**0.5
-        state[f"features.{index}.bias"] = torch.randn(width, generator=chance)
-        inputs = width
-    return state
 
 
 def test_the_encoder_is_torchvisions_vgg16_on_imagenets_scale() -> None:
@@ -314,7 +302,7 @@ def backward_steps(output: Tensor) -> set[str]:
     ],
 )
 def test_a_gpu_can_train_every_network_in_deterministic_mode(name: str, options: dict) -> None:
-    build = build_discriminator if name in ("patchgan", "strided", "perceptual") else build_generator
+    build = build_discriminator if name in DISCRIMINATORS else build_generator
     network, images = build(name, **options), torch.rand(1, 3, 32, 32)
     torch.use_deterministic_algorithms(True)
     try:
@@ -339,7 +327,7 @@ def test_a_gpu_can_train_every_network_in_deterministic_mode(name: str, options:
 )
 def test_a_bias_is_left_out_of_training_only_where_it_changes_nothing(name: str, options: dict) -> None:
     torch.manual_seed(0)
-    build = build_discriminator if name == "patchgan" else build_generator
+    build = build_discriminator if name in DISCRIMINATORS else build_generator
     network, images = build(name, **options).double(), torch.rand(2, 3, 32, 32).double() * 2 - 1
     biases = {key: p for key, p in network.named_parameters() if key.endswith("bias")}
     with torch.no_grad():

@@ -231,12 +231,10 @@ def test_a_frozen_vgg16_costs_its_passes_and_no_gradients_of_weights() -> None:
     perceptual = replace(patchgan, discriminator="perceptual")
     stages = ((96, 3 * 64 + 64 * 64), (48, 64 * 128 + 128 * 128), (24, 128 * 256 + 2 * 256 * 256))
     vgg = sum(9 * side**2 * channels for side, channels in stages)
-    first = (
-        48**2 * 128 * 96 + 24**2 * 256 * 128 + 768 * 128
-    )  # of each head; it needs no gradient of its input
-    heads = (
-        first + 16 * (24**2 + 12**2) * 96**2 + 16 * 12**2 * 128**2 + 16 * 11**2 * (96 + 128) + 128**2 + 128
-    )
+    # Of each head the first layer, which needs no gradient of its input, and the others.
+    first = 48**2 * 128 * 96 + 24**2 * 256 * 128 + 768 * 128
+    fine, coarse = (24**2 + 12**2) * 96**2 * 16 + 11**2 * 96 * 16, 12**2 * 128**2 * 16 + 11**2 * 128 * 16
+    heads = first + fine + coarse + 128**2 + 128
     # Generators: two images, forward and back to them. Discriminators: four, forward and back to weights.
     expected = 2 * ((2 + 2 + 4) * vgg + (2 + 2 + 4 * 3) * heads - 4 * first)
     extra = update_flops(perceptual, 96, 96) - update_flops(patchgan, 96, 96)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
@@ -11,9 +12,7 @@ from torch.nn.functional import conv2d, interpolate, max_pool2d, relu
 from cyclegan.errors import UsageError
 from cyclegan.networks.discriminators.patchgan import PatchGAN
 from cyclegan.networks.norm import NormOrNone
-
-STAGES = {1: (64, 64), 2: (128, 128), 3: (256, 256, 256)}
-"""Channels of VGG-16's convolutions before its first, second and third pool."""
+from cyclegan.networks.vgg16 import Convolution, ImagenetScale, stages
 
 
 class VggFeatures(nn.Module):
@@ -24,23 +23,19 @@ class VggFeatures(nn.Module):
     trained for. All weights are buffers, 0 until `load_vgg_`: a checkpoint has them, no optimiser does.
     """
 
-    mean: Tensor
-    deviation: Tensor
     scale: Tensor
 
     def __init__(self) -> None:
         super().__init__()
-        inputs = 3
-        for layer, width in _layers():
-            self.register_buffer(f"{layer}_weight", torch.zeros(width, inputs, 3, 3))
-            self.register_buffer(f"{layer}_bias", torch.zeros(width))
-            inputs = width
+        self.stages = stages(3)
+        for layer in chain(*self.stages):
+            self.register_buffer(_buffer(layer, "weight"), torch.zeros(layer.outputs, layer.inputs, 3, 3))
+            self.register_buffer(_buffer(layer, "bias"), torch.zeros(layer.outputs))
         self.register_buffer("scale", torch.ones(2))
-        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1), persistent=False)
-        self.register_buffer("deviation", torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1), persistent=False)
+        self.imagenet = ImagenetScale()
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        half, quarter = self._activations(((x + 1) / 2 - self.mean) / self.deviation)
+        half, quarter = self._activations(self.imagenet(x))
         return half / self.scale[0], quarter / self.scale[1]
 
     @torch.no_grad()
@@ -49,25 +44,29 @@ class VggFeatures(nn.Module):
 
         Raises UsageError where one is missing or has another shape.
         """
-        for (layer, _), name in zip(_layers(), _torchvision_names(), strict=True):
+        for layer in chain(*self.stages):
             for kind in ("weight", "bias"):
-                own, given = getattr(self, f"{layer}_{kind}"), state.get(f"{name}.{kind}")
+                own, given = getattr(self, _buffer(layer, kind)), state.get(f"{layer.name}.{kind}")
                 if given is None or given.shape != own.shape or not given.is_floating_point():
-                    raise UsageError(f"{name}.{kind} of VGG-16 is missing or has another shape.")
+                    raise UsageError(f"{layer.name}.{kind} of VGG-16 is missing or has another shape.")
                 own.copy_(given)
         noise = torch.randn(1, 3, 256, 256, generator=torch.Generator().manual_seed(0)).to(self.scale.device)
         self.scale.copy_(torch.stack([found.square().mean().sqrt() for found in self._activations(noise)]))
 
     def _activations(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        found = {}
-        for stage, widths in STAGES.items():
-            x = max_pool2d(x, 2) if stage > 1 else x
-            for number in range(1, len(widths) + 1):
-                layer = f"conv{stage}_{number}"
-                weight, bias = getattr(self, f"{layer}_weight"), getattr(self, f"{layer}_bias")
+        found = []
+        for number, stage in enumerate(self.stages):
+            x = max_pool2d(x, 2) if number else x
+            for layer in stage:
+                weight, bias = (getattr(self, _buffer(layer, kind)) for kind in ("weight", "bias"))
                 x = relu(conv2d(x, weight, bias, padding=1))
-            found[stage] = x
-        return found[2], found[3]
+            found.append(x)
+        _, half, quarter = found
+        return half, quarter
+
+
+def _buffer(layer: Convolution, kind: str) -> str:
+    return f"{layer.name}.{kind}".replace(".", "_")
 
 
 class PerceptualDiscriminator(nn.Module):
@@ -99,23 +98,6 @@ class PerceptualDiscriminator(nn.Module):
         of_image = self.whole(_statistics(half, quarter))[:, :, None, None]
         scores = [self.pixels(x), self.fine(half), self.coarse(quarter), of_image]
         return torch.cat([interpolate(score, quarter.shape[2:], mode="nearest") for score in scores], 1)
-
-
-def _layers() -> Iterator[tuple[str, int]]:
-    """Name and channels of each convolution."""
-    for stage, widths in STAGES.items():
-        for number, width in enumerate(widths, 1):
-            yield f"conv{stage}_{number}", width
-
-
-def _torchvision_names() -> Iterator[str]:
-    """Of the convolutions in torchvision's `vgg16`: a ReLU follows each, a pool each stage."""
-    index = 0
-    for widths in STAGES.values():
-        for _ in widths:
-            yield f"features.{index}"
-            index += 2
-        index += 1
 
 
 def _patch_head(inputs: int, width: int, *, strided: int) -> nn.Sequential:

@@ -20,6 +20,7 @@ import torch
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.training.config import TrainConfig
 from cyclegan.training.train import train
+from tests.networks.vgg import vgg_state
 
 SCRIPT = """
 import os, sys
@@ -130,19 +131,7 @@ def test_a_signal_ends_after_the_update_with_a_checkpoint(
 def test_perceptual_discriminators_resume_without_the_weights_they_began_with(
     prepared: Path, tmp_path: Path, small: Callable[..., TrainConfig]
 ) -> None:
-    widths = {
-        0: (64, 3),
-        2: (64, 64),
-        5: (128, 64),
-        7: (128, 128),
-        10: (256, 128),
-        12: (256,) * 2,
-        14: (256,) * 2,
-    }
-    chance, state = torch.Generator().manual_seed(0), {}
-    for layer, (outputs, inputs) in widths.items():
-        weight = torch.randn(outputs, inputs, 3, 3, generator=chance) / (5 * inputs) ** 0.5
-        state |= {f"features.{layer}.weight": weight, f"features.{layer}.bias": torch.zeros(outputs)}
+    state = vgg_state(blocks=3)
     file = tmp_path / "vgg16.pth"
     torch.save(state, file)
     config = small(epochs=2, decay_epochs=0, discriminator="perceptual", weights=str(file))
